@@ -1,0 +1,26 @@
+"""keycheck keeps IAM access keys from going stale. The map:
+
+    profile --scan--> keys --labels--> labelled keys --planning--> Plan --execute--> Outcomes --metrics--> stdout
+                                              ^ records (state table)      \\--dry run: wording --> stderr
+
+    iam-accesskey-check.py   the entry: finds its package, takes SIGTERM, calls cli.run
+    slack_ID_mapping.py      data for the user to fill in
+    cli.py                   arguments, wiring, exit code
+    report.py                lines for people, and the writing of both streams
+    clock.py                 the run's time: now, deadlines, SIGTERM
+    settings.py              environment -> one frozen Settings
+    model.py                 frozen values: AccessKey, LabelledKey, records, Plan and its actions, Outcomes
+    labels.py     pure       access key + now -> label
+    owners.py     pure       the mapping file's text -> who owns whom
+    planning.py   pure       labelled keys + records + settings -> Plan: what to do, in what order, what not and why
+    wording.py    pure       words of the issue, the message, the dry run
+    metrics.py    pure       labelled keys + outcomes -> line protocol
+    run.py        shell      one run: scan, ask, plan, act, measure
+    scan.py       shell      IAM -> access keys
+    execute.py    shell      walks the plans, one chain an addressee: file its issues, send one message, disable
+    services/                one thin adapter per outside system, each with only the calls that keycheck needs
+
+Pure modules import no boto3, jira, slack_sdk, os or time, and read no clock (tests/test_shape.py holds them to it).
+"""
+
+__version__ = "0.1.0"

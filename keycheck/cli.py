@@ -1,0 +1,199 @@
+"""Arguments, wiring, exit code. Shell.
+
+In: the command line, the environment. Out: metric lines on stdout, lines for people on stderr, an exit code
+(design.md, section 2). It never prints anything else to stdout, and no traceback anywhere.
+
+boto3, jira, slack_sdk and credstash are not imported before the arguments and settings are known to be good: `--help`
+and a typo in a setting cost no more than the interpreter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from keycheck import __version__
+from keycheck.clock import RunClock
+from keycheck.model import Level, Problem
+from keycheck.report import (
+    CannotWrite,
+    format_line,
+    open_standard_streams,
+    problem_lines,
+    say,
+    take_stdout,
+    write_all,
+)
+from keycheck.settings import Settings, SettingsError, parse
+
+if TYPE_CHECKING:
+    from keycheck.run import RunResult
+
+EXIT_OK = 0
+EXIT_NOTHING = 1
+EXIT_USAGE = 2
+EXIT_ERRORS = 3
+DEFAULT_MAPPING_FILE = Path(__file__).resolve().parent / "slack_ID_mapping.py"
+POLL_SECONDS = 0.05
+DESCRIPTION = """\
+Labels every IAM access key of an AWS profile ok, expiring or expired by its age; files a Jira issue for it, nags its
+owner on Slack and disables it, each only where a setting says so; prints InfluxDB line protocol for Telegraf.
+With nothing set at all it is a read-only audit."""
+EPILOG = """\
+Settings are environment variables: see the README, or `source env_setup.sh`.
+Exit codes: 0 the scan was printed; 1 nothing could be scanned, or stdout could not be written; 2 usage or settings;
+3 only with --fail-on-errors: the scan was printed, but an action or part of the scan failed."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors in the one form that stderr has."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, format_line(Level.ERROR, f"keycheck: {message}; see --help").decode())
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line; its --help stands in the README, and a test compares the two."""
+    parser = _Parser(
+        prog="iam-accesskey-check.py",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=118),
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "profiles",
+        metavar="AWS_PROFILE",
+        nargs="*",
+        help="AWS profiles to scan, one after the other in the output (default: the environment's AWS_PROFILE)",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="write nothing anywhere; say on stderr, a line an action, what would be done",
+    )
+    parser.add_argument(
+        "--fail-on-errors",
+        action="store_true",
+        help="exit 3 where an action or part of the scan failed; for cron and Jobs, never for Telegraf's inputs.exec",
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
+    parser.add_argument("--version", action="version", version=f"keycheck {__version__}")
+    return parser
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str], clock: RunClock, *, stdout_is_open: bool = True) -> int:
+    """One run; returns the exit code. Takes over descriptor 1 once the arguments are good."""
+    options = make_parser().parse_args(arguments)
+    profiles = list(dict.fromkeys(options.profiles or [environ.get("AWS_PROFILE", "").strip()]))
+    if not all(profile.strip() for profile in profiles):
+        say([format_line(Level.ERROR, "keycheck: name an AWS profile, or set AWS_PROFILE; see --help")], clock)
+        return EXIT_USAGE
+    try:
+        settings = parse(environ, DEFAULT_MAPPING_FILE)
+    except SettingsError as error:
+        problems = [Problem(Level.ERROR, profile, text) for text in error.problems for profile in profiles]
+        say(problem_lines(problems, verbose=False), clock)
+        return EXIT_USAGE
+    if not stdout_is_open:
+        return _cannot_write(profiles, "it is closed", clock)
+    clock.set_timeout(settings.run_timeout_seconds)
+    metrics = take_stdout()
+    _silence_libraries()
+    result = _supervise(profiles, settings, environ, clock, options)
+    return _finish(result, settings, metrics, profiles, clock, options)
+
+
+def _supervise(
+    profiles: Sequence[str],
+    settings: Settings,
+    environ: Mapping[str, str],
+    clock: RunClock,
+    options: argparse.Namespace,
+) -> RunResult:
+    """Let the run work in a thread of its own; this one is never in a network call, so a signal is always heard."""
+    from keycheck.run import Run
+
+    def debug(profile: str, text: str) -> None:
+        if options.verbose:
+            say([format_line(Level.DEBUG, f"{profile}: {text} (after {clock.elapsed_seconds:.1f} s)")], clock)
+
+    debug(", ".join(profiles), f"keycheck {__version__} begins")
+    run = Run(
+        profiles,
+        settings,
+        clock,
+        environment_key_id=environ.get("AWS_ACCESS_KEY_ID"),
+        is_dry_run=options.dry_run,
+        debug=debug,
+    )
+    worker = threading.Thread(target=run.work, name="run", daemon=True)
+    worker.start()
+    while worker.is_alive() and clock.grace_seconds() > 0:
+        worker.join(POLL_SECONDS)
+    return run.result()
+
+
+def _finish(
+    result: RunResult,
+    settings: Settings,
+    metrics: int,
+    profiles: Sequence[str],
+    clock: RunClock,
+    options: argparse.Namespace,
+) -> int:
+    """Print everything: people's lines first, since a broken stdout ends the rest."""
+    say(problem_lines(result.problems, verbose=options.verbose), clock)
+    say([format_line(Level.INFO, f"{profile}: {text}") for profile, text in result.dry_run_lines], clock)
+    if settings.dump_metric_to_console:
+        try:
+            write_all(metrics, [f"{line}\n".encode() for line in result.lines], clock)
+        except CannotWrite as error:
+            return _cannot_write(profiles, str(error), clock)
+    if not result.was_anything_scanned:
+        return EXIT_OK if clock.was_signalled else EXIT_NOTHING
+    if options.fail_on_errors and result.has_failed:
+        return EXIT_ERRORS
+    return EXIT_OK
+
+
+def _cannot_write(profiles: Sequence[str], why: str, clock: RunClock) -> int:
+    problem = Problem(Level.ERROR, ", ".join(profiles), f"the metrics could not be written to stdout: {why}")
+    say(problem_lines([problem], verbose=False), clock)
+    return EXIT_NOTHING
+
+
+def _silence_libraries() -> None:
+    """Libraries log and warn on stderr without the prefixes that Telegraf reads, and may log secrets: not here."""
+    logging.getLogger().addHandler(logging.NullHandler())
+    logging.lastResort = None
+    warnings.simplefilter("ignore")
+    threading.excepthook = lambda _: None
+
+
+def run(clock: RunClock | None = None) -> NoReturn:
+    """The process: main, then out at once. Threads that still wait for an answer must not hold it up."""
+    if clock is None:
+        clock = RunClock()
+        clock.listen()
+    code = EXIT_NOTHING
+    stdout_is_open = open_standard_streams()
+    try:
+        code = main(sys.argv[1:], os.environ, clock, stdout_is_open=stdout_is_open)
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else EXIT_USAGE
+    except Exception as error:  # noqa: BLE001 - no traceback reaches a user
+        text = f"keycheck: unexpected {type(error).__name__}; please report it"
+        say([format_line(Level.ERROR, text)], clock)
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError, AttributeError):
+        code = code or EXIT_NOTHING
+    os._exit(code)

@@ -1,0 +1,462 @@
+"""Walks the plans: for each addressee file the issues, send the message, disable. Shell.
+
+In: plans, services, the run's clock. Out: Outcomes: what was done, what was surely not, what nobody knows. It decides
+nothing that planning decided; it only carries out, in this order and under a claim for each (design.md, section 4):
+
+    issue     claim -> look (recorded issue, then label) -> note the filing -> POST -> record -> read back
+    message   claim -> POST -> record (an unknown outcome too)
+    disable   only if a warning was delivered -> write the intent -> UpdateAccessKey -> record
+
+A refusal releases its claim; an unknown issue keeps it. Chains run side by side, and so do the issues of one chain.
+Every call asks the clock first. Where the state table fails, nothing more is done in this run.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain as joined
+from itertools import zip_longest
+from typing import TypeVar
+
+from keycheck.clock import RunClock, Stopped
+from keycheck.model import (
+    Action,
+    Chain,
+    DisableKey,
+    FileIssue,
+    KeyRecord,
+    Level,
+    Outcome,
+    Outcomes,
+    Plan,
+    Problem,
+    Result,
+    SendMessage,
+    Skip,
+    SkipReason,
+)
+from keycheck.planning import may_file_another
+from keycheck.services import ClaimLost, Claims, Iam, Issues, Messages, ServiceError, ServiceOff
+from keycheck.settings import Settings
+from keycheck.wording import describe, describe_found, issue_draft, name_key, slack_draft
+
+CHAINS_AT_ONCE = 8
+FILINGS_AT_ONCE = 8
+POLL_SECONDS = 0.05
+SETTLING_SECONDS = 1.2
+SERVER_ERRORS_IN_A_ROW = 2
+RETRY_AFTER_SERVER_ERRORS = timedelta(hours=1)
+
+ProfileAction = tuple[str, Action]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the actions of a run may use; None where it is off, and was said to be."""
+
+    claims: Claims
+    issues: Issues | None
+    messages: Messages | None
+    iams: Mapping[str, Iam]
+
+
+def find_open_issue(issues: Issues, record: KeyRecord, issue_label: str) -> str | None:
+    """Look before filing: the recorded issue by its key, which is never stale; then the access key's label.
+
+    Raises ServiceError where either look failed: that is never "not found".
+    """
+    if record.issue_key is not None and issues.is_open(record.issue_key):
+        return record.issue_key
+    return issues.find_open(issue_label)
+
+
+def rehearse(plans: Sequence[Plan], issues: Issues | None) -> Iterator[tuple[str, str]]:
+    """(profile, line) for each action that `Executor` would take: the same looks at Jira, no claim, no write."""
+    for plan in plans:
+        for action in _actions(plan):
+            try:
+                yield plan.profile, _rehearse_one(action, issues)
+            except ServiceError as error:
+                yield plan.profile, f"could not look whether it {describe(action)}: {error.text}"
+            except Stopped:
+                yield plan.profile, f"had no time left to look whether it {describe(action)}"
+
+
+def _rehearse_one(action: Action, issues: Issues | None) -> str:
+    if isinstance(action, FileIssue) and issues is not None:
+        found = find_open_issue(issues, action.record, action.key.access_key.issue_label)
+        if found is not None:
+            return describe_found(action, found)
+    return describe(action)
+
+
+class Executor:
+    """Carries out the plans of one run: `run` in one thread, `settle` in another once the time is over."""
+
+    def __init__(self, plans: Sequence[Plan], services: Services, settings: Settings, clock: RunClock) -> None:
+        self._plans = plans
+        self._services = services
+        self._settings = settings
+        self._clock = clock
+        self._filings = ThreadPoolExecutor(FILINGS_AT_ONCE, thread_name_prefix="filing")
+        self._lock = threading.Lock()
+        self._is_settled = False
+        self._state_failed = False
+        self._outcomes: dict[ProfileAction, Outcome] = {}
+        self._skips: dict[ProfileAction, tuple[Skip, ...]] = {}
+        self._problems: dict[Problem, None] = {}
+        self._in_flight: dict[ProfileAction, Callable[[], None]] = {}
+        self._posted: set[str] = set()
+        self._warned: set[str] = set()
+
+    def run(self) -> None:
+        """Walk all chains, profiles taking turns; returns when all are walked, or soon after the run is over."""
+        chains = ThreadPoolExecutor(CHAINS_AT_ONCE, thread_name_prefix="chain")
+        in_turn = joined.from_iterable(zip_longest(*(plan.chains for plan in self._plans)))
+        futures: list[Future[None]] = [chains.submit(self._walk, one) for one in in_turn if one is not None]
+        while wait(futures, timeout=POLL_SECONDS).not_done and self._clock.grace_seconds() > 0:
+            pass
+        chains.shutdown(wait=False, cancel_futures=True)
+        self._filings.shutdown(wait=False, cancel_futures=True)
+
+    def settle(self) -> Outcomes:
+        """Close the books: what is in flight is unknown, what was not begun is left for the next run.
+
+        An unknown message counts as sent, so that is recorded here; this takes at most a second or so.
+        """
+        with self._lock:
+            in_flight = dict(self._in_flight)
+        pool = ThreadPoolExecutor(CHAINS_AT_ONCE, thread_name_prefix="settle")
+        recording = [pool.submit(record) for record in in_flight.values()]
+        until = time.monotonic() + SETTLING_SECONDS
+        while (self._in_flight or wait(recording, timeout=0).not_done) and time.monotonic() < until:
+            time.sleep(POLL_SECONDS / 5)
+        pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            self._is_settled = True
+            for plan in self._plans:
+                for action in _actions(plan):
+                    self._settle_action(plan.profile, action)
+            planned = (skip for plan in self._plans for skip in plan.skips)
+            return Outcomes(
+                tuple(self._outcomes.values()),
+                (*planned, *joined.from_iterable(self._skips.values())),
+                tuple(self._problems),
+            )
+
+    def _settle_action(self, profile: str, action: Action) -> None:
+        one = (profile, action)
+        if one in self._outcomes or one in self._skips:
+            return
+        if one in self._in_flight:
+            self._outcomes[one] = Outcome(profile, action, Result.UNKNOWN)
+            text = f"no answer before the run's time was over; it is unknown whether this was done: {describe(action)}"
+            self._problems[Problem(Level.ERROR, profile, text)] = None
+        else:
+            reason = SkipReason.NO_STATE if self._state_failed else SkipReason.OUT_OF_TIME
+            self._skips[one] = _skips(profile, action, reason)
+
+    # One chain
+
+    def _walk(self, chain: Chain) -> None:
+        try:
+            issue_keys = self._file_all(chain)
+            if chain.message is not None:
+                self._send(chain, chain.message, issue_keys)
+            for disabling in chain.disablings:
+                self._disable(chain, disabling)
+        except Stopped:
+            return
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one chain must not cost the others
+            self._problem(chain, Level.ERROR, f"unexpected {type(error).__name__} while acting; please report it")
+
+    def _file_all(self, chain: Chain) -> dict[str, str]:
+        """File what is to be filed; access key id -> issue key of those whose open issue is known by then."""
+        futures = [self._filings.submit(self._file, chain, filing) for filing in chain.filings]
+        issue_keys: dict[str, str] = {}
+        for filing, future in zip(chain.filings, futures, strict=True):
+            try:
+                issue_key = future.result()
+            except Stopped:
+                continue
+            except Exception as error:  # noqa: BLE001 - what goes wrong with an issue must not cost the message
+                self._problem(chain, Level.ERROR, f"unexpected {type(error).__name__} while filing; please report it")
+                continue
+            if issue_key is not None:
+                issue_keys[filing.key.access_key.access_key_id] = issue_key
+        return issue_keys
+
+    # Issues
+
+    def _file(self, chain: Chain, filing: FileIssue) -> str | None:
+        """Make sure that one access key has an open issue; its key, or None where there is none or nobody knows."""
+        issues, claims, access_key = self._services.issues, self._services.claims, filing.key.access_key
+        if issues is None:
+            self._skip(chain, filing, SkipReason.JIRA_OFF)
+            return None
+        token = uuid.uuid4().hex
+        record = self._rest_on(chain, filing, lambda: claims.claim_issue(access_key, token, filing.record.issue_key))
+        if record is None:
+            return None
+        try:
+            found = find_open_issue(issues, record, access_key.issue_label)
+        except (ServiceError, Stopped) as error:
+            self._give_back(lambda: claims.release_issue(record, token))
+            self._refused(chain, filing, error)
+            return None
+        if found is not None:
+            self._record_issue(chain, filing, token, found)
+            self._done(chain, filing, Result.NOT_NEEDED)
+            return found
+        if not self._may_post(record):
+            self._give_back(lambda: claims.release_issue(record, token))
+            self._skip(chain, filing, SkipReason.TOO_MANY_ISSUES)
+            return None
+        if self._rest_on(chain, filing, lambda: claims.begin_filing(record, token, self._clock.utc_now())) is None:
+            return None
+        with self._flying(chain, filing):
+            try:
+                issue_key = issues.create(issue_draft(filing, chain.profile))
+            except (ServiceError, Stopped) as error:
+                if isinstance(error, ServiceError) and error.may_have_happened:
+                    self._unknown(chain, filing, f"{error.text}; an issue for {name_key(filing.key)} may exist")
+                    return None
+                self._give_back(lambda: claims.release_issue(record, token))
+                self._refused(chain, filing, error)
+                return None
+            self._done(chain, filing, Result.DONE)
+            self._record_issue(chain, filing, token, issue_key)
+        self._check_created(chain, issues, issue_key, access_key.issue_label)
+        return issue_key
+
+    def _may_post(self, record: KeyRecord) -> bool:
+        """Never a second POST for one access key in one run (two profiles may show the same account), and never a
+        third within seven days, by the record as the claim returned it.
+        """
+        with self._lock:
+            is_first = record.access_key_id not in self._posted
+            self._posted.add(record.access_key_id)
+        return is_first and may_file_another(record, self._clock.now)
+
+    def _record_issue(self, chain: Chain, filing: FileIssue, token: str, issue_key: str) -> None:
+        access_key_id = filing.key.access_key.access_key_id
+        with self._lock:
+            self._warned.add(access_key_id)
+        self._record(
+            chain,
+            lambda: self._services.claims.record_issue(access_key_id, token, issue_key),
+            f"{issue_key} for {name_key(filing.key)} could not be recorded, so the next run looks for it",
+        )
+
+    def _check_created(self, chain: Chain, issues: Issues, issue_key: str, issue_label: str) -> None:
+        """Read the new issue back: what is wrong with it is said while a person can still connect it to a cause."""
+        try:
+            wrong = issues.check_created(issue_key, issue_label)
+        except Stopped:
+            return
+        if wrong is not None:
+            self._problem(chain, Level.WARNING, wrong)
+
+    # Messages
+
+    def _send(self, chain: Chain, message: SendMessage, filed: Mapping[str, str]) -> None:
+        messages, claims, addressee = self._services.messages, self._services.claims, message.addressee
+        interval = self._settings.nag_interval_hours
+        if messages is None:
+            self._skip(chain, message, SkipReason.SLACK_OFF)
+            return
+        token = uuid.uuid4().hex
+        record = self._rest_on(chain, message, lambda: claims.claim_message(addressee, token, interval))
+        if record is None:
+            return
+        recorded = {one.key.access_key.access_key_id: one.issue_key for one in message.keys if one.issue_key}
+        draft = slack_draft(message, chain.profile, {**recorded, **filed}, self._settings.jira_server_address, interval)
+        with self._flying(chain, message, lambda: self._record_message(chain, message, token)):
+            try:
+                messages.send(addressee.slack_id, draft)
+            except (ServiceError, Stopped) as error:
+                if isinstance(error, ServiceError) and error.may_have_happened:
+                    self._record_message(chain, message, token)
+                    self._unknown(chain, message, error.text)
+                    return
+                server_errors, not_before = self._after_refusal(error, record.server_errors)
+                self._give_back(lambda: claims.release_message(addressee, token, server_errors, not_before))
+                self._refused(chain, message, error)
+                return
+            at = self._clock.utc_now()
+            with self._lock:
+                self._warned |= {one.key.access_key.access_key_id for one in message.keys}
+            self._done(chain, message, Result.DONE)
+            self._record_message(chain, message, token)
+            for one in message.keys:
+                self._record(
+                    chain,
+                    lambda access_key=one.key.access_key: claims.record_told(access_key, at),  # type: ignore[misc]
+                    f"that {addressee.slack_id} was told of {name_key(one.key)} could not be recorded",
+                )
+
+    def _record_message(self, chain: Chain, message: SendMessage, token: str) -> None:
+        self._record(
+            chain,
+            lambda: self._services.claims.record_message(message.addressee, token, self._clock.utc_now()),
+            f"the message to {message.addressee.slack_id} could not be recorded, so it may be repeated once",
+        )
+
+    def _after_refusal(self, error: ServiceError | Stopped, so_far: int) -> tuple[int, datetime | None]:
+        """Slack's 5xx in a row for this addressee, and when to try again after the second, which may have delivered."""
+        if isinstance(error, Stopped):
+            return so_far, None
+        in_a_row = so_far + 1 if error.is_server_error else 0
+        again = self._clock.utc_now() + RETRY_AFTER_SERVER_ERRORS if in_a_row >= SERVER_ERRORS_IN_A_ROW else None
+        return in_a_row, again
+
+    # Disabling
+
+    def _disable(self, chain: Chain, disabling: DisableKey) -> None:
+        """Set one access key Inactive, if a warning about it was delivered, in this run or by its record."""
+        claims, access_key = self._services.claims, disabling.key.access_key
+        with self._lock:
+            was_warned = disabling.was_warned or access_key.access_key_id in self._warned
+        if disabling.needs_warning and not was_warned:
+            self._skip(chain, disabling, SkipReason.NOBODY_TOLD)
+            return
+        self._clock.check()
+        if self._rest_on(chain, disabling, lambda: claims.begin_disabling(access_key, self._clock.utc_now())) is None:
+            return
+        with self._flying(chain, disabling):
+            try:
+                self._clock.check()
+                was_there = self._services.iams[chain.profile].deactivate(access_key)
+            except ServiceError as error:
+                if error.may_have_happened:
+                    self._unknown(chain, disabling, f"{error.text}; {name_key(disabling.key)} may be disabled")
+                    return
+                self._refused(chain, disabling, error)
+                return
+            self._done(chain, disabling, Result.DONE if was_there else Result.NOT_NEEDED)
+            if was_there:
+                self._record(
+                    chain,
+                    lambda: claims.record_disabled(access_key, self._clock.utc_now()),
+                    f"that {name_key(disabling.key)} was disabled could not be recorded",
+                )
+
+    # What became of it
+
+    def _rest_on(self, chain: Chain, action: Action, write: Callable[[], T]) -> T | None:
+        """Make the write to the state table that an action rests on. None, and the action is a skip, where another run
+        was first or the table fails; the latter ends all actions of this run, and is said once.
+        """
+        self._clock.check()
+        if self._state_failed:
+            self._skip(chain, action, SkipReason.NO_STATE)
+            return None
+        try:
+            return write()
+        except ClaimLost:
+            self._skip(chain, action, SkipReason.CLAIMED)
+            return None
+        except ServiceError as error:
+            with self._lock:
+                is_first, self._state_failed = not self._state_failed, True
+            if is_first:
+                self._problem(
+                    chain, Level.ERROR, f"{error.text}; without state nothing more is filed, sent or disabled"
+                )
+            self._skip(chain, action, SkipReason.NO_STATE)
+            return None
+
+    def _record(self, chain: Chain, write: Callable[[], None], consequence: str) -> None:
+        """Record what has happened. A failure changes nothing about that; it is said, with its consequence."""
+        try:
+            write()
+        except ClaimLost:
+            self._problem(chain, Level.ERROR, f"{consequence} (another run has recorded something else)")
+        except ServiceError as error:
+            self._problem(chain, Level.ERROR, f"{consequence} ({error.text})")
+        except Stopped:
+            self._problem(chain, Level.ERROR, f"{consequence} (no time was left)")
+
+    def _give_back(self, release: Callable[[], None]) -> None:
+        """Release a claim, as well as can be: one that could not be given back lapses by itself."""
+        try:
+            release()
+        except (ServiceError, ClaimLost, Stopped):
+            return
+
+    @contextmanager
+    def _flying(
+        self, chain: Chain, action: Action, record_unknown: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        """Around a request and the recording of its answer: should the run end meanwhile, settle sees to it."""
+        one = (chain.profile, action)
+        with self._lock:
+            self._in_flight[one] = record_unknown
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_flight.pop(one, None)
+
+    def _done(self, chain: Chain, action: Action, result: Result) -> None:
+        with self._lock:
+            if not self._is_settled:
+                self._outcomes[(chain.profile, action)] = Outcome(chain.profile, action, result)
+
+    def _unknown(self, chain: Chain, action: Action, text: str) -> None:
+        self._problem(chain, Level.ERROR, text)
+        self._done(chain, action, Result.UNKNOWN)
+
+    def _refused(self, chain: Chain, action: Action, error: ServiceError | Stopped) -> None:
+        """Surely not done; the next run tries again. Without time left it is settle's to say so."""
+        match error:
+            case Stopped():
+                return
+            case ServiceOff():
+                self._skip(
+                    chain, action, SkipReason.JIRA_OFF if isinstance(action, FileIssue) else SkipReason.SLACK_OFF
+                )
+            case ServiceError():
+                about = (
+                    f" ({name_key(action.key)})" if not isinstance(action, SendMessage) and not error.is_fatal else ""
+                )
+                self._problem(chain, Level.ERROR, error.text + about)
+                self._done(chain, action, Result.REFUSED)
+
+    def _skip(self, chain: Chain, action: Action, reason: SkipReason) -> None:
+        with self._lock:
+            if not self._is_settled:
+                self._skips[(chain.profile, action)] = _skips(chain.profile, action, reason)
+
+    def _problem(self, chain: Chain, level: Level, text: str) -> None:
+        with self._lock:
+            if not self._is_settled:
+                self._problems[Problem(level, chain.profile, text)] = None
+
+
+def _actions(plan: Plan) -> Iterable[Action]:
+    """All actions of a plan in the order they are taken."""
+    for chain in plan.chains:
+        yield from chain.filings
+        if chain.message is not None:
+            yield chain.message
+        yield from chain.disablings
+
+
+def _skips(profile: str, action: Action, reason: SkipReason) -> tuple[Skip, ...]:
+    """One skip an access key that the action was about."""
+    match action:
+        case FileIssue(key=key):
+            return (Skip(profile, "file an issue", key, reason),)
+        case SendMessage(keys=keys):
+            return tuple(Skip(profile, "nag", one.key, reason) for one in keys)
+        case DisableKey(key=key):
+            return (Skip(profile, "disable", key, reason),)

@@ -1,0 +1,162 @@
+"""Labelled keys + outcomes -> InfluxDB line protocol. Pure.
+
+In: one profile's scan, its labelled keys, what became of its plan. Out: lines, each escaped and checked, and the lines
+that had to be dropped. It never prints.
+
+One bad line makes Telegraf drop all lines of a run (plugins/parsers/influx/parser.go), so each is checked against the
+grammar before it leaves here. Escapes: Telegraf's plugins/serializers/influx/escape.go, and facts/telegraf.md 1.4 for
+what its parser takes. The catalogue (names, types, units) is a promise: add, never rename.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from keycheck.model import (
+    AgeLabel,
+    DisableKey,
+    FileIssue,
+    LabelledKey,
+    Level,
+    Outcomes,
+    Problem,
+    Result,
+    Scan,
+    SendMessage,
+)
+
+KEY_TAGS = ("name", "key", "status", "accountAlias")
+KEY_FIELDS = {"age": "float"}
+RUN_TAGS = ("accountAlias",)
+RUN_FIELDS = {
+    "users": "integer",
+    "keys": "integer",
+    "ok": "integer",
+    "expiring": "integer",
+    "expired": "integer",
+    "disabled": "integer",
+    "issues_filed": "integer",
+    "nags_sent": "integer",
+    "keys_disabled": "integer",
+    "skipped": "integer",
+    "errors": "integer",
+    "incomplete": "integer",
+    "duration_seconds": "float",
+}
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_TAG = r"[a-zA-Z_]+=(?:[^\x00-\x1f\x7f ,=\\]|\\[ ,=])+"
+_FIELD = r"[a-z_]+=(?:0|[1-9][0-9]*)(?:i|\.[0-9]+)?"
+_LINE = re.compile(rf"(?:iam|iam_run)(?:,{_TAG})+ {_FIELD}(?:,{_FIELD})*")
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """What to print for one profile, in order, and what to say about it on stderr."""
+
+    lines: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+def escape_tag(value: str) -> str:
+    """A tag value that Telegraf's parser takes, whatever the text.
+
+    A backslash has no escape of its own (one before a comma, or at the end, is an error), so it becomes a slash.
+    Control characters, which are errors even when escaped, become `_`; an empty value, an error too, becomes `unknown`.
+    """
+    text = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
+    text = _CONTROL.sub("_", text).replace("\\", "/")
+    return re.sub(r"([ ,=])", r"\\\1", text) or "unknown"
+
+
+def is_sound(line: str) -> bool:
+    """Whether Telegraf's parser surely takes this line; stricter than the format."""
+    return _LINE.fullmatch(line) is not None
+
+
+def settle_labels(keys: Sequence[LabelledKey], outcomes: Outcomes) -> tuple[LabelledKey, ...]:
+    """The labels after this run's actions: `disabled` only where AWS answered that it is, in this run."""
+    disabled = {
+        outcome.action.key.access_key.access_key_id
+        for outcome in outcomes.outcomes
+        if isinstance(outcome.action, DisableKey) and outcome.result is Result.DONE
+    }
+    return tuple(
+        replace(key, label=AgeLabel.DISABLED) if key.access_key.access_key_id in disabled else key for key in keys
+    )
+
+
+def render(scan: Scan, keys: Sequence[LabelledKey], outcomes: Outcomes, duration_seconds: float) -> Lines:
+    """Every line of one profile: one an access key in the order given, then its `iam_run`.
+
+    `keys` carry their settled labels; `outcomes` are this profile's. The `errors` field counts the lines dropped here.
+    """
+    problems: list[Problem] = []
+    sound = []
+    for key in keys:
+        line = key_line(scan.profile, key)
+        if is_sound(line):
+            sound.append(line)
+        else:
+            text = f"the metric line of an access key ending in {key.access_key.last_five!a} is malformed; dropped"
+            problems.append(Problem(Level.ERROR, scan.profile, text))
+    problems += _collapsing(scan.profile, keys)
+    errors = sum(
+        problem.count for problem in (*scan.problems, *outcomes.problems, *problems) if problem.level is Level.ERROR
+    )
+    line = run_line(scan, keys, outcomes, errors, duration_seconds)
+    if is_sound(line):
+        sound.append(line)
+    else:
+        problems.append(Problem(Level.ERROR, scan.profile, "the iam_run line is malformed; dropped"))
+    return Lines(tuple(sound), tuple(problems))
+
+
+def key_line(profile: str, key: LabelledKey) -> str:
+    """`iam,name=dev_kramer,key=VHXVM,status=disabled,accountAlias=acme-dev age=197`"""
+    values = (key.access_key.user_name, key.access_key.last_five, key.label.value, profile)
+    tags = ",".join(f"{tag}={escape_tag(value)}" for tag, value in zip(KEY_TAGS, values, strict=True))
+    return f"iam,{tags} age={key.age_days}"
+
+
+def run_line(scan: Scan, keys: Sequence[LabelledKey], outcomes: Outcomes, errors: int, duration_seconds: float) -> str:
+    """The profile's `iam_run` line; of a profile that could not be scanned: errors, incomplete and duration only."""
+    incomplete = 0 if scan.is_complete and scan.was_scanned else 1
+    values: dict[str, int] = {}
+    if scan.was_scanned:
+        labels = Counter(key.label for key in keys)
+        done = [outcome.action for outcome in outcomes.outcomes if outcome.result is Result.DONE]
+        values = {
+            "users": scan.user_count,
+            "keys": len(keys),
+            **{label.value: labels[label] for label in AgeLabel},
+            "issues_filed": _count(done, FileIssue),
+            "nags_sent": _count(done, SendMessage),
+            "keys_disabled": _count(done, DisableKey),
+            "skipped": len(outcomes.skips),
+        }
+    values |= {"errors": errors, "incomplete": incomplete}
+    fields = ",".join(f"{name}={value}i" for name, value in values.items())
+    return f"iam_run,accountAlias={escape_tag(scan.profile)} {fields},duration_seconds={max(0.0, duration_seconds):.3f}"
+
+
+def _count(actions: Iterable[object], kind: type) -> int:
+    return sum(1 for action in actions if isinstance(action, kind))
+
+
+def _collapsing(profile: str, keys: Sequence[LabelledKey]) -> list[Problem]:
+    """Lines of equal tags are one point to every database: the later one overwrites the earlier one."""
+    tags = Counter((key.access_key.user_name, key.access_key.last_five, key.label) for key in keys)
+    return [
+        Problem(
+            Level.WARNING,
+            profile,
+            f"{count} access keys of {user_name} end in {last_five} and are {label.value}: dashboards show only one",
+        )
+        for (user_name, last_five, label), count in tags.items()
+        if count > 1
+    ]

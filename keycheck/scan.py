@@ -1,0 +1,171 @@
+"""IAM -> access keys, for several profiles at once. Shell.
+
+In: profiles, a way to open each one's IAM, the run's clock. Out: one Scan a profile: every user, every access key, and
+what is missing. It never takes a part for the whole: whatever could not be read makes the scan incomplete, and nothing
+is inferred about a user whose access keys could not be listed.
+
+A few profiles are scanned at once, each with a bounded pool over one client; IAM's rate limit is the account's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+from keycheck.clock import GRACE_SECONDS, RunClock, Stopped
+from keycheck.model import AccessKey, Level, Problem, Scan
+from keycheck.services import Iam, ServiceError
+
+PROFILES_AT_ONCE = 4
+USERS_AT_ONCE = 16
+POLL_SECONDS = 0.05
+NAMES_SHOWN = 5
+
+
+class Scanner:
+    """The scan of one run: `run` in a thread of its own, `scans` at any time from another."""
+
+    def __init__(self, profiles: Sequence[str], open_iam: Callable[[str], Iam], clock: RunClock) -> None:
+        self._clock = clock
+        self._open_iam = open_iam
+        self._profiles = {profile: _ProfileScan(profile, clock) for profile in profiles}
+
+    def run(self) -> None:
+        """Scan every profile; returns when all are done, or soon after the scan's share of the time is over."""
+        pool = ThreadPoolExecutor(PROFILES_AT_ONCE, thread_name_prefix="scan")
+        futures = [pool.submit(scan.run, self._open_iam) for scan in self._profiles.values()]
+        overtime = 0.0
+        while wait(futures, timeout=POLL_SECONDS).not_done and overtime < GRACE_SECONDS:
+            overtime += POLL_SECONDS if self._clock.scan_is_over() else 0.0
+        pool.shutdown(wait=False, cancel_futures=True)
+
+    def scans(self) -> tuple[Scan, ...]:
+        """What is known by now, in the order the profiles were given."""
+        return tuple(scan.snapshot() for scan in self._profiles.values())
+
+    def iam(self, profile: str) -> Iam | None:
+        return self._profiles[profile].iam
+
+
+class _ProfileScan:
+    """One profile's scan: filled by its worker threads, read by `snapshot` at any time."""
+
+    def __init__(self, profile: str, clock: RunClock) -> None:
+        self.profile = profile
+        self.iam: Iam | None = None
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._user_names: dict[str, None] = {}
+        self._keys: list[AccessKey] = []
+        self._unread: dict[str, list[str]] = {}
+        self._fatal: ServiceError | None = None
+        self._gone = 0
+        self._read = 0
+        self._is_listed = False
+
+    def run(self, open_iam: Callable[[str], Iam]) -> None:
+        """List the users page by page, and each page's users' access keys while the next page is on its way."""
+        pool = ThreadPoolExecutor(USERS_AT_ONCE, thread_name_prefix=f"users of {self.profile}")
+        try:
+            self._clock.check_scan()
+            self.iam = open_iam(self.profile)
+            futures: list[Future[None]] = []
+            marker: str | None = None
+            while True:
+                users, marker = self.iam.list_users(marker)
+                users = self._new(users)
+                futures += [pool.submit(self._read_user, self.iam, *user) for user in users]
+                if marker is None:
+                    break
+                self._clock.check_scan()
+            self._is_listed = True
+            wait(futures)
+        except Stopped:
+            pass
+        except ServiceError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one profile must not cost the others
+            self._fail(ServiceError("keycheck", "scan", f"unexpected {type(error).__name__}; please report it"))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _new(self, users: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+        """The users not seen on an earlier page: pages shift when users come and go meanwhile."""
+        with self._lock:
+            new = [user for user in dict.fromkeys(users) if user[0] not in self._user_names]
+            self._user_names |= dict.fromkeys(user_name for user_name, _ in new)
+        return new
+
+    def _read_user(self, iam: Iam, user_name: str, account_id: str) -> None:
+        if self._fatal is not None:
+            return
+        try:
+            self._clock.check_scan()
+            keys = iam.list_access_keys(user_name, account_id)
+        except Stopped:
+            return
+        except ServiceError as error:
+            if error.is_fatal:
+                self._fail(error)
+                return
+            with self._lock:
+                self._unread.setdefault(error.text, []).append(user_name)
+            return
+        except Exception as error:  # noqa: BLE001 - one user's odd answer must not cost the others
+            with self._lock:
+                self._unread.setdefault(f"unexpected {type(error).__name__}; please report it", []).append(user_name)
+            return
+        with self._lock:
+            self._read += 1
+            if keys is None:
+                self._gone += 1
+            else:
+                self._keys += keys
+
+    def _fail(self, error: ServiceError) -> None:
+        with self._lock:
+            self._fatal = self._fatal or error
+
+    def snapshot(self) -> Scan:
+        """The scan as known now; keys in the order they are printed: by user name, then age, then id."""
+        with self._lock:
+            problems = self._problems()
+            unread = sum(len(names) for names in self._unread.values())
+            if not self._user_names and not self._is_listed:
+                was_scanned = False
+            else:
+                was_scanned = not self._user_names or self._read > 0 or self._clock.scan_is_over()
+            return Scan(
+                self.profile,
+                keys=tuple(sorted(set(self._keys), key=_print_order)) if was_scanned else (),
+                user_count=len(self._user_names) - self._gone,
+                is_complete=self._is_listed and self._read == len(self._user_names) and not unread,
+                was_scanned=was_scanned,
+                problems=tuple(problems),
+            )
+
+    def _problems(self) -> list[Problem]:
+        problems = []
+        if self._fatal is not None:
+            part = "" if self._is_listed or not self._user_names else "; the list of users is not complete"
+            problems.append(Problem(Level.ERROR, self.profile, f"{self._fatal.text}{part}"))
+        for text, names in sorted(self._unread.items()):
+            shown = ", ".join(sorted(names)[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
+            what = f"the access keys of {len(names)} of {len(self._user_names)} users were not read"
+            problems.append(Problem(Level.ERROR, self.profile, f"{what}: {text}: {shown}", count=len(names)))
+        missing = len(self._user_names) - self._read - sum(len(names) for names in self._unread.values())
+        if self._fatal is None and self._clock.scan_is_over() and (missing or not self._is_listed):
+            how_many = f"{missing} of {len(self._user_names)} users" if self._is_listed else "some users"
+            problems.append(
+                Problem(
+                    Level.WARNING,
+                    self.profile,
+                    f"the scan was cut off by its time (60 % of run_timeout_seconds) or a signal: {how_many} not read",
+                )
+            )
+        return problems
+
+
+def _print_order(key: AccessKey) -> tuple[object, ...]:
+    return (key.user_name, key.create_date, key.access_key_id)

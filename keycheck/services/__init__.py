@@ -1,0 +1,148 @@
+"""One thin adapter per outside system, each with only the calls that keycheck needs.
+
+In: plain values. Out: plain values, or ServiceError: no library's exception and no library's type leaves this folder.
+Adapters decide nothing; the Protocols here are what scan.py and execute.py know of them.
+
+    aws_session     sessions, clients, and what AWS's errors mean to a person
+    aws_iam         users, access keys, set Inactive
+    state_table     records and claims in DynamoDB
+    jira_issues     look, create, read back
+    slack_messages  send one message
+    secrets         credstash
+    health          whether a service is still asked in this run, and waiting out a 429
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from keycheck.model import AccessKey, Addressee, AddresseeRecord, KeyRecord, State
+from keycheck.wording import IssueDraft, SlackDraft
+
+
+class ServiceError(Exception):
+    """A call that did not succeed. `text` is a sentence for a person: no secret, no library exception's full text.
+
+    `may_have_happened`: the request was on the wire and its outcome is unknown; otherwise it surely was not done.
+    `is_fatal`: every further call of this run would end the same. `is_server_error`: HTTP 5xx.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        operation: str,
+        text: str,
+        *,
+        may_have_happened: bool = False,
+        is_fatal: bool = False,
+        is_server_error: bool = False,
+        is_silence: bool = False,
+        code: str = "",
+    ) -> None:
+        super().__init__(f"{service} {operation}: {text}")
+        self.service = service
+        self.operation = operation
+        self.text = text
+        self.may_have_happened = may_have_happened
+        self.is_fatal = is_fatal
+        self.is_server_error = is_server_error
+        self.is_silence = is_silence
+        self.code = code
+
+
+class ServiceOff(ServiceError):
+    """A call that was not made, since the service is off for this run: what turned it off was already said."""
+
+
+class ClaimLost(Exception):
+    """Another run holds the claim, or what the plan rested on has changed since it was read."""
+
+
+class Iam(Protocol):
+    """What keycheck asks of one account's IAM. Every method raises ServiceError, or Stopped past the deadline."""
+
+    def list_users(self, marker: str | None) -> tuple[Sequence[tuple[str, str]], str | None]:
+        """One page: (user name, account id) of each user, and the marker of the next page or None."""
+        ...
+
+    def list_access_keys(self, user_name: str, account_id: str) -> Sequence[AccessKey] | None:
+        """All access keys of one user, all pages; None where the user is gone."""
+        ...
+
+    def deactivate(self, access_key: AccessKey) -> bool:
+        """Set Inactive; False where the access key is gone."""
+        ...
+
+    def own_access_key_ids(self) -> frozenset[str]:
+        """Every access key id in any profile botocore sees, and the one this session signs with."""
+        ...
+
+
+class Claims(Protocol):
+    """Records and claims: design.md, section 4. Instants are aware UTC; every method raises ServiceError."""
+
+    def open(self, *, create: bool) -> bool: ...
+
+    def read(self, access_key_ids: Iterable[str], addressees: Iterable[Addressee]) -> State: ...
+
+    def claim_issue(self, access_key: AccessKey, token: str, expected_issue: str | None) -> KeyRecord: ...
+
+    def begin_filing(self, record: KeyRecord, token: str, at: datetime) -> bool: ...
+
+    def record_issue(self, access_key_id: str, token: str, issue_key: str) -> None: ...
+
+    def release_issue(self, record: KeyRecord, token: str) -> None: ...
+
+    def claim_message(self, addressee: Addressee, token: str, interval_hours: int) -> AddresseeRecord: ...
+
+    def record_message(self, addressee: Addressee, token: str, at: datetime) -> None: ...
+
+    def release_message(
+        self, addressee: Addressee, token: str, server_errors: int, not_before: datetime | None
+    ) -> None: ...
+
+    def record_told(self, access_key: AccessKey, at: datetime) -> None: ...
+
+    def begin_disabling(self, access_key: AccessKey, at: datetime) -> bool: ...
+
+    def record_disabled(self, access_key: AccessKey, at: datetime) -> None: ...
+
+
+class Issues(Protocol):
+    """What keycheck asks of Jira. Every method raises ServiceError, or Stopped past the deadline."""
+
+    def open_issue_keys(self) -> frozenset[str]: ...
+
+    def is_open(self, issue_key: str) -> bool: ...
+
+    def find_open(self, issue_label: str) -> str | None: ...
+
+    def create(self, draft: IssueDraft) -> str: ...
+
+    def check_created(self, issue_key: str, issue_label: str) -> str | None: ...
+
+
+class Messages(Protocol):
+    """What keycheck asks of Slack. Raises ServiceError, or Stopped past the deadline."""
+
+    def send(self, slack_id: str, draft: SlackDraft) -> None: ...
+
+
+class SecretStore(Protocol):
+    """What keycheck asks of credstash."""
+
+    def read(self, name: str) -> str: ...
+
+
+__all__ = [
+    "ClaimLost",
+    "Claims",
+    "Iam",
+    "Issues",
+    "Messages",
+    "SecretStore",
+    "ServiceError",
+    "ServiceOff",
+]

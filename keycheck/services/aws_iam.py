@@ -1,0 +1,101 @@
+"""IAM of one account: users, access keys, set Inactive.
+
+In: a profile. Out: plain values, or ServiceError. It reads pages by IsTruncated and Marker alone, always names the
+user, never indexes "the first two" keys (facts/apis.md 1.1: a user can hold more), and never deletes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from keycheck.model import AccessKey
+from keycheck.services import ServiceError
+from keycheck.services.aws_session import Calls, Session, aws_errors, make_client, open_session
+
+SERVICE = "iam"
+CONCURRENT_CALLS = 16
+CALLS = Calls(attempts=8, mode="adaptive", connections=CONCURRENT_CALLS, read_timeout=20, silences=CONCURRENT_CALLS)
+USERS_A_PAGE = 1000
+
+
+class AwsIam:
+    """One account's IAM through one client, which all threads share.
+
+    `check_read` is asked before each attempt of a read, `check_write` before each attempt to disable.
+    """
+
+    def __init__(self, profile: str, check_read: Callable[[], None], check_write: Callable[[], None]) -> None:
+        self._profile = profile
+        self._check_write = check_write
+        self._session: Session = open_session(profile, SERVICE)
+        self._client = make_client(self._session, SERVICE, CALLS, check_read)
+        self._writer = make_client(self._session, SERVICE, CALLS, check_write)
+
+    def own_access_key_ids(self) -> frozenset[str]:
+        return self._session.own_access_key_ids
+
+    def list_users(self, marker: str | None) -> tuple[Sequence[tuple[str, str]], str | None]:
+        """One page of (user name, account id). The account id is the one in the user's ARN."""
+        more = {"Marker": marker} if marker else {}
+        with aws_errors(SERVICE, "ListUsers", self._profile):
+            answer = self._client.list_users(MaxItems=USERS_A_PAGE, **more)
+            users = [(user["UserName"], _account_id(user["Arn"])) for user in answer["Users"]]
+            return users, _next_marker(answer, marker, "ListUsers")
+
+    def list_access_keys(self, user_name: str, account_id: str) -> Sequence[AccessKey] | None:
+        """All pages of one user's access keys; None where the user was deleted since the listing."""
+        keys: list[AccessKey] = []
+        marker: str | None = None
+        while True:
+            more = {"Marker": marker} if marker else {}
+            try:
+                with aws_errors(SERVICE, "ListAccessKeys", self._profile):
+                    answer = self._client.list_access_keys(UserName=user_name, **more)
+                    keys += [_access_key(item, user_name, account_id) for item in answer["AccessKeyMetadata"]]
+                    marker = _next_marker(answer, marker, "ListAccessKeys")
+            except ServiceError as error:
+                if error.code == "NoSuchEntity":
+                    return None
+                raise
+            if marker is None:
+                return keys
+
+    def deactivate(self, access_key: AccessKey) -> bool:
+        """Set Inactive; repeating it is harmless. False where the user or the access key is gone.
+
+        No read afterwards decides success: IAM is eventually consistent, its 200 is what counts (facts/apis.md 1.5).
+        """
+        try:
+            with aws_errors(SERVICE, "UpdateAccessKey", self._profile):
+                self._writer.update_access_key(
+                    UserName=access_key.user_name, AccessKeyId=access_key.access_key_id, Status="Inactive"
+                )
+        except ServiceError as error:
+            if error.code == "NoSuchEntity":
+                return False
+            raise
+        return True
+
+
+def _account_id(arn: str) -> str:
+    """`arn:aws:iam::123456789012:user/path/name` -> `123456789012`"""
+    return arn.split(":")[4]
+
+
+def _next_marker(answer: dict[str, Any], last: str | None, operation: str) -> str | None:
+    """The next page's marker; IsTruncated decides, not the number of items. A marker that repeats would never end."""
+    if not answer.get("IsTruncated"):
+        return None
+    marker = answer.get("Marker")
+    if not marker or marker == last:
+        raise ServiceError(SERVICE, operation, f"iam:{operation} says that there is more, but not where")
+    return str(marker)
+
+
+def _access_key(item: dict[str, Any], user_name: str, account_id: str) -> AccessKey:
+    created: datetime = item["CreateDate"]
+    if created.tzinfo is None:
+        created = created.replace(tzinfo=UTC)
+    return AccessKey(item["AccessKeyId"], user_name, account_id, str(item["Status"]), created.astimezone(UTC))

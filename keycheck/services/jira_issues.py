@@ -1,0 +1,266 @@
+"""Jira: look for open issues, create one, read it back. Cloud, and Server/Data Center.
+
+In: issue keys, labels, a draft. Out: issue keys, or ServiceError that says whether an issue may have been made. It
+never sends a second POST for one issue: python-jira's own retries, which do, are off (facts/apis.md 4.3), and only a
+429, which Jira did not serve, is tried again.
+
+A look that failed is never "not found". Jira Cloud answers a dead token as if it were anonymous: "no issues", 404. So
+GET /myself comes first, and only after it succeeded is an empty answer believed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from keycheck.clock import RunClock, Stopped
+from keycheck.services import ServiceError
+from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
+from keycheck.wording import FAMILY_LABEL, IssueDraft, issue_refused
+
+SERVICE = "Jira"
+TIMEOUT_SECONDS = (3.05, 10)
+"""To connect, and between two bytes of an answer."""
+PAGE = 100
+PAGES_AT_MOST = 1000
+DONE = "done"
+"""The key of the one status category that is not open, in every language: /rest/api/2/statuscategory."""
+
+T = TypeVar("T")
+
+
+class JiraIssues:
+    """One Jira in one run; safe to share between threads. `connect` first."""
+
+    def __init__(
+        self,
+        address: str,
+        credentials: tuple[str | None, str],
+        *,
+        project_key: str,
+        issue_type: str,
+        extra_fields: Mapping[str, Any],
+        clock: RunClock,
+    ) -> None:
+        self._address = address.rstrip("/")
+        self._email, self._token = credentials
+        self._project_key = project_key
+        self._issue_type = issue_type
+        self._extra_fields = extra_fields
+        self._health = Health(SERVICE, clock)
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    @property
+    def is_off(self) -> bool:
+        return self._health.is_off
+
+    def connect(self) -> None:
+        """Sign in: GET serverInfo (Cloud or Server?) and GET /myself (is the token alive?)."""
+        with self._lock:
+            if self._client is None:
+                client = self._call("serverInfo", self._make_client)
+                self._call("myself", lambda: _require(client.myself(), dict), is_sign_in=True)
+                self._client = client
+
+    def _make_client(self) -> Any:
+        from jira import JIRA
+
+        auth: dict[str, Any] = (
+            {"basic_auth": (self._email, self._token)} if self._email else {"token_auth": self._token}
+        )
+        return JIRA(
+            server=self._address, timeout=TIMEOUT_SECONDS, max_retries=0, logging=False, get_server_info=True, **auth
+        )
+
+    def open_issue_keys(self) -> frozenset[str]:
+        """All open issues of ours, whatever their project: somebody may have moved one. Raises where any page fails."""
+        return frozenset(self._search(f'labels = "{FAMILY_LABEL}" AND statusCategory != Done'))
+
+    def find_open(self, issue_label: str) -> str | None:
+        """The open issue that carries one access key's label; the first by key where there are several."""
+        return min(self._search(f'labels = "{issue_label}" AND statusCategory != Done'), default=None)
+
+    def _search(self, jql: str) -> list[str]:
+        """Issue keys, all pages. Asked for one small field, since Cloud gives ids alone where none is asked for.
+
+        Cloud: /search/jql by token (the old search answers 410 there). Server: /search by startAt, which has no other.
+        """
+        self.connect()
+        read_page = self._cloud_page if self._client.deploymentType == "Cloud" else self._server_page
+        keys: list[str] = []
+        token: str | None = None
+        for _ in range(PAGES_AT_MOST):
+            found, token, is_last = self._call("search", partial(read_page, jql, token, len(keys)))
+            keys += found
+            if is_last:
+                return keys
+        raise ServiceError(SERVICE, "search", "Jira's search does not end; no issues filed this run")
+
+    def _cloud_page(self, jql: str, token: str | None, _start: int) -> tuple[list[str], str | None, bool]:
+        page = self._client.enhanced_search_issues(jql, token, maxResults=PAGE, fields=["labels"])
+        return [_issue_key(issue) for issue in page], page.nextPageToken, not page.nextPageToken
+
+    def _server_page(self, jql: str, _token: str | None, start: int) -> tuple[list[str], str | None, bool]:
+        page = self._client.search_issues(jql, start, maxResults=PAGE, fields=["labels"])
+        return [_issue_key(issue) for issue in page], None, not page or start + len(page) >= page.total
+
+    def is_open(self, issue_key: str) -> bool:
+        """Whether an issue is there and its status category is not Done; False where it is gone (404)."""
+        self.connect()
+        try:
+            return self._status_category(issue_key) != DONE
+        except ServiceError as error:
+            if error.code == "404":
+                return False
+            raise
+
+    def _status_category(self, issue_key: str) -> str:
+        issue = self._call("read issue", lambda: self._client.issue(issue_key, fields="status,labels"))
+        category = _at(issue.raw, "fields", "status", "statusCategory", "key")
+        if not isinstance(category, str) or not category:
+            raise ServiceError(SERVICE, "read issue", f"Jira gave no status category for {issue_key}")
+        return category
+
+    def create(self, draft: IssueDraft) -> str:
+        """One POST. Raises ServiceError, with `may_have_happened` where an issue may exist all the same."""
+        self.connect()
+        fields = {
+            **self._extra_fields,
+            "project": {"key": self._project_key},
+            "issuetype": {"name": self._issue_type},
+            "summary": draft.summary,
+            "description": draft.description,
+            "labels": list(dict.fromkeys([*draft.labels, *self._extra_fields.get("labels", ())])),
+        }
+        return self._call(
+            "create issue", lambda: _issue_key(self._client.create_issue(fields=fields, prefetch=False)), is_post=True
+        )
+
+    def check_created(self, issue_key: str, issue_label: str) -> str | None:
+        """Read a new issue back. What is wrong with it, for a person, or None: it decides nothing."""
+        try:
+            issue = self._call("read issue", lambda: self._client.issue(issue_key, fields="status,labels"))
+        except ServiceError as error:
+            if error.code in ("403", "404"):
+                return (
+                    f"{issue_key} was filed but cannot be read (HTTP {error.code}); let the account browse the project"
+                )
+            return f"{issue_key} was filed but could not be read back: {error.text}"
+        if issue_label not in (_at(issue.raw, "fields", "labels") or ()):
+            return f"{issue_key} was filed but lost its labels; put the field Labels on the project's create screen"
+        if _at(issue.raw, "fields", "status", "statusCategory", "key") == DONE:
+            return f"{issue_key} was filed but is Done at once; look at the project's workflow"
+        return None
+
+    def _call(self, operation: str, request: Callable[[], T], *, is_post: bool = False, is_sign_in: bool = False) -> T:
+        def attempt() -> T:
+            try:
+                return request()
+            except (ServiceError, RateLimited, Stopped):
+                raise
+            except Exception as error:
+                raise self._service_error(operation, error, is_post=is_post, is_sign_in=is_sign_in) from error
+
+        return self._health.call(operation, attempt)
+
+    def _service_error(
+        self, operation: str, error: Exception, *, is_post: bool, is_sign_in: bool
+    ) -> ServiceError | RateLimited:
+        status = getattr(error, "status_code", None)
+        if isinstance(status, int) and status >= 400:
+            response = getattr(error, "response", None)
+            if status == 429:
+                return RateLimited(retry_after(getattr(response, "headers", {}).get("Retry-After")))
+            return self._answered(operation, status, response, is_post=is_post, is_sign_in=is_sign_in)
+        if isinstance(error, ImportError):
+            text = "jira is not installed for this Python; run: pip install -r requirements.txt"
+            return ServiceError(SERVICE, operation, text, is_fatal=True)
+        if was_never_sent(error):
+            text = f"no connection to {self._address} ({_kind(error)}); no issues filed until it answers"
+            return ServiceError(SERVICE, operation, text, is_silence=True)
+        if _module(error).startswith(("requests", "urllib3")) or isinstance(error, OSError):
+            if isinstance(error, ValueError):  # requests' JSONDecodeError is one, and an OSError too
+                return self._not_jira(operation, may_have_happened=is_post)
+            text = f"no answer from Jira to {operation} ({_kind(error)})"
+            return ServiceError(SERVICE, operation, text, is_silence=True, may_have_happened=is_post)
+        return self._not_jira(operation, may_have_happened=is_post)
+
+    def _not_jira(self, operation: str, *, may_have_happened: bool) -> ServiceError:
+        text = f"{self._address} did not answer like Jira to {operation} (a login page?); look at jira_server_address"
+        return ServiceError(SERVICE, operation, text, is_fatal=True, may_have_happened=may_have_happened)
+
+    def _answered(self, operation: str, status: int, response: Any, *, is_post: bool, is_sign_in: bool) -> ServiceError:
+        """An answer that is not ok. What would be the same for every further call turns Jira off for the run."""
+
+        def failed(text: str, **more: Any) -> ServiceError:
+            return ServiceError(SERVICE, operation, text, code=str(status), **more)
+
+        if status in (401, 403):
+            what = (
+                "the token is dead or wrong" if status == 401 else f"the account may not do this in {self._project_key}"
+            )
+            return failed(
+                f"Jira refused {operation} (HTTP {status}): {what}; no issues filed this run. Look at the secrets that "
+                "credstash_keyname_atlassian_api_email and ..._token name",
+                is_fatal=True,
+            )
+        if status >= 500:
+            return failed(
+                f"Jira failed on {operation} (HTTP {status})",
+                is_server_error=True,
+                may_have_happened=is_post,
+                is_silence=True,
+            )
+        if is_post:
+            field_errors, messages = _refusal(response)
+            return failed(issue_refused(field_errors, messages, self._issue_type), is_fatal=True)
+        if is_sign_in or operation == "serverInfo":
+            return failed(f"Jira refused {operation} (HTTP {status}); look at jira_server_address", is_fatal=True)
+        return failed(f"Jira refused {operation} (HTTP {status})")
+
+
+def _issue_key(issue: Any) -> str:
+    """The issue's key; raises ValueError for anything that could not be one, before it gets into a URL or a record."""
+    key = issue.key
+    if not isinstance(key, str) or not key or len(key) > 255 or not all(c.isalnum() or c in "-_" for c in key):
+        raise ValueError("not an issue key")
+    return key
+
+
+def _refusal(response: Any) -> tuple[Mapping[str, str], list[str]]:
+    """`errors` by field, and `errorMessages`, of a 400 (python-jira keeps only the joined values)."""
+    try:
+        body = response.json()
+    except Exception:  # noqa: BLE001 - a body that is not JSON has many exceptions and one meaning: no reason given
+        return {}, []
+    if not isinstance(body, dict):
+        return {}, []
+    errors, messages = body.get("errors"), body.get("errorMessages")
+    return (
+        {str(name): str(said) for name, said in errors.items()} if isinstance(errors, dict) else {},
+        [str(said) for said in messages] if isinstance(messages, list) else [],
+    )
+
+
+def _at(value: Any, *path: str) -> Any:
+    """A value deep in parsed JSON; None where the answer is of another shape."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _require(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError("unexpected answer")
+    return value
+
+
+def _module(error: Exception) -> str:
+    return type(error).__module__
+
+
+def _kind(error: Exception) -> str:
+    return type(error).__name__

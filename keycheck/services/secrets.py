@@ -1,0 +1,90 @@
+"""Secrets out of credstash.
+
+In: the name of a secret. Out: its value, or ServiceError naming the name, never the value. Nothing is read before a
+due action needs it, and nothing is ever written.
+
+credstash gets explicit clients made from its own profile: left alone, it keeps the first session of the process for
+every later call, whatever profile it is told (facts/apis.md 3.2).
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from keycheck.clock import RunClock
+from keycheck.services import ServiceError
+from keycheck.services.aws_session import Calls, Session, aws_errors, error_code, make_client, open_session, watch
+
+SERVICE = "credstash"
+CALLS = Calls(attempts=3, mode="standard", connections=4, read_timeout=5, connect_timeout=3, silences=2)
+
+
+class Secrets:
+    """One credstash store. Its session and clients are made on first need; safe to share between threads."""
+
+    def __init__(self, profile: str, region: str | None, clock: RunClock) -> None:
+        self._profile = profile
+        self._region = region
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._session: Session | None = None
+        self._clients: tuple[Any, Any] | None = None
+
+    def own_access_key_ids(self) -> frozenset[str]:
+        """The access keys that reading secrets depends on; none where the profile cannot even be opened."""
+        with self._lock:
+            try:
+                return self._opened().own_access_key_ids
+            except ServiceError:
+                return frozenset()
+
+    def read(self, name: str) -> str:
+        """The newest version of one secret, stripped of white space around it."""
+        with self._lock:
+            self._clock.check()
+            try:
+                with aws_errors(SERVICE, f"secret {name}", self._profile):
+                    value = self._fetch(name)
+            except ServiceError as error:
+                raise ServiceError(SERVICE, "read", f"the secret {name!r} could not be read: {_why(error)}") from error
+        value = value.strip()
+        if not value or not all("!" <= c <= "~" for c in value):
+            raise ServiceError(
+                SERVICE, "read", f"the secret {name!r} is empty or holds characters that no token has; put it again"
+            )
+        return value
+
+    def _opened(self) -> Session:
+        if self._session is None:
+            self._session = open_session(self._profile, SERVICE)
+        return self._session
+
+    def _fetch(self, name: str) -> str:
+        import credstash
+
+        if self._clients is None:
+            session = self._opened()
+            kms = make_client(session, "kms", CALLS, self._clock.check, self._region)
+            dynamodb = session.boto_session.resource("dynamodb", region_name=self._region, config=kms.meta.config)
+            watch(dynamodb.meta.client, CALLS, self._clock.check)
+            self._clients = (dynamodb, kms)
+        dynamodb, kms = self._clients
+        return str(credstash.getSecret(name, dynamodb=dynamodb, kms=kms))
+
+
+def _why(error: ServiceError) -> str:
+    """credstash's own exceptions share no base class, and their texts are left out: they come from KMS."""
+    cause = error.__cause__
+    match type(cause).__name__:
+        case "ItemNotFound":
+            return "there is no secret of that name in the store"
+        case "KmsError":
+            return "KMS refused to decrypt it; allow kms:Decrypt on the store's key to this profile"
+        case "IntegrityError":
+            return "its integrity check failed: it was damaged or tampered with; put it again"
+        case "ImportError" | "ModuleNotFoundError":
+            return "credstash is not installed for this Python; run: pip install -r requirements.txt"
+    if cause is not None and error_code(cause) == "ResourceNotFoundException":
+        return "there is no table credential-store in that profile's account and region"
+    return error.text

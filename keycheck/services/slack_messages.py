@@ -1,0 +1,146 @@
+"""Slack: send one message.
+
+In: a Slack id and a draft. Out: nothing, or ServiceError that says whether the message may have gone out all the same.
+It never sends a message twice: the library's own retries are off (it re-sends chat.postMessage after a dropped
+connection, facts/apis.md 5.2), and only a 429, which Slack did not serve, is tried again.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from keycheck.clock import RunClock, Stopped
+from keycheck.services import ServiceError
+from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
+from keycheck.wording import SlackDraft
+
+SERVICE = "Slack"
+TIMEOUT_SECONDS = 10
+DEAD_TOKEN = frozenset(
+    {
+        "account_inactive",
+        "ekm_access_denied",
+        "invalid_auth",
+        "missing_scope",
+        "no_permission",
+        "not_authed",
+        "not_allowed_token_type",
+        "org_login_required",
+        "team_access_not_granted",
+        "token_expired",
+        "token_revoked",
+    }
+)
+"""Answers that every further message of this run would get too: docs.slack.dev, chat.postMessage, errors."""
+ADVICE = {
+    "channel_not_found": "the Slack id is wrong, or the bot may not write there",
+    "user_not_found": "the Slack id is wrong",
+    "user_disabled": "that person has left Slack; name another owner",
+    "is_archived": "that channel is archived; name another",
+    "not_in_channel": "invite the bot to that channel",
+    "cannot_dm_bot": "that Slack id is a bot's; name a person",
+    "invalid_auth": "the bot token is wrong; put a new one into credstash",
+    "not_authed": "the bot token is empty; put one into credstash",
+    "token_revoked": "the bot token was revoked; put a new one into credstash",
+    "token_expired": "the bot token has expired; put a new one into credstash",
+    "account_inactive": "the bot's account was disabled; put a new token into credstash",
+    "missing_scope": "the bot needs the scope chat:write",
+}
+
+
+class SlackMessages:
+    """One workspace in one run; safe to share between threads."""
+
+    def __init__(self, token: str, base_url: str | None, clock: RunClock) -> None:
+        self._health = Health(SERVICE, clock)
+        self._lock = threading.Lock()
+        self._token = token
+        self._base_url = base_url
+        self._client: Any = None
+
+    def send(self, slack_id: str, draft: SlackDraft) -> None:
+        """Post one message; returns only where Slack answered ok."""
+        self._health.call("chat.postMessage", lambda: self._post(slack_id, draft))
+
+    def _post(self, slack_id: str, draft: SlackDraft) -> None:
+        try:
+            client = self._connected()
+            answer = client.chat_postMessage(
+                channel=slack_id, text=draft.text, blocks=list(draft.blocks), unfurl_links=False, unfurl_media=False
+            )
+            if answer.get("ok") is not True:
+                raise _unexpected(slack_id, 200)
+        except (ServiceError, RateLimited, Stopped):
+            raise
+        except Exception as error:
+            raise _service_error(error, slack_id) from error
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                from slack_sdk import WebClient
+
+                base_url = _with_slash(self._base_url or WebClient.BASE_URL)
+                self._client = WebClient(self._token, base_url, timeout=TIMEOUT_SECONDS, retry_handlers=[])
+            return self._client
+
+
+def _service_error(error: Exception, slack_id: str) -> ServiceError | RateLimited:
+    """Three families of exceptions come out of slack_sdk: its own, urllib's and OSError's (facts/apis.md 5.2)."""
+    response = getattr(error, "response", None)
+    raw = response if isinstance(response, dict) else {}  # what slack_sdk keeps of an answer that is not JSON
+    status = raw.get("status") or getattr(response, "status_code", None)
+    if isinstance(status, int):
+        if status == 429:
+            return RateLimited(
+                retry_after(_header(raw.get("headers") or getattr(response, "headers", None), "retry-after"))
+            )
+        data = getattr(response, "data", None)
+        code = data.get("error") if isinstance(data, dict) else None
+        return _refused(slack_id, code, status) if isinstance(code, str) else _unexpected(slack_id, status)
+    if isinstance(error, ImportError):
+        text = "slack_sdk is not installed for this Python; run: pip install -r requirements.txt"
+        return ServiceError(SERVICE, "chat.postMessage", text, is_fatal=True)
+    if was_never_sent(error):
+        text = f"no connection to Slack for the message to {slack_id} ({_kind(error)}); the next run tries again"
+        return ServiceError(SERVICE, "chat.postMessage", text, is_silence=True)
+    text = f"no answer to the message to {slack_id} ({_kind(error)}); it may have arrived, so it counts as sent"
+    return ServiceError(SERVICE, "chat.postMessage", text, is_silence=True, may_have_happened=True)
+
+
+def _refused(slack_id: str, code: str, status: int) -> ServiceError:
+    shown = "".join(c for c in code if c.isalnum() or c in "_-")[:60]
+    advice = f"; {ADVICE[code]}" if code in ADVICE else ""
+    return ServiceError(
+        SERVICE,
+        "chat.postMessage",
+        f"Slack refused the message to {slack_id} ({shown}){advice}",
+        is_fatal=code in DEAD_TOKEN,
+        is_server_error=status >= 500,
+        code=shown,
+    )
+
+
+def _unexpected(slack_id: str, status: int) -> ServiceError:
+    """HTTP 5xx, a login page of a proxy: not ok, so not delivered."""
+    text = f"Slack refused the message to {slack_id} (HTTP {status}, not Slack's own words); the next run tries again"
+    return ServiceError(SERVICE, "chat.postMessage", text, is_server_error=status >= 500)
+
+
+def _header(headers: Any, name: str) -> str | None:
+    for key, value in dict(headers or {}).items():
+        if str(key).lower() == name:
+            return str(value[0] if isinstance(value, list) else value)
+    return None
+
+
+def _kind(error: Exception) -> str:
+    """The innermost name, such as ConnectionRefusedError; never the text, which can hold the request."""
+    reason = getattr(error, "reason", None)
+    return type(reason if isinstance(reason, Exception) else error).__name__
+
+
+def _with_slash(url: str) -> str:
+    """slack_sdk joins by urljoin, which would cut `/api` off an address without a slash at its end."""
+    return url if url.endswith("/") else url + "/"
