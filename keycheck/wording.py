@@ -276,7 +276,8 @@ def _crowded(user_name: str, key_count: int) -> list[str]:
     if key_count < ACCESS_KEYS_AT_MOST:
         return []
     return [
-        f"{user_name} has {key_count} access keys already and AWS allows no third: first delete one that is not in use."
+        f"{user_name} has {key_count} access keys already, and AWS allows no third.",
+        "If one of the others is the replacement, begin at step 2; if not, first delete one that is not in use.",
     ]
 
 
