@@ -76,9 +76,9 @@ def issue_draft(action: FileIssue, profile: str) -> IssueDraft:
             f"* What happens then: {_what_happens(key, action.fate)}",
             "",
             "h3. What to do",
-            *_crowded(access_key.user_name, action.key_count),
+            *(_wiki(line) for line in _crowded(access_key.user_name, action.key_count)),
             "{code:bash}",
-            *_commands(access_key.user_name, None, access_key.last_five),
+            *_commands(access_key.user_name, None, access_key.last_five, action.fate),
             "{code}",
             "",
             f"AWS on rotating access keys: {ROTATION_PAGE}",
@@ -281,10 +281,18 @@ def _crowded(user_name: str, key_count: int) -> list[str]:
     ]
 
 
-def _commands(user_name: str, access_key_id: str | None, last_five: str) -> list[str]:
-    """The AWS CLI steps: create, switch, deactivate, delete. Without the id, a step to find it comes first."""
+def _commands(user_name: str, access_key_id: str | None, last_five: str, fate: Fate = Fate.STAYS_ACTIVE) -> list[str]:
+    """The AWS CLI steps: create, switch, deactivate, delete. Without the id, a step to find it comes first; with
+    keycheck deactivating it anyway, that step has no command.
+    """
     user = f"--user-name {_shell(user_name)}"
     key = f"--access-key-id {access_key_id or 'OLD_ACCESS_KEY_ID'}"
+    deactivate = [
+        "# 3. deactivate the old one (to undo this: --status Active)",
+        f"aws iam update-access-key {user} {key} --status Inactive",
+    ]
+    if fate is Fate.DISABLED_NOW:
+        deactivate = ["# 3. keycheck is deactivating the old one now, and would do so again if it were re-activated"]
     find = [
         f"# 0. find the full id of the access key that ends in {last_five}",
         f"aws iam list-access-keys {user}",
@@ -295,8 +303,7 @@ def _commands(user_name: str, access_key_id: str | None, last_five: str) -> list
         f"aws iam create-access-key {user}",
         "# 2. put it wherever the old one is used; then see when and where the old one was last used",
         f"aws iam get-access-key-last-used {key}",
-        "# 3. deactivate the old one (to undo this: --status Active)",
-        f"aws iam update-access-key {user} {key} --status Inactive",
+        *deactivate,
         "# 4. nothing broke for a few days? delete it",
         f"aws iam delete-access-key {user} {key}",
     ]
@@ -304,7 +311,9 @@ def _commands(user_name: str, access_key_id: str | None, last_five: str) -> list
 
 def _key_commands(key: MessageKey, *, person: bool) -> list[str]:
     access_key = key.key.access_key
-    commands = _commands(access_key.user_name, access_key.access_key_id if person else None, access_key.last_five)
+    commands = _commands(
+        access_key.user_name, access_key.access_key_id if person else None, access_key.last_five, key.fate
+    )
     return [*(f"# {line}" for line in _crowded(access_key.user_name, key.key_count)), *commands]
 
 
