@@ -180,6 +180,7 @@ class Executor:
 
     def _file_all(self, chain: Chain) -> dict[str, str]:
         """File what is to be filed; access key id -> issue key of those whose open issue is known by then."""
+        self._clock.check()
         futures = [self._filings.submit(self._file, chain, filing) for filing in chain.filings]
         issue_keys: dict[str, str] = {}
         for filing, future in zip(chain.filings, futures, strict=True):
@@ -207,8 +208,19 @@ class Executor:
         if record is None:
             return None
         try:
+            return self._file_claimed(chain, filing, issues, record, token)
+        except Stopped:  # raised before a call, never after a POST
+            self._give_back(lambda: claims.release_issue(record, token))
+            raise
+
+    def _file_claimed(
+        self, chain: Chain, filing: FileIssue, issues: Issues, record: KeyRecord, token: str
+    ) -> str | None:
+        """Look, and file where there is none; `record` is the access key's record as the claim returned it."""
+        claims, access_key = self._services.claims, filing.key.access_key
+        try:
             found = find_open_issue(issues, record, access_key.issue_label)
-        except (ServiceError, Stopped) as error:
+        except ServiceError as error:
             self._give_back(lambda: claims.release_issue(record, token))
             self._refused(chain, filing, error)
             return None
@@ -225,8 +237,8 @@ class Executor:
         with self._flying(chain, filing):
             try:
                 issue_key = issues.create(issue_draft(filing, chain.profile))
-            except (ServiceError, Stopped) as error:
-                if isinstance(error, ServiceError) and error.may_have_happened:
+            except ServiceError as error:
+                if error.may_have_happened:
                     self._unknown(chain, filing, f"{error.text}; an issue for {name_key(filing.key)} may exist")
                     return None
                 self._give_back(lambda: claims.release_issue(record, token))

@@ -73,7 +73,7 @@ def issue_draft(action: FileIssue, profile: str) -> IssueDraft:
             f"* Created: {_day(access_key.create_date)}",
             f"* Age when this was filed: {_days(key.age_days)}",
             f"* {'Expired' if key.label is AgeLabel.EXPIRED else 'Expires'}: {_day(key.expires_at)}",
-            f"* What happens then: {_what_happens(key, action.fate)}",
+            f"* What happens then: {_what_happens(action.fate)}",
             "",
             "h3. What to do",
             *(_wiki(line) for line in _crowded(access_key.user_name, action.key_count)),
@@ -257,7 +257,7 @@ def _standing(key: LabelledKey) -> str:
     return f"expires on {_day(key.expires_at)}: it is {_days(key.age_days)} old."
 
 
-def _what_happens(key: LabelledKey, fate: Fate) -> str:
+def _what_happens(fate: Fate) -> str:
     match fate:
         case Fate.STAYS_ACTIVE:
             return "it stays active and at risk: the older an access key, the more places it may have leaked to."
@@ -266,7 +266,7 @@ def _what_happens(key: LabelledKey, fate: Fate) -> str:
                 "it is not disabled, since keycheck itself depends on it; it stays at risk until somebody rotates it."
             )
         case Fate.DISABLED_WHEN_EXPIRED:
-            return f"on {_day(key.expires_at)} it is disabled, and what still uses it stops working."
+            return "it is disabled (AWS status Inactive, not deleted), and what still uses it stops working."
         case Fate.DISABLED_NOW:
             return "it is being disabled now (AWS status Inactive, not deleted), and what still uses it stops working."
 
@@ -324,7 +324,8 @@ def _key_in_full(key: MessageKey, link: str | None, *, person: bool) -> str:
     lines = [
         f"*`{_tick(access_key.user_name)}`* · access key {identity}",
         f"• {_days(key.key.age_days)} old, created {_day(access_key.create_date)}",
-        f"• {expiry} {_day(key.key.expires_at)}; {_what_happens(key.key, key.fate)}",
+        f"• {expiry} {_day(key.key.expires_at)}",
+        f"• What happens then: {_what_happens(key.fate)}",
     ]
     if link:
         lines.append(f"• Issue: {link}")

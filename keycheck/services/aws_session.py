@@ -121,10 +121,21 @@ def check_clock(date_header: str | None, now: datetime) -> None:
 def open_session(profile: str, service: str) -> Session:
     """Open one profile. Raises ServiceError where botocore cannot even begin with it."""
     with aws_errors(service, "credentials", profile):
-        import boto3
-
-        session = boto3.Session(profile_name=profile)
+        session = _boto_session(profile)
         return Session(profile, session, _own_access_key_ids(session))
+
+
+def _boto_session(profile: str) -> Any:
+    """A session whose own calls (STS for a role, SSO) time out as well: botocore would wait a minute for each."""
+    import boto3
+    import botocore.session
+    from botocore.config import Config
+
+    core = botocore.session.get_session()
+    core.set_default_client_config(
+        Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+    )
+    return boto3.Session(botocore_session=core, profile_name=profile)
 
 
 def _own_access_key_ids(session: Any) -> frozenset[str]:
@@ -143,10 +154,8 @@ def _own_access_key_ids(session: Any) -> frozenset[str]:
     while (source := profile.get("source_profile")) and source not in names:
         names.add(source)
         profile = config.get("profiles", {}).get(source, {})
-    import boto3
-
     for name in names:
-        one = session if name == session.profile_name else boto3.Session(profile_name=name)
+        one = session if name == session.profile_name else _boto_session(name)
         credentials = one.get_credentials()
         if credentials is not None and credentials.method in STATIC_CREDENTIAL_METHODS:
             ids.add(credentials.access_key)

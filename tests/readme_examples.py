@@ -1,0 +1,38 @@
+"""The message and the issue that the README shows: made by keycheck's own wording, from one invented access key."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from keycheck.labels import label_key
+from keycheck.model import Fate, FileIssue, KeyRecord, MessageKey, SendMessage
+from keycheck.wording import issue_draft, slack_draft
+from sandbox import fake_slack
+from tests.builders import NOW, make_access_key, make_addressee
+
+PROFILE = "acme-dev"
+KEY = label_key(
+    make_access_key("dev_kramer", age=timedelta(days=170), access_key_id="AKIAIOSFODNN7EXVHXVM"),
+    NOW,
+    expire_age=180,
+    expiring_days=15,
+)
+
+
+def slack_message() -> str:
+    """What dev_kramer sees in Slack."""
+    listed = MessageKey(KEY, Fate.DISABLED_WHEN_EXPIRED, None, key_count=1)
+    draft = slack_draft(
+        SendMessage(make_addressee(), (listed,)),
+        PROFILE,
+        {KEY.access_key.access_key_id: "SEC-12"},
+        "https://example.atlassian.net",
+        24,
+    )
+    return fake_slack.render(fake_slack.Message("U012KRAMER", draft.text, tuple(dict(b) for b in draft.blocks), NOW))
+
+
+def jira_issue() -> str:
+    """What the issue says: its summary, labels and description."""
+    draft = issue_draft(FileIssue(KEY, KeyRecord("x"), Fate.DISABLED_WHEN_EXPIRED, key_count=1), PROFILE)
+    return f"{draft.summary}\nlabels: {', '.join(draft.labels)}\n\n{draft.description}"
