@@ -228,9 +228,9 @@ class Executor:
             self._record_issue(chain, filing, token, found)
             self._done(chain, filing, Result.NOT_NEEDED)
             return found
-        if not self._may_post(record):
+        if (reason := self._reason_not_to_post(record)) is not None:
             self._give_back(lambda: claims.release_issue(record, token))
-            self._skip(chain, filing, SkipReason.TOO_MANY_ISSUES)
+            self._skip(chain, filing, reason)
             return None
         if self._rest_on(chain, filing, lambda: claims.begin_filing(record, token, self._clock.utc_now())) is None:
             return None
@@ -249,14 +249,16 @@ class Executor:
         self._check_created(chain, issues, issue_key, access_key.issue_label)
         return issue_key
 
-    def _may_post(self, record: KeyRecord) -> bool:
+    def _reason_not_to_post(self, record: KeyRecord) -> SkipReason | None:
         """Never a second POST for one access key in one run (two profiles may show the same account), and never a
         third within seven days, by the record as the claim returned it.
         """
         with self._lock:
-            is_first = record.access_key_id not in self._posted
+            is_second = record.access_key_id in self._posted
             self._posted.add(record.access_key_id)
-        return is_first and may_file_another(record, self._clock.now)
+        if is_second:
+            return SkipReason.CLAIMED
+        return None if may_file_another(record, self._clock.now) else SkipReason.TOO_MANY_ISSUES
 
     def _record_issue(self, chain: Chain, filing: FileIssue, token: str, issue_key: str) -> None:
         access_key_id = filing.key.access_key.access_key_id

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -153,6 +153,7 @@ class SettingsError(Exception):
 def parse(environ: Mapping[str, str], default_mapping_file: Path) -> Settings:
     """Check every setting in `environ`; blank means unset. Raises SettingsError with all problems in table order."""
     problems: list[str] = []
+    wrong: set[str] = set()
     values: dict[str, Any] = {}
     for setting in SETTINGS:
         text = environ.get(setting.name, "").strip()
@@ -160,10 +161,11 @@ def parse(environ: Mapping[str, str], default_mapping_file: Path) -> Settings:
             values[setting.name] = _value(setting, text)
         except ValueError as error:
             problems.append(f"{setting.name}: {error}")
+            wrong.add(setting.name)
             values[setting.name] = _value(setting, "")
     given = environ.get("slack_id_mapping_file", "").strip()
     values["slack_id_mapping_file"] = Path(given) if given else default_mapping_file
-    problems += _missing(values)
+    problems += _missing(values, wrong)
     if problems:
         raise SettingsError(tuple(problems))
     return Settings(**values, warnings=tuple(_warnings(values, environ)))
@@ -260,8 +262,8 @@ def _issue_fields(text: str) -> dict[str, Any]:
     return fields
 
 
-def _missing(values: Mapping[str, Any]) -> list[str]:
-    """What a switched-on feature lacks, one sentence each."""
+def _missing(values: Mapping[str, Any], wrong: Collection[str]) -> list[str]:
+    """What a switched-on feature lacks, one sentence each; what is there but wrong was said already."""
     needs: list[tuple[str, tuple[str, ...]]] = [
         ("jira_server_address", ("create_jira",)),
         ("jira_project_key", ("create_jira",)),
@@ -274,7 +276,7 @@ def _missing(values: Mapping[str, Any]) -> list[str]:
     problems = []
     for name, switches in needs:
         on = [switch for switch in switches if values[switch]]
-        if on and values[name] is None:
+        if on and values[name] is None and name not in wrong:
             verb = "are" if len(on) > 1 else "is"
             problems.append(f"{name}: not set, but {' and '.join(on)} {verb} True; set it to the {meanings[name]}")
     return problems
