@@ -116,6 +116,7 @@ class Executor:
         self._in_flight: dict[ProfileAction, Callable[[], None]] = {}
         self._posted: set[str] = set()
         self._warned: set[str] = set()
+        self._claimed_elsewhere: set[str] = set()
 
     def run(self) -> None:
         """Walk all chains, profiles taking turns; returns when all are walked, or soon after the run is over."""
@@ -339,8 +340,9 @@ class Executor:
         claims, access_key = self._services.claims, disabling.key.access_key
         with self._lock:
             was_warned = disabling.was_warned or access_key.access_key_id in self._warned
+            is_claimed = access_key.access_key_id in self._claimed_elsewhere
         if disabling.needs_warning and not was_warned:
-            self._skip(chain, disabling, SkipReason.NOBODY_TOLD)
+            self._skip(chain, disabling, SkipReason.CLAIMED if is_claimed else SkipReason.NOBODY_TOLD)
             return
         self._clock.check()
         if self._rest_on(chain, disabling, lambda: claims.begin_disabling(access_key, self._clock.utc_now())) is None:
@@ -448,7 +450,10 @@ class Executor:
     def _skip(self, chain: Chain, action: Action, reason: SkipReason) -> None:
         with self._lock:
             if not self._is_settled:
-                self._skips[(chain.profile, action)] = _skips(chain.profile, action, reason)
+                skips = _skips(chain.profile, action, reason)
+                self._skips[(chain.profile, action)] = skips
+                if reason is SkipReason.CLAIMED:  # the run that has it warns, and disables
+                    self._claimed_elsewhere |= {skip.key.access_key.access_key_id for skip in skips}
 
     def _problem(self, chain: Chain, level: Level, text: str) -> None:
         with self._lock:

@@ -192,7 +192,7 @@ def skip_problems(skips: Iterable[Skip], profile: str, *, issues_are_filed: bool
         grouped.setdefault(skip.reason, []).append(skip.key)
     problems = []
     for reason, keys in grouped.items():
-        unique = list(dict.fromkeys(keys))
+        unique = sorted(set(keys), key=lambda key: (-key.age_days, key.access_key.user_name, key.access_key.last_five))
         match reason:
             case SkipReason.NOBODY_TOLD:
                 level, text = Level.WARNING, f"{_count(unique)} not disabled: {reason.value}"
