@@ -49,8 +49,8 @@ RUN_FIELDS = {
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_TAG = r"[a-zA-Z_]+=(?:[^\x00-\x1f\x7f ,=\\]|\\[ ,=])+"
-_FIELD = r"[a-z_]+=(?:0|[1-9][0-9]*)(?:i|\.[0-9]+)?"
+_TAG = r"[a-zA-Z_]+=(?:[^\x00-\x1f\x7f\ud800-\udfff ,=\\]|\\[ ,=])+"
+_FIELD = r"[a-z_]+=(?:0|[1-9][0-9]{0,17})(?:i|\.[0-9]{1,9})?"  # 18 digits are within an int64
 _LINE = re.compile(rf"(?:iam|iam_run)(?:,{_TAG})+ {_FIELD}(?:,{_FIELD})*")
 
 

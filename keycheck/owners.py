@@ -53,15 +53,27 @@ def parse_mapping(text: str) -> dict[str, str]:
         raise OwnersError(f"line {error.lineno or 1}: {error.msg or 'not Python'}; write it like {EXAMPLE}") from None
     except (ValueError, RecursionError, MemoryError):
         raise OwnersError(f"line 1: not a readable Python file; write it like {EXAMPLE}") from None
-    if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+    if body and isinstance(body[0], ast.Expr) and _is_text(body[0].value):
         body = body[1:]
     if not body:
         raise OwnersError(f"line 1: there is no mapping in it; write it like {EXAMPLE}")
     if len(body) > 1:
-        raise OwnersError(
-            f"line {body[1].lineno}: nothing but one mapping may stand in this file, and it is not executed"
-        )
+        other = next((one for one in body if not _is_mapping(one)), body[1])
+        only = "nothing but one mapping may stand in this file, and it is not executed"
+        raise OwnersError(f"line {other.lineno}: {only}")
     return _entries(_dictionary(body[0]))
+
+
+def _is_text(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and isinstance(value.value, str)
+
+
+def _is_mapping(statement: ast.stmt) -> bool:
+    try:
+        _dictionary(statement)
+    except OwnersError:
+        return False
+    return True
 
 
 def _dictionary(statement: ast.stmt) -> ast.Dict:

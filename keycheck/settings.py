@@ -204,7 +204,7 @@ def _boolean(text: str) -> bool:
 
 
 def _number(text: str, lowest: int, highest: int) -> int:
-    if not (text.isascii() and text.isdigit() and lowest <= int(text[:10]) <= highest):
+    if not (text.isascii() and text.isdigit() and len(text) <= 10 and lowest <= int(text) <= highest):
         raise ValueError(f"{_shown(text)} is not a whole number from {lowest} to {highest}")
     return int(text)
 
@@ -243,10 +243,15 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _no_constant(name: str) -> None:
+    """Python's json takes NaN and Infinity; JSON and Jira do not."""
+    raise ValueError(name)
+
+
 def _issue_fields(text: str) -> dict[str, Any]:
     try:
-        fields = json.loads(text)
-    except ValueError as error:
+        fields = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
         where = f" (at character {error.pos + 1})" if isinstance(error, json.JSONDecodeError) else ""
         raise ValueError(f'not valid JSON{where}; write it like {{"priority": {{"name": "High"}}}}') from None
     if not isinstance(fields, dict):

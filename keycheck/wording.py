@@ -106,13 +106,16 @@ def slack_draft(
     title = _title(action)
     named = ", ".join(f"{one.key.access_key.user_name} ...{one.key.access_key.last_five}" for one in action.keys[:3])
     more = ", ..." if len(action.keys) + action.unlisted > 3 else ""
-    text = _mrkdwn(_one_line(f"{title} in account {profile}: {named}{more}"))[:1000]
+    text = _mrkdwn(_one_line(f"{title} in account {profile[:100]}: {named}{more}"))
     most = 0 if action.addressee.is_fallback and len(action.keys) > 1 else min(KEYS_IN_FULL, len(action.keys))
     for in_full in range(most, 0, -1):
         blocks = _blocks(action, profile, links, interval_hours, in_full)
         if _size(blocks) <= MESSAGE_CHARACTERS:
             return SlackDraft(text, blocks)
-    return SlackDraft(text, _blocks(action, profile, links, interval_hours, 0))
+    blocks = _blocks(action, profile, links, interval_hours, 0)
+    if _size(blocks) > MESSAGE_CHARACTERS:  # a very long Jira address, once for each access key
+        blocks = _blocks(action, profile, {}, interval_hours, 0)
+    return SlackDraft(text, blocks)
 
 
 def _title(action: SendMessage) -> str:
@@ -126,7 +129,7 @@ def _blocks(
 ) -> tuple[dict[str, Any], ...]:
     """The message with its first `in_full` access keys in full, and the others in a line each."""
     account_id = action.keys[0].key.access_key.account_id
-    blocks = [_section(f":key: *{_title(action)}* in account `{_tick(profile)[:100]}` ({account_id})")]
+    blocks = [_section(f":key: *{_title(action)}* in account `{_tick(profile[:100])}` ({account_id})")]
     for one in action.keys[:in_full]:
         blocks.append({"type": "divider"})
         link = links.get(one.key.access_key.access_key_id)
@@ -285,7 +288,7 @@ def _commands(user_name: str, access_key_id: str | None, last_five: str, fate: F
     """The AWS CLI steps: create, switch, deactivate, delete. Without the id, a step to find it comes first; with
     keycheck deactivating it anyway, that step has no command.
     """
-    user = f"--user-name {_shell(user_name)}"
+    user = f"--user-name{'=' if user_name.startswith('-') else ' '}{_shell(user_name)}"
     key = f"--access-key-id {access_key_id or 'OLD_ACCESS_KEY_ID'}"
     deactivate = [
         "# 3. deactivate the old one (to undo this: --status Active)",

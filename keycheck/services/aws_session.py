@@ -81,10 +81,11 @@ class _Line:
             raise _NoAnswer
 
     def after(self, exception: BaseException | None = None, parsed_response: Any = None, **_: Any) -> None:
+        from botocore.exceptions import ConnectionError as NoConnection
         from botocore.exceptions import HTTPClientError
 
         with self.lock:
-            if isinstance(exception, HTTPClientError):
+            if isinstance(exception, HTTPClientError | NoConnection):
                 self.silences += 1
             elif exception is None:
                 self.silences, self.has_answered = 0, True
@@ -144,16 +145,16 @@ def _own_access_key_ids(session: Any) -> frozenset[str]:
     Also those that a `source_profile` gets from a credential_process. Temporary credentials are left alone: they are
     no IAM user's access key, and resolving them would need the network.
     """
-    config = session._session.full_config  # noqa: SLF001 - boto3 has no public way to see all profiles
+    profiles = session._session.full_config.get("profiles", {})  # noqa: SLF001 - boto3 has no public way to see all
     ids = {
         values["aws_access_key_id"].strip()
-        for values in config.get("profiles", {}).values()
+        for values in profiles.values()
         if isinstance(values.get("aws_access_key_id"), str)
     }
-    names, profile = {session.profile_name}, config.get("profiles", {}).get(session.profile_name, {})
-    while (source := profile.get("source_profile")) and source not in names:
+    names, source = {session.profile_name}, profiles.get(session.profile_name, {}).get("source_profile")
+    while source in profiles and source not in names:
         names.add(source)
-        profile = config.get("profiles", {}).get(source, {})
+        source = profiles[source].get("source_profile")
     for name in names:
         one = session if name == session.profile_name else _boto_session(name)
         credentials = one.get_credentials()

@@ -62,7 +62,7 @@ class JiraIssues:
         with self._lock:
             if self._client is None:
                 client = self._call("serverInfo", self._make_client)
-                self._call("myself", lambda: _require(client.myself(), dict), is_sign_in=True)
+                self._call("myself", lambda: _require_somebody(client.myself()), is_sign_in=True)
                 self._client = client
 
     def _make_client(self) -> Any:
@@ -252,10 +252,10 @@ def _at(value: Any, *path: str) -> Any:
     return value
 
 
-def _require(value: Any, kind: type) -> Any:
-    if not isinstance(value, kind):
+def _require_somebody(myself: Any) -> None:
+    """Cloud names an accountId, Server a name and a key; an answer that names nobody is no sign-in."""
+    if not any(_at(myself, name) and isinstance(myself[name], str) for name in ("accountId", "name", "key")):
         raise TypeError("unexpected answer")
-    return value
 
 
 def _module(error: Exception) -> str:

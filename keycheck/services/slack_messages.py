@@ -7,7 +7,10 @@ connection, facts/apis.md 5.2), and only a 429, which Slack did not serve, is tr
 
 from __future__ import annotations
 
+import http.client
+import re
 import threading
+import urllib.error
 from typing import Any
 
 from keycheck.clock import RunClock, Stopped
@@ -70,7 +73,7 @@ class SlackMessages:
                 channel=slack_id, text=draft.text, blocks=list(draft.blocks), unfurl_links=False, unfurl_media=False
             )
             if answer.get("ok") is not True:
-                raise _unexpected(slack_id, 200)
+                raise _unexpected(slack_id, "HTTP 200")
         except (ServiceError, RateLimited, Stopped):
             raise
         except Exception as error:
@@ -91,6 +94,8 @@ def _service_error(error: Exception, slack_id: str) -> ServiceError | RateLimite
     response = getattr(error, "response", None)
     raw = response if isinstance(response, dict) else {}  # what slack_sdk keeps of an answer that is not JSON
     status = raw.get("status") or getattr(response, "status_code", None)
+    if isinstance(error.__context__, urllib.error.HTTPError):  # the answer was not ok, and its body broke off
+        status = status or error.__context__.code
     if isinstance(status, int):
         if status == 429:
             return RateLimited(
@@ -98,34 +103,37 @@ def _service_error(error: Exception, slack_id: str) -> ServiceError | RateLimite
             )
         data = getattr(response, "data", None)
         code = data.get("error") if isinstance(data, dict) else None
-        return _refused(slack_id, code, status) if isinstance(code, str) else _unexpected(slack_id, status)
+        if isinstance(code, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,60}", code):
+            return _refused(slack_id, code, status)
+        return _unexpected(slack_id, f"HTTP {status}", is_server_error=status >= 500)
     if isinstance(error, ImportError):
         text = "slack_sdk is not installed for this Python; run: pip install -r requirements.txt"
         return ServiceError(SERVICE, "chat.postMessage", text, is_fatal=True)
     if was_never_sent(error):
         text = f"no connection to Slack for the message to {slack_id} ({_kind(error)}); the next run tries again"
         return ServiceError(SERVICE, "chat.postMessage", text, is_silence=True)
+    if not isinstance(error, OSError | http.client.HTTPException):
+        return _unexpected(slack_id, "an answer that cannot be read")
     text = f"no answer to the message to {slack_id} ({_kind(error)}); it may have arrived, so it counts as sent"
     return ServiceError(SERVICE, "chat.postMessage", text, is_silence=True, may_have_happened=True)
 
 
 def _refused(slack_id: str, code: str, status: int) -> ServiceError:
-    shown = "".join(c for c in code if c.isalnum() or c in "_-")[:60]
     advice = f"; {ADVICE[code]}" if code in ADVICE else ""
     return ServiceError(
         SERVICE,
         "chat.postMessage",
-        f"Slack refused the message to {slack_id} ({shown}){advice}",
+        f"Slack refused the message to {slack_id} ({code}){advice}",
         is_fatal=code in DEAD_TOKEN,
         is_server_error=status >= 500,
-        code=shown,
+        code=code,
     )
 
 
-def _unexpected(slack_id: str, status: int) -> ServiceError:
-    """HTTP 5xx, a login page of a proxy: not ok, so not delivered."""
-    text = f"Slack refused the message to {slack_id} (HTTP {status}, not Slack's own words); the next run tries again"
-    return ServiceError(SERVICE, "chat.postMessage", text, is_server_error=status >= 500)
+def _unexpected(slack_id: str, what: str, *, is_server_error: bool = False) -> ServiceError:
+    """HTTP 5xx, the login page of a proxy: not ok, so not delivered."""
+    text = f"Slack refused the message to {slack_id} ({what}, not Slack's own words); the next run tries again"
+    return ServiceError(SERVICE, "chat.postMessage", text, is_server_error=is_server_error)
 
 
 def _header(headers: Any, name: str) -> str | None:

@@ -305,7 +305,7 @@ class StateTable:
 
 def _key_record(access_key_id: str, item: Item) -> KeyRecord:
     with _reading(access_key_id):
-        filings = tuple(_instant(one) for one in item.get("issue_filings", {}).get("L", ()))
+        filings = tuple(_instant(one) for one in item["issue_filings"]["L"]) if "issue_filings" in item else ()
         return KeyRecord(
             access_key_id,
             told_at=_instant(item["told_at"]) if "told_at" in item else None,
