@@ -42,6 +42,8 @@ EXIT_USAGE = 2
 EXIT_ERRORS = 3
 DEFAULT_MAPPING_FILE = Path(__file__).resolve().parent / "slack_ID_mapping.py"
 POLL_SECONDS = 0.05
+PROFILE_CHARACTERS = 200
+"""A metric line must fit into one write to a pipe, and its profile into the first line on stderr."""
 DESCRIPTION = """\
 Labels every IAM access key of an AWS profile ok, expiring or expired by its age; files a Jira issue for it, nags its
 owner on Slack and disables it, each only where a setting says so; prints InfluxDB line protocol for Telegraf.
@@ -96,13 +98,17 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], clock: RunClock, 
     if not all(profile.strip() for profile in profiles):
         say([format_line(Level.ERROR, "keycheck: name an AWS profile, or set AWS_PROFILE; see --help")], clock)
         return EXIT_USAGE
+    if any(len(profile) > PROFILE_CHARACTERS for profile in profiles):
+        text = f"keycheck: a profile's name has more than {PROFILE_CHARACTERS} characters; see --help"
+        say([format_line(Level.ERROR, text)], clock)
+        return EXIT_USAGE
     try:
         settings = parse(environ, DEFAULT_MAPPING_FILE)
     except SettingsError as error:
         problems = [Problem(Level.ERROR, profile, text) for text in error.problems for profile in profiles]
         say(problem_lines(problems, verbose=False), clock)
         return EXIT_USAGE
-    if not stdout_is_open:
+    if settings.dump_metric_to_console and not stdout_is_open:
         return _cannot_write(profiles, "it is closed", clock)
     clock.set_timeout(settings.run_timeout_seconds)
     metrics = take_stdout()

@@ -96,8 +96,9 @@ def _entries(dictionary: ast.Dict) -> dict[str, str]:
             case _:
                 raise OwnersError(f"line {line}: user name and Slack id must both be plain strings in quotes")
         if not SLACK_ID.fullmatch(slack_id):
+            shown = repr(slack_id) if len(slack_id) <= 12 else f"a value of {len(slack_id)} characters"
             raise OwnersError(
-                f"line {value.lineno}: {slack_id[:40]!r} is not a Slack id; those look like U012AB3CD "
+                f"line {value.lineno}: {shown} is not a Slack id; those look like U012AB3CD "
                 "(in Slack: profile, then Copy member ID)"
             )
         if entries.get(user_name, slack_id) != slack_id:

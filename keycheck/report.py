@@ -113,8 +113,13 @@ def open_standard_streams() -> bool:
 
 
 def take_stdout() -> int:
-    """A private descriptor for the metrics. Whatever a library prints from now on goes to stderr instead."""
-    sys.stdout.flush() if sys.stdout is not None else None
+    """A private descriptor for the metrics. Whatever a library prints from now on is lost: on stdout it would cost all
+    metrics, and on stderr it could be the one line that Telegraf keeps.
+    """
+    if sys.stdout is not None:
+        sys.stdout.flush()
     metrics = os.dup(1)
-    os.dup2(STDERR, 1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
     return metrics

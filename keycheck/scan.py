@@ -10,10 +10,10 @@ A few profiles are scanned at once, each with a bounded pool over one client; IA
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from keycheck.clock import GRACE_SECONDS, RunClock, Stopped
+from keycheck.clock import RunClock, Stopped
 from keycheck.model import AccessKey, Level, Problem, Scan
 from keycheck.services import Iam, ServiceError
 
@@ -32,13 +32,16 @@ class Scanner:
         self._profiles = {profile: _ProfileScan(profile, clock) for profile in profiles}
 
     def run(self) -> None:
-        """Scan every profile; returns when all are done, or soon after the scan's share of the time is over."""
+        """Scan every profile; returns when all are done, or when the scan's share of the time is over."""
         pool = ThreadPoolExecutor(PROFILES_AT_ONCE, thread_name_prefix="scan")
         futures = [pool.submit(scan.run, self._open_iam) for scan in self._profiles.values()]
-        overtime = 0.0
-        while wait(futures, timeout=POLL_SECONDS).not_done and overtime < GRACE_SECONDS:
-            overtime += POLL_SECONDS if self._clock.scan_is_over() else 0.0
+        while wait(futures, timeout=POLL_SECONDS).not_done and not self._must_end():
+            pass
         pool.shutdown(wait=False, cancel_futures=True)
+
+    def _must_end(self) -> bool:
+        """At its share of the time at once, since acting comes next; after a signal, once the grace is over too."""
+        return self._clock.grace_seconds() <= 0 if self._clock.was_signalled else self._clock.scan_is_over()
 
     def scans(self) -> tuple[Scan, ...]:
         """What is known by now, in the order the profiles were given."""
@@ -59,7 +62,7 @@ class _ProfileScan:
         self._user_names: dict[str, None] = {}
         self._keys: list[AccessKey] = []
         self._unread: dict[str, list[str]] = {}
-        self._fatal: ServiceError | None = None
+        self._failure: ServiceError | None = None
         self._gone = 0
         self._read = 0
         self._is_listed = False
@@ -67,28 +70,31 @@ class _ProfileScan:
     def run(self, open_iam: Callable[[str], Iam]) -> None:
         """List the users page by page, and each page's users' access keys while the next page is on its way."""
         pool = ThreadPoolExecutor(USERS_AT_ONCE, thread_name_prefix=f"users of {self.profile}")
+        futures: list[Future[None]] = []
         try:
             self._clock.check_scan()
             self.iam = open_iam(self.profile)
-            futures: list[Future[None]] = []
-            marker: str | None = None
-            while True:
-                users, marker = self.iam.list_users(marker)
-                users = self._new(users)
+            for users in self._pages(self.iam):
                 futures += [pool.submit(self._read_user, self.iam, *user) for user in users]
-                if marker is None:
-                    break
-                self._clock.check_scan()
             self._is_listed = True
-            wait(futures)
         except Stopped:
             pass
         except ServiceError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - a fault of ours in one profile must not cost the others
             self._fail(ServiceError("keycheck", "scan", f"unexpected {type(error).__name__}; please report it"))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        wait(futures)
+        pool.shutdown(wait=False)
+
+    def _pages(self, iam: Iam) -> Iterator[Sequence[tuple[str, str]]]:
+        """(user name, account id) of each user, page by page."""
+        marker: str | None = None
+        while True:
+            users, marker = iam.list_users(marker)
+            yield self._new(users)
+            if marker is None:
+                return
+            self._clock.check_scan()
 
     def _new(self, users: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
         """The users not seen on an earlier page: pages shift when users come and go meanwhile."""
@@ -98,7 +104,7 @@ class _ProfileScan:
         return new
 
     def _read_user(self, iam: Iam, user_name: str, account_id: str) -> None:
-        if self._fatal is not None:
+        if self._failure is not None and self._failure.is_fatal:
             return
         try:
             self._clock.check_scan()
@@ -124,8 +130,9 @@ class _ProfileScan:
                 self._keys += keys
 
     def _fail(self, error: ServiceError) -> None:
+        """What ends the listing of users, or every further call; users already listed are read unless it is fatal."""
         with self._lock:
-            self._fatal = self._fatal or error
+            self._failure = error if self._failure is None or error.is_fatal else self._failure
 
     def snapshot(self) -> Scan:
         """The scan as known now; keys in the order they are printed: by user name, then age, then id."""
@@ -147,15 +154,15 @@ class _ProfileScan:
 
     def _problems(self) -> list[Problem]:
         problems = []
-        if self._fatal is not None:
+        if self._failure is not None:
             part = "" if self._is_listed or not self._user_names else "; the list of users is not complete"
-            problems.append(Problem(Level.ERROR, self.profile, f"{self._fatal.text}{part}"))
+            problems.append(Problem(Level.ERROR, self.profile, f"{self._failure.text}{part}"))
         for text, names in sorted(self._unread.items()):
             shown = ", ".join(sorted(names)[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
             what = f"the access keys of {len(names)} of {len(self._user_names)} users were not read"
             problems.append(Problem(Level.ERROR, self.profile, f"{what}: {text}: {shown}", count=len(names)))
         missing = len(self._user_names) - self._read - sum(len(names) for names in self._unread.values())
-        if self._fatal is None and self._clock.scan_is_over() and (missing or not self._is_listed):
+        if self._failure is None and self._clock.scan_is_over() and (missing or not self._is_listed):
             how_many = f"{missing} of {len(self._user_names)} users" if self._is_listed else "some users"
             problems.append(
                 Problem(

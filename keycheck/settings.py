@@ -21,6 +21,7 @@ Kind = Literal["boolean", "number", "text", "table", "url", "json"]
 
 ISSUE_FIELDS_OF_OUR_OWN = ("project", "issuetype", "summary", "description")
 YOUNGEST_SENSIBLE_EXPIRE_AGE = 30
+URL_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,20 +218,27 @@ def _table_name(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    """An https address, or any http one on loopback, where nothing can listen in on the token."""
+    """An https address, or any http one on loopback, where nothing can listen in on the token.
+
+    Nothing of a wrong one is repeated, since it may hold a password. Messages link to issues below it, so it is short
+    and free of what Slack's and Jira's links are made of.
+    """
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError:
         raise ValueError("not a web address; write it like https://example.atlassian.net") from None
-    if parts.scheme not in ("http", "https") or not host or any(c.isspace() for c in text):
-        raise ValueError("not a web address; write it like https://example.atlassian.net")
     if parts.username is not None or parts.password is not None:
         raise ValueError("credentials in a web address end up in logs; put them into credstash")
+    is_plain = re.fullmatch(r"[\w.~:/%@\[\]?#&=+-]+", text, re.ASCII) is not None
+    if parts.scheme not in ("http", "https") or not host or not is_plain:
+        raise ValueError("not a web address; write it like https://example.atlassian.net")
     if parts.query or parts.fragment:
         raise ValueError("leave out everything from ? or # on")
     if parts.scheme != "https" and not _is_loopback(host):
-        raise ValueError(f"must be https://, since a token is sent there (http is for loopback only, not {host})")
+        raise ValueError("must be https://, since a token is sent there; http is for loopback only")
+    if len(text) > URL_CHARACTERS:
+        raise ValueError(f"longer than {URL_CHARACTERS} characters")
     return text
 
 

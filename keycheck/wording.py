@@ -32,8 +32,10 @@ from keycheck.model import (
 
 FAMILY_LABEL = "AWS-User-Key-Rotation"
 ROTATION_PAGE = "https://docs.aws.amazon.com/IAM/latest/UserGuide/id-credentials-access-keys-update.html"
-KEYS_IN_FULL = 3
-"""A message shows so many access keys with their commands; the others get a line each."""
+KEYS_IN_FULL = 8
+"""A message shows at most so many access keys with their commands, fewer where they do not fit; the others get a line
+each, and the commands once for all of them.
+"""
 SECTION_CHARACTERS = 2900
 MESSAGE_CHARACTERS = 12_500
 CHARACTERS_A_BLOCK = 125
@@ -112,10 +114,11 @@ def slack_draft(
         blocks = _blocks(action, profile, links, interval_hours, in_full)
         if _size(blocks) <= MESSAGE_CHARACTERS:
             return SlackDraft(text, blocks)
-    blocks = _blocks(action, profile, links, interval_hours, 0)
-    if _size(blocks) > MESSAGE_CHARACTERS:  # a very long Jira address, once for each access key
-        blocks = _blocks(action, profile, {}, interval_hours, 0)
-    return SlackDraft(text, blocks)
+    for shorter in (links, {one: _mrkdwn(issue) for one, issue in issue_keys.items()}):
+        blocks = _blocks(action, profile, shorter, interval_hours, 0)
+        if _size(blocks) <= MESSAGE_CHARACTERS:
+            return SlackDraft(text, blocks)
+    return SlackDraft(text, _blocks(action, profile, {}, interval_hours, 0))
 
 
 def _title(action: SendMessage) -> str:
@@ -141,8 +144,7 @@ def _blocks(
     if in_short:
         blocks.append({"type": "divider"})
         blocks += [_section(part) for part in _packed(in_short)]
-        if not in_full:
-            blocks.append(_section(_code(_commands("USER_NAME", None, "LAST5"))))
+        blocks.append(_section(_code(_commands("USER_NAME", None, "LAST5"))))
     is_one = len(action.keys) + action.unlisted == 1
     footer = (
         f"<{ROTATION_PAGE}|How AWS says to rotate access keys> · dates are UTC · keycheck repeats this at most every "
@@ -202,8 +204,8 @@ def skip_problems(skips: Iterable[Skip], profile: str, *, issues_are_filed: bool
             case SkipReason.TOO_MANY_ISSUES:
                 level = Level.WARNING
                 text = (
-                    f"no further issue for {_count(unique)}: {reason.value} and none is open; look for a workflow that "
-                    "closes them"
+                    f"no further issue for {_count(unique)}: {reason.value}, and Jira's search shows none open; "
+                    "look for a workflow that closes them"
                 )
             case SkipReason.OUT_OF_TIME:
                 level = Level.WARNING
@@ -339,8 +341,8 @@ def _key_in_short(key: MessageKey, link: str | None) -> str:
     access_key = key.key.access_key
     expiry = "expired" if key.key.label is AgeLabel.EXPIRED else "expires"
     then = {
-        Fate.STAYS_ACTIVE: "",
-        Fate.NEVER_DISABLED: "",
+        Fate.STAYS_ACTIVE: ", stays active",
+        Fate.NEVER_DISABLED: ", never disabled",
         Fate.DISABLED_WHEN_EXPIRED: ", then disabled",
         Fate.DISABLED_NOW: ", being disabled now",
     }[key.fate]
@@ -387,7 +389,7 @@ def _tick(text: str) -> str:
 
 def _wiki(text: str) -> str:
     """Escape what Jira's wiki markup would style; user names hold _ + - and @."""
-    return "".join(f"\\{c}" if c in "\\*_-+^~{}[]!|?" else c for c in _one_line(text))
+    return "".join(f"\\{c}" if c in "*_-+^~{}[]!|?" else "&#92;" if c == "\\" else c for c in _one_line(text))
 
 
 def _shell(text: str) -> str:

@@ -28,7 +28,7 @@ class AwsIam:
 
     def __init__(self, profile: str, check_read: Callable[[], None], check_write: Callable[[], None]) -> None:
         self._profile = profile
-        self._check_write = check_write
+        self._user_markers: set[str] = set()
         self._session: Session = open_session(profile, SERVICE)
         self._client = make_client(self._session, SERVICE, CALLS, check_read)
         self._writer = make_client(self._session, SERVICE, CALLS, check_write)
@@ -39,14 +39,17 @@ class AwsIam:
     def list_users(self, marker: str | None) -> tuple[Sequence[tuple[str, str]], str | None]:
         """One page of (user name, account id). The account id is the one in the user's ARN."""
         more = {"Marker": marker} if marker else {}
+        if marker is None:
+            self._user_markers.clear()
         with aws_errors(SERVICE, "ListUsers", self._profile):
             answer = self._client.list_users(MaxItems=USERS_A_PAGE, **more)
             users = [(user["UserName"], _account_id(user["Arn"])) for user in answer["Users"]]
-            return users, _next_marker(answer, marker, "ListUsers")
+            return users, _next_marker(answer, self._user_markers, "ListUsers")
 
     def list_access_keys(self, user_name: str, account_id: str) -> Sequence[AccessKey] | None:
         """All pages of one user's access keys; None where the user was deleted since the listing."""
         keys: list[AccessKey] = []
+        seen: set[str] = set()
         marker: str | None = None
         while True:
             more = {"Marker": marker} if marker else {}
@@ -54,7 +57,7 @@ class AwsIam:
                 with aws_errors(SERVICE, "ListAccessKeys", self._profile):
                     answer = self._client.list_access_keys(UserName=user_name, **more)
                     keys += [_access_key(item, user_name, account_id) for item in answer["AccessKeyMetadata"]]
-                    marker = _next_marker(answer, marker, "ListAccessKeys")
+                    marker = _next_marker(answer, seen, "ListAccessKeys")
             except ServiceError as error:
                 if error.code == "NoSuchEntity":
                     return None
@@ -84,13 +87,14 @@ def _account_id(arn: str) -> str:
     return arn.split(":")[4]
 
 
-def _next_marker(answer: dict[str, Any], last: str | None, operation: str) -> str | None:
-    """The next page's marker; IsTruncated decides, not the number of items. A marker that repeats would never end."""
+def _next_marker(answer: dict[str, Any], seen: set[str], operation: str) -> str | None:
+    """The next page's marker; IsTruncated decides, not the number of items. One `seen` before would never end."""
     if not answer.get("IsTruncated"):
         return None
     marker = answer.get("Marker")
-    if not marker or marker == last:
+    if not marker or marker in seen:
         raise ServiceError(SERVICE, operation, f"iam:{operation} says that there is more, but not where")
+    seen.add(str(marker))
     return str(marker)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import email.utils
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -123,7 +123,12 @@ def open_session(profile: str, service: str) -> Session:
     """Open one profile. Raises ServiceError where botocore cannot even begin with it."""
     with aws_errors(service, "credentials", profile):
         session = _boto_session(profile)
-        return Session(profile, session, _own_access_key_ids(session))
+        profiles = session._session.full_config.get("profiles", {})  # noqa: SLF001 - boto3 has no public way to see all
+        chain = _source_chain(profile, profiles)
+        if any({"role_arn", "mfa_serial"} <= profiles.get(name, {}).keys() for name in chain):
+            text = "the profile asks for an MFA code (mfa_serial), which nobody can type here; use one without"
+            raise ServiceError(service, "credentials", text, is_fatal=True)
+        return Session(profile, session, _own_access_key_ids(session, chain, profiles))
 
 
 def _boto_session(profile: str) -> Any:
@@ -139,23 +144,26 @@ def _boto_session(profile: str) -> Any:
     return boto3.Session(botocore_session=core, profile_name=profile)
 
 
-def _own_access_key_ids(session: Any) -> frozenset[str]:
+def _source_chain(profile: str, profiles: Mapping[str, Any]) -> list[str]:
+    """The profile and those that its source_profile leads to, as far as they exist."""
+    chain = [profile]
+    while (source := profiles.get(chain[-1], {}).get("source_profile")) in profiles and source not in chain:
+        chain.append(source)
+    return chain
+
+
+def _own_access_key_ids(session: Any, chain: Sequence[str], profiles: Mapping[str, Any]) -> frozenset[str]:
     """Every access key id that botocore sees in any profile, and the one this session resolves to.
 
     Also those that a `source_profile` gets from a credential_process. Temporary credentials are left alone: they are
     no IAM user's access key, and resolving them would need the network.
     """
-    profiles = session._session.full_config.get("profiles", {})  # noqa: SLF001 - boto3 has no public way to see all
     ids = {
         values["aws_access_key_id"].strip()
         for values in profiles.values()
         if isinstance(values.get("aws_access_key_id"), str)
     }
-    names, source = {session.profile_name}, profiles.get(session.profile_name, {}).get("source_profile")
-    while source in profiles and source not in names:
-        names.add(source)
-        source = profiles[source].get("source_profile")
-    for name in names:
+    for name in chain:
         one = session if name == session.profile_name else _boto_session(name)
         credentials = one.get_credentials()
         if credentials is not None and credentials.method in STATIC_CREDENTIAL_METHODS:
@@ -253,7 +261,8 @@ def _service_error(service: str, operation: str, profile: str, error: Exception)
 CONFIGURATION_ERRORS = {
     "ProfileNotFound": "there is no such AWS profile; look into ~/.aws/config or the file that AWS_CONFIG_FILE names",
     "NoCredentialsError": "the profile has no credentials; add keys, a role or SSO to it",
-    "PartialCredentialsError": "the profile's credentials are incomplete; it needs both key id and secret",
+    "PartialCredentialsError": "the profile's credentials are incomplete: it needs both key id and secret, or, for a "
+    "role, source_profile or credential_source",
     "CredentialRetrievalError": "the profile's credentials could not be fetched (role, process or metadata service)",
     "InvalidConfigError": "the profile is not complete; look at source_profile and credential_source",
     "ConfigParseError": "the AWS config file cannot be parsed",
@@ -266,7 +275,6 @@ CONFIGURATION_ERRORS = {
     "NoRegionError": "the profile has no region; add one to it, or set the region setting",
     "InvalidRegionError": "the profile's region is not a region's name",
     "InfiniteLoopConfigError": "the profile's source_profile leads back to itself",
-    "RefreshWithMFAUnsupportedError": "the profile asks for an MFA code, which nobody can type here",
     "ImportError": "boto3 is not installed for this Python; run: pip install -r requirements.txt",
     "ModuleNotFoundError": "boto3 is not installed for this Python; run: pip install -r requirements.txt",
     "UnknownCredentialError": "the profile names a credential_source that botocore does not know",

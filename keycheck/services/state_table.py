@@ -135,7 +135,8 @@ class StateTable:
                     wanted = answer.get("UnprocessedKeys", {}).get(self._table, {}).get("Keys", [])
                 if not wanted:
                     break
-                self._clock.sleep(min(2.0, 0.05 * 2**attempt))
+                if attempt + 1 < READS_OF_A_BATCH:
+                    self._clock.sleep(min(2.0, 0.05 * 2**attempt))
             else:
                 raise ServiceError(
                     SERVICE, "BatchGetItem", "the table left keys unprocessed again and again (throttled)"

@@ -1,0 +1,329 @@
+"""Users and access keys out of IAM: every page, every access key, and Inactive for the one that was named.
+
+boto3 itself, over real sockets, against the sandbox's IAM, which pages, throttles and drops as AWS does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keycheck.clock import Stopped
+from keycheck.model import AccessKey
+from keycheck.services import ServiceError
+from keycheck.services.aws_iam import CONCURRENT_CALLS, AwsIam
+from sandbox.fake_iam import IAM_NAMESPACE, FakeIam, FakeKey, new_access_key_id
+from sandbox.http_fake import Answer, FakeServer, Request
+from tests.builders import ACCOUNT, NOW
+
+PROFILE = "acme-dev"
+
+
+def go_on() -> None:
+    """The clock's answer while there is time."""
+
+
+def stop() -> None:
+    raise Stopped
+
+
+@pytest.fixture(scope="module")
+def connect(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AwsIam]:
+    """The adapter, pointed at a URL."""
+    config = tmp_path_factory.mktemp("aws") / "config"
+    config.write_text(
+        f"[profile {PROFILE}]\naws_access_key_id = AKIAINVENTEDINVENTED\naws_secret_access_key = invented\n"
+        "region = us-east-1\n",
+        encoding="utf-8",
+    )
+
+    def connected(url: str, check_read: Callable[[], None] = go_on, check_write: Callable[[], None] = go_on) -> AwsIam:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AWS_CONFIG_FILE", str(config))
+            patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")
+            patch.setenv("AWS_ENDPOINT_URL_IAM", url)
+            return AwsIam(PROFILE, check_read, check_write)
+
+    return connected
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[FakeIam]:
+    with FakeIam(account_id=ACCOUNT, keys_per_page=1) as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def iam(shared: FakeIam, connect: Callable[..., AwsIam]) -> AwsIam:
+    """One for most tests: making its clients takes longer than they do."""
+    return connect(shared.url)
+
+
+@pytest.fixture
+def fake(shared: FakeIam) -> FakeIam:
+    """What `iam` talks to: nobody in it, three users and one access key a page."""
+    shared.users.clear()
+    shared.users_per_page = 3
+    shared.heal()
+    shared.forget_calls()
+    return shared
+
+
+def all_users(iam: AwsIam) -> list[tuple[str, str]]:
+    users, marker = iam.list_users(None)
+    found = list(users)
+    while marker is not None:
+        users, marker = iam.list_users(marker)
+        found += users
+    return found
+
+
+def keys_of(iam: AwsIam, user_name: str) -> Sequence[AccessKey]:
+    keys = iam.list_access_keys(user_name, ACCOUNT)
+    assert keys is not None
+    return keys
+
+
+# Users
+
+
+def test_users_of_all_pages_are_listed_with_the_account_of_their_arn(fake: FakeIam, iam: AwsIam) -> None:
+    names = [f"user{number}" for number in range(8)]
+    for name in names:
+        fake.add_user(name)
+    assert all_users(iam) == [(name, ACCOUNT) for name in names]
+    assert fake.calls["ListUsers"] == 3
+
+
+def test_short_and_empty_pages_do_not_end_the_list(fake: FakeIam, iam: AwsIam) -> None:
+    """IAM may return fewer than asked, even none, while there are more: only IsTruncated and Marker count."""
+    fake.users_per_page = [2, 0, 1, 0, 0, 4]
+    names = [f"user{number}" for number in range(7)]
+    for name in names:
+        fake.add_user(name)
+    assert [name for name, _ in all_users(iam)] == names
+
+
+@pytest.mark.usefixtures("fake")
+def test_an_account_without_users_is_an_empty_list(iam: AwsIam) -> None:
+    assert iam.list_users(None) == ([], None)
+
+
+def test_a_user_with_a_path_and_odd_characters_keeps_name_and_account(fake: FakeIam, iam: AwsIam) -> None:
+    fake.add_user("a+=,.@_-b").path = "/people/dev/"
+    assert all_users(iam) == [("a+=,.@_-b", ACCOUNT)]
+
+
+def test_users_of_another_partition_have_their_account_too(connect: Callable[..., AwsIam]) -> None:
+    with FakeIam(account_id=ACCOUNT, partition="aws-us-gov") as fake:
+        fake.add_user("dev_kramer")
+        assert all_users(connect(fake.url)) == [("dev_kramer", ACCOUNT)]
+
+
+def test_a_page_that_fails_is_an_error_and_not_the_end(fake: FakeIam, iam: AwsIam) -> None:
+    for number in range(7):
+        fake.add_user(f"user{number}")
+    fake.inject("AccessDenied", action="ListUsers", page=2)
+    _, marker = iam.list_users(None)
+    with pytest.raises(ServiceError, match="iam:ListUsers was refused"):
+        iam.list_users(marker)
+
+
+# Access keys
+
+
+def test_access_keys_of_all_pages_are_listed_also_the_third(fake: FakeIam, iam: AwsIam) -> None:
+    """A race in AWS allows more than two."""
+    user = fake.add_user("dev_kramer", [197, 10, 0, 5])
+    keys = keys_of(iam, "dev_kramer")
+    assert [key.access_key_id for key in keys] == [key.access_key_id for key in user.keys]
+    assert {(key.user_name, key.account_id) for key in keys} == {("dev_kramer", ACCOUNT)}
+    assert fake.calls["ListAccessKeys"] == 4
+
+
+def test_every_call_names_the_user(fake: FakeIam, iam: AwsIam) -> None:
+    """Without a name IAM takes the caller, and refuses temporary credentials."""
+    fake.add_user("dev_kramer", [1, 2])
+    keys_of(iam, "dev_kramer")
+    assert [call.params["UserName"] for call in fake.log] == ["dev_kramer", "dev_kramer"]
+
+
+def test_a_user_without_access_keys_has_none(fake: FakeIam, iam: AwsIam) -> None:
+    fake.add_user("dev_kramer")
+    assert list(keys_of(iam, "dev_kramer")) == []
+
+
+def test_a_user_who_is_gone_between_the_calls_is_none_and_no_error(fake: FakeIam, iam: AwsIam) -> None:
+    fake.add_user("dev_kramer", [1])
+    fake.delete_user_after_listing("dev_kramer")
+    assert all_users(iam) == [("dev_kramer", ACCOUNT)]
+    assert iam.list_access_keys("dev_kramer", ACCOUNT) is None
+
+
+def test_a_user_who_is_gone_between_two_pages_is_none_too(fake: FakeIam, iam: AwsIam) -> None:
+    fake.add_user("dev_kramer", [1, 2])
+    fake.inject("NoSuchEntity", action="ListAccessKeys", page=2)
+    assert iam.list_access_keys("dev_kramer", ACCOUNT) is None
+
+
+@pytest.mark.parametrize("page", [1, 2])
+def test_a_page_of_access_keys_that_fails_is_an_error(fake: FakeIam, iam: AwsIam, page: int) -> None:
+    fake.add_user("dev_kramer", [1, 2])
+    fake.inject("AccessDenied", action="ListAccessKeys", page=page)
+    with pytest.raises(ServiceError, match="iam:ListAccessKeys was refused"):
+        iam.list_access_keys("dev_kramer", ACCOUNT)
+
+
+@pytest.mark.parametrize("status", ["Active", "Inactive", "Expired", "Quarantined"])
+def test_a_status_is_kept_as_aws_says_it_and_only_active_is_active(fake: FakeIam, iam: AwsIam, status: str) -> None:
+    fake.add_user("dev_kramer", [1], status=status)
+    (key,) = keys_of(iam, "dev_kramer")
+    assert (key.status, key.is_active) == (status, status == "Active")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kathmandu"])
+def test_dates_are_aware_utc_wherever_the_machine_is(
+    fake: FakeIam, iam: AwsIam, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    fake.add_user("dev_kramer", [197], now=NOW)
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        (key,) = keys_of(iam, "dev_kramer")
+    time.tzset()
+    assert key.create_date == NOW - timedelta(days=197)
+    assert key.create_date.tzinfo is UTC
+
+
+class OddPages(FakeServer):
+    """An IAM whose every page says that there is more. `marker`: what each names as the next one's; None is nothing."""
+
+    def __init__(self, marker: str | None) -> None:
+        super().__init__()
+        self._marker = marker
+
+    def serve(self, request: Request) -> Answer:
+        action = "ListUsers" if b"Action=ListUsers" in request.body else "ListAccessKeys"
+        name = "Users" if action == "ListUsers" else "AccessKeyMetadata"
+        marker = "" if self._marker is None else f"<Marker>{self._marker}</Marker>"
+        page = f"<{name}/><IsTruncated>true</IsTruncated>{marker}"
+        xml = f'<{action}Response xmlns="{IAM_NAMESPACE}"><{action}Result>{page}</{action}Result></{action}Response>'
+        return Answer(200, xml, {"Content-Type": "text/xml"})
+
+
+@pytest.mark.parametrize(
+    "read",
+    [lambda iam: iam.list_access_keys("dev_kramer", ACCOUNT), all_users],
+    ids=["ListAccessKeys", "ListUsers"],
+)
+@pytest.mark.parametrize(("marker", "calls"), [("again", 2), (None, 1), ("", 1)], ids=["repeated", "absent", "empty"])
+def test_a_page_that_leads_nowhere_is_an_error_and_no_endless_loop(
+    connect: Callable[..., AwsIam], read: Callable[[AwsIam], object], marker: str | None, calls: int
+) -> None:
+    with OddPages(marker) as server:
+        with pytest.raises(ServiceError, match="says that there is more, but not where"):
+            read(connect(server.url))
+        assert len(server.requests) == calls
+
+
+# Set Inactive
+
+
+def test_only_the_named_access_key_becomes_inactive(fake: FakeIam, iam: AwsIam) -> None:
+    user, other = fake.add_user("dev_kramer", [197, 10]), fake.add_user("dev_costanza", [300])
+    key = keys_of(iam, "dev_kramer")[0]
+    assert iam.deactivate(key) is True
+    assert [one.status for one in user.keys] == ["Inactive", "Active"]
+    assert [one.status for one in other.keys] == ["Active"]
+    (call,) = [call for call in fake.log if call.action == "UpdateAccessKey"]
+    assert call.params == {
+        "UserName": "dev_kramer",
+        "AccessKeyId": user.keys[0].access_key_id,
+        "Status": "Inactive",
+    }
+
+
+def test_disabling_again_is_harmless(fake: FakeIam, iam: AwsIam) -> None:
+    user = fake.add_user("dev_kramer", [197])
+    (key,) = keys_of(iam, "dev_kramer")
+    assert [iam.deactivate(key), iam.deactivate(key)] == [True, True]
+    assert user.keys[0].status == "Inactive"
+
+
+def test_an_access_key_of_another_user_stays_as_it_is(fake: FakeIam, iam: AwsIam) -> None:
+    fake.add_user("dev_kramer", [197])
+    other = fake.add_user("dev_costanza", [300])
+    wrong = AccessKey(other.keys[0].access_key_id, "dev_kramer", ACCOUNT, "Active", NOW)
+    assert iam.deactivate(wrong) is False
+    assert other.keys[0].status == "Active"
+
+
+def test_an_access_key_or_user_that_is_gone_is_false(fake: FakeIam, iam: AwsIam) -> None:
+    fake.add_user("dev_kramer", [197])
+    (key,) = keys_of(iam, "dev_kramer")
+    fake.users["dev_kramer"].keys = [FakeKey(new_access_key_id(), "Active", datetime.now(UTC))]
+    assert iam.deactivate(key) is False
+    fake.delete_user_after_listing("dev_kramer")
+    assert iam.deactivate(key) is False
+    assert fake.users["dev_kramer"].keys[0].status == "Active"
+
+
+def test_an_answer_that_was_lost_is_asked_for_again(fake: FakeIam, iam: AwsIam) -> None:
+    """To repeat UpdateAccessKey is harmless, so botocore may."""
+    user = fake.add_user("dev_kramer", [197])
+    (key,) = keys_of(iam, "dev_kramer")
+    fake.drop("UpdateAccessKey", times=1)
+    assert iam.deactivate(key) is True
+    assert fake.calls["UpdateAccessKey"] == 2
+    assert user.keys[0].status == "Inactive"
+
+
+def test_a_refusal_to_disable_is_an_error(fake: FakeIam, iam: AwsIam) -> None:
+    user = fake.add_user("dev_kramer", [197])
+    (key,) = keys_of(iam, "dev_kramer")
+    fake.inject("AccessDenied", action="UpdateAccessKey")
+    with pytest.raises(ServiceError) as caught:
+        iam.deactivate(key)
+    assert "iam:UpdateAccessKey was refused (AccessDenied)" in caught.value.text
+    assert key.access_key_id not in caught.value.text
+    assert user.keys[0].status == "Active"
+
+
+def test_reads_and_writes_ask_a_clock_of_their_own(fake: FakeIam, connect: Callable[..., AwsIam]) -> None:
+    """A scan is over before the run is."""
+    user = fake.add_user("dev_kramer", [197])
+    key = AccessKey(user.keys[0].access_key_id, "dev_kramer", ACCOUNT, "Active", NOW)
+    scan_is_over = connect(fake.url, check_read=stop)
+    for read in (lambda: scan_is_over.list_users(None), lambda: scan_is_over.list_access_keys("dev_kramer", ACCOUNT)):
+        with pytest.raises(Stopped):
+            read()
+    assert scan_is_over.deactivate(key) is True
+    user.keys[0].status = "Active"
+    run_is_over = connect(fake.url, check_write=stop)
+    assert len(run_is_over.list_users(None)[0]) == 1
+    with pytest.raises(Stopped):
+        run_is_over.deactivate(key)
+    assert user.keys[0].status == "Active"
+    assert fake.calls["UpdateAccessKey"] == 1
+
+
+# Throttled
+
+
+def test_nothing_is_lost_where_iam_throttles(connect: Callable[..., AwsIam]) -> None:
+    """IAM's limit is the account's, shared and unknown: here 40 calls a second, asked by 16 threads at once."""
+    names = [f"user{number:03}" for number in range(18)]
+    with FakeIam(rate=40, burst=10) as fake:
+        for name in names:
+            fake.add_user(name, [1])
+        iam = connect(fake.url)
+        with ThreadPoolExecutor(CONCURRENT_CALLS) as pool:
+            found = list(pool.map(lambda name: keys_of(iam, name), names))
+        assert [len(keys) for keys in found] == [1] * len(names)
+        assert [keys[0].user_name for keys in found] == names
+        assert fake.throttled["ListAccessKeys"] > 0, "the limit was reached"
+        assert fake.calls["ListAccessKeys"] < 2 * len(names), "and few calls were wasted on it"

@@ -1,0 +1,681 @@
+"""What is planned in which situation, and what is not planned and why (design.md, sections 1, 2 and 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import permutations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from keycheck.labels import label_key
+from keycheck.model import (
+    AddresseeRecord,
+    AgeLabel,
+    Chain,
+    DisableKey,
+    Fate,
+    FileIssue,
+    KeyRecord,
+    LabelledKey,
+    MessageKey,
+    Plan,
+    SendMessage,
+    SkipReason,
+    State,
+)
+from keycheck.owners import Owners
+from keycheck.planning import (
+    KEYS_IN_A_MESSAGE,
+    Known,
+    due_keys,
+    issues_filed_lately,
+    may_file_another,
+    may_message,
+    plan_profile,
+)
+from keycheck.settings import Settings
+from tests.builders import NOW, make_addressee, make_key, make_settings
+
+PROFILE = "acme-dev"
+KRAMER = "U012KRAMER"
+SECOND = timedelta(seconds=1)
+HOUR = timedelta(hours=1)
+WEEK = timedelta(days=7)
+OFF = {"send_slack": "False", "create_jira": "False", "disable_key": "False"}
+EXPIRED = make_key(age_days=197)
+EXPIRING = make_key(age_days=170, access_key_id="AKIAIOSFODNN7EXPIRNG")
+OKAY = make_key(age_days=10, access_key_id="AKIAIOSFODNN7EXOKAY0")
+DISABLED = make_key(age_days=400, access_key_id="AKIAIOSFODNN7EXDISAB", status="Inactive")
+EVERY_LABEL = (EXPIRED, EXPIRING, OKAY, DISABLED)
+REPEATABLE = hypothesis_settings(max_examples=80, derandomize=True, deadline=None)
+
+
+def only(*switches: str, **changes: str) -> Settings:
+    """Settings with just these switches on."""
+    return make_settings(**{**OFF, **dict.fromkeys(switches, "True"), **changes})
+
+
+def record_of(key: LabelledKey, **known: Any) -> KeyRecord:
+    return KeyRecord(key.access_key.access_key_id, **known)
+
+
+def known(
+    *records: KeyRecord,
+    open_issues: Iterable[str] | None = (),
+    owners: Owners | None = Owners({"dev_kramer": KRAMER}),  # noqa: B008 - frozen, and never changed
+    own: Iterable[LabelledKey] = (),
+    messaged: AddresseeRecord | None = None,
+) -> Known:
+    """All services answered, and nothing is on record; name what differs. `messaged`: the record of dev_kramer."""
+    addressees = {} if messaged is None else {make_addressee().record_id: messaged}
+    return Known(
+        State({record.access_key_id: record for record in records}, addressees),
+        None if open_issues is None else frozenset(open_issues),
+        owners,
+        frozenset(key.access_key.access_key_id for key in own),
+    )
+
+
+def plan(keys: Sequence[LabelledKey], facts: Known, settings: Settings | None = None) -> Plan:
+    return plan_profile(PROFILE, keys, facts, settings or make_settings(), NOW)
+
+
+def filed(planned: Plan) -> list[str]:
+    return [filing.key.access_key.last_five for chain in planned.chains for filing in chain.filings]
+
+
+def messages(planned: Plan) -> list[SendMessage]:
+    return [chain.message for chain in planned.chains if chain.message is not None]
+
+
+def told(planned: Plan) -> list[str]:
+    return [one.key.access_key.last_five for message in messages(planned) for one in message.keys]
+
+
+def disabled(planned: Plan) -> list[str]:
+    return [disabling.key.access_key.last_five for chain in planned.chains for disabling in chain.disablings]
+
+
+def skipped(planned: Plan) -> list[tuple[str, str, SkipReason]]:
+    return [(skip.what, skip.key.access_key.last_five, skip.reason) for skip in planned.skips]
+
+
+# The switches
+
+
+@pytest.mark.parametrize(
+    ("switches", "filings", "told_of", "disablings"),
+    [
+        pytest.param([], [], [], [], id="none: a read-only audit"),
+        pytest.param(["create_jira"], ["VHXVM", "PIRNG"], [], [], id="Jira alone"),
+        pytest.param(["send_slack"], [], ["VHXVM", "PIRNG"], [], id="Slack alone"),
+        pytest.param(["disable_key"], [], [], ["VHXVM"], id="disabling alone"),
+        pytest.param(["send_slack", "create_jira"], ["VHXVM", "PIRNG"], ["VHXVM", "PIRNG"], [], id="Slack and Jira"),
+        pytest.param(["send_slack", "disable_key"], [], ["VHXVM", "PIRNG"], ["VHXVM"], id="Slack and disabling"),
+        pytest.param(["create_jira", "disable_key"], ["VHXVM", "PIRNG"], [], ["VHXVM"], id="Jira and disabling"),
+        pytest.param(
+            ["send_slack", "create_jira", "disable_key"],
+            ["VHXVM", "PIRNG"],
+            ["VHXVM", "PIRNG"],
+            ["VHXVM"],
+            id="all together",
+        ),
+    ],
+)
+def test_each_switch_plans_its_own_actions(
+    switches: list[str], filings: list[str], told_of: list[str], disablings: list[str]
+) -> None:
+    planned = plan(EVERY_LABEL, known(), only(*switches))
+    assert filed(planned) == filings
+    assert told(planned) == told_of
+    assert disabled(planned) == disablings
+    assert planned.skips == ()
+
+
+def test_everything_on_one_user_is_one_chain_written_out() -> None:
+    assert plan(EVERY_LABEL, known()) == Plan(
+        PROFILE,
+        (
+            Chain(
+                PROFILE,
+                (
+                    FileIssue(EXPIRED, record_of(EXPIRED), Fate.DISABLED_NOW, 4),
+                    FileIssue(EXPIRING, record_of(EXPIRING), Fate.DISABLED_WHEN_EXPIRED, 4),
+                ),
+                SendMessage(
+                    make_addressee(),
+                    (
+                        MessageKey(EXPIRED, Fate.DISABLED_NOW, None, 4),
+                        MessageKey(EXPIRING, Fate.DISABLED_WHEN_EXPIRED, None, 4),
+                    ),
+                ),
+                (DisableKey(EXPIRED, needs_warning=True, was_warned=False),),
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize("keys", [(), (OKAY,), (DISABLED,), (OKAY, DISABLED)], ids=["none", "ok", "disabled", "both"])
+@pytest.mark.parametrize("state", [State(), None], ids=["with state", "without state"])
+def test_where_nothing_is_due_the_plan_is_empty(keys: tuple[LabelledKey, ...], state: State | None) -> None:
+    assert plan(keys, replace(known(), state=state)) == Plan(PROFILE)
+
+
+@pytest.mark.parametrize(
+    ("switches", "due"),
+    [
+        pytest.param([], (), id="nothing on"),
+        pytest.param(["disable_key"], (EXPIRED,), id="disabling alone looks at expired keys only"),
+        pytest.param(["send_slack"], (EXPIRED, EXPIRING), id="Slack"),
+        pytest.param(["create_jira"], (EXPIRED, EXPIRING), id="Jira"),
+        pytest.param(["create_jira", "disable_key"], (EXPIRED, EXPIRING), id="Jira and disabling"),
+    ],
+)
+def test_only_keys_for_which_something_may_be_due_are_looked_up(
+    switches: list[str], due: tuple[LabelledKey, ...]
+) -> None:
+    assert due_keys(EVERY_LABEL, only(*switches)) == due
+
+
+# State
+
+
+@pytest.mark.parametrize(
+    ("switches", "keys"),
+    [
+        (["send_slack"], ["VHXVM", "PIRNG"]),
+        (["create_jira"], ["VHXVM", "PIRNG"]),
+        (["disable_key"], ["VHXVM"]),
+        (["send_slack", "create_jira", "disable_key"], ["VHXVM", "PIRNG"]),
+    ],
+    ids=["Slack", "Jira", "disabling", "all"],
+)
+def test_without_state_everything_due_is_a_skip(switches: list[str], keys: list[str]) -> None:
+    planned = plan(EVERY_LABEL, replace(known(), state=None), only(*switches))
+    assert planned.chains == ()
+    assert [(key, reason) for _, key, reason in skipped(planned)] == [(key, SkipReason.NO_STATE) for key in keys]
+
+
+# Issues
+
+
+def test_where_jira_could_not_be_asked_no_issue_is_filed_but_the_message_is_sent() -> None:
+    planned = plan([EXPIRED], known(open_issues=None))
+    assert filed(planned) == []
+    assert skipped(planned) == [("file an issue", "VHXVM", SkipReason.JIRA_OFF)]
+    assert told(planned) == ["VHXVM"]
+    assert disabled(planned) == ["VHXVM"], "the message on the way is a warning"
+
+
+@pytest.mark.parametrize(
+    ("issue_key", "open_issues", "is_filed"),
+    [
+        pytest.param("SEC-1", ["SEC-1", "SEC-2"], False, id="recorded and open"),
+        pytest.param("SEC-1", ["SEC-2"], True, id="recorded and not among the open"),
+        pytest.param("SEC-1", [], True, id="recorded and none open"),
+        pytest.param(None, ["SEC-2"], True, id="none recorded, others open"),
+        pytest.param(None, [], True, id="none recorded, none open"),
+    ],
+)
+def test_an_issue_is_filed_unless_the_recorded_one_is_open(
+    issue_key: str | None, open_issues: list[str], is_filed: bool
+) -> None:
+    planned = plan([EXPIRED], known(record_of(EXPIRED, issue_key=issue_key), open_issues=open_issues))
+    assert filed(planned) == (["VHXVM"] if is_filed else [])
+    assert planned.skips == ()
+    if is_filed:
+        assert planned.chains[0].filings[0].record.issue_key == issue_key, "the look and the claim rest on it"
+    assert messages(planned)[0].keys[0].issue_key == issue_key
+
+
+@pytest.mark.parametrize(
+    ("ages", "is_filed"),
+    [
+        pytest.param([], True, id="never filed"),
+        pytest.param([SECOND], True, id="filed once, just now"),
+        pytest.param([SECOND, SECOND], False, id="twice, just now"),
+        pytest.param([WEEK - SECOND, SECOND], False, id="twice, the first a second short of seven days ago"),
+        pytest.param([WEEK, SECOND], True, id="twice, the first exactly seven days ago"),
+        pytest.param([WEEK + SECOND, SECOND], True, id="twice, the first longer ago"),
+        pytest.param([WEEK, WEEK], True, id="twice, both exactly seven days ago"),
+        pytest.param([30 * WEEK, 20 * WEEK, 10 * WEEK, SECOND], True, id="many, one of them lately"),
+        pytest.param([30 * WEEK, HOUR, SECOND], False, id="many, two of them lately"),
+        pytest.param([HOUR, -SECOND], False, id="one by a clock that is ahead counts"),
+    ],
+)
+def test_no_third_issue_within_seven_days(ages: list[timedelta], is_filed: bool) -> None:
+    record = record_of(EXPIRED, issue_filings=tuple(NOW - age for age in ages))
+    planned = plan([EXPIRED], known(record))
+    assert may_file_another(record, NOW) is is_filed
+    assert filed(planned) == (["VHXVM"] if is_filed else [])
+    assert skipped(planned) == ([] if is_filed else [("file an issue", "VHXVM", SkipReason.TOO_MANY_ISSUES)])
+    assert told(planned) == ["VHXVM"], "the message does not depend on it"
+
+
+def test_filings_are_counted_to_the_second() -> None:
+    record = record_of(EXPIRED, issue_filings=(NOW - WEEK, NOW - WEEK + SECOND, NOW))
+    assert issues_filed_lately(record, NOW) == 2
+
+
+def test_an_open_issue_is_no_reason_to_count_filings() -> None:
+    record = record_of(EXPIRED, issue_key="SEC-1", issue_filings=(NOW - HOUR, NOW - SECOND))
+    planned = plan([EXPIRED], known(record, open_issues=["SEC-1"]))
+    assert filed(planned) == []
+    assert planned.skips == ()
+
+
+# Messages
+
+
+@pytest.mark.parametrize(
+    ("hours", "age", "is_sent"),
+    [
+        pytest.param(24, 24 * HOUR - SECOND, False, id="24 h: a second short"),
+        pytest.param(24, 24 * HOUR, True, id="24 h: to the second"),
+        pytest.param(24, 24 * HOUR + SECOND, True, id="24 h: a second more"),
+        pytest.param(24, timedelta(0), False, id="24 h: this second"),
+        pytest.param(24, -HOUR, False, id="24 h: by a clock that is ahead"),
+        pytest.param(1, HOUR - SECOND, False, id="1 h: a second short"),
+        pytest.param(1, HOUR, True, id="1 h: to the second"),
+        pytest.param(720, 720 * HOUR - SECOND, False, id="720 h: a second short"),
+        pytest.param(720, 720 * HOUR, True, id="720 h: to the second"),
+    ],
+)
+def test_nobody_is_messaged_before_the_interval_is_over(hours: int, age: timedelta, is_sent: bool) -> None:
+    settings = make_settings(nag_interval_hours=str(hours))
+    record = AddresseeRecord(messaged_at=NOW - age)
+    planned = plan([EXPIRED], known(messaged=record), settings)
+    assert may_message(record, NOW, settings) is is_sent
+    assert told(planned) == (["VHXVM"] if is_sent else [])
+    assert planned.skips == (), "waiting is what was asked for, not something left undone"
+
+
+def test_an_addressee_never_messaged_is_messaged() -> None:
+    assert may_message(AddresseeRecord(), NOW, make_settings())
+
+
+@pytest.mark.parametrize(
+    ("not_before", "is_sent"),
+    [
+        pytest.param(NOW + SECOND, False, id="a second too early"),
+        pytest.param(NOW, True, id="to the second"),
+        pytest.param(NOW - SECOND, True, id="a second later"),
+    ],
+)
+def test_after_two_server_errors_the_addressee_is_left_alone_until_then(not_before: datetime, is_sent: bool) -> None:
+    planned = plan([EXPIRED, EXPIRING], known(messaged=AddresseeRecord(not_before=not_before, server_errors=2)))
+    assert told(planned) == (["VHXVM", "PIRNG"] if is_sent else [])
+    expected = [("nag", last_five, SkipReason.RETRY_LATER) for last_five in ("VHXVM", "PIRNG")]
+    assert skipped(planned) == ([] if is_sent else expected)
+
+
+def test_an_unknown_owner_is_told_through_the_fallback_channel() -> None:
+    owners = Owners({"someone_else": KRAMER}, fallback_channel="C0FALLBACK")
+    planned = plan([EXPIRED], known(owners=owners))
+    assert [message.addressee for message in messages(planned)] == [
+        make_addressee("C0FALLBACK", is_person=False, is_fallback=True)
+    ]
+    assert planned.skips == ()
+    assert disabled(planned) == ["VHXVM"]
+
+
+def test_an_unknown_owner_without_a_fallback_channel_is_a_skip() -> None:
+    planned = plan([EXPIRED], known(owners=Owners({})))
+    assert messages(planned) == []
+    assert skipped(planned) == [("nag", "VHXVM", SkipReason.UNKNOWN_OWNER)]
+    assert filed(planned) == ["VHXVM"], "the issue is filed all the same"
+
+
+def test_without_a_usable_mapping_slack_is_off_and_the_rest_goes_on() -> None:
+    planned = plan([EXPIRED], known(owners=None))
+    assert messages(planned) == []
+    assert skipped(planned) == [("nag", "VHXVM", SkipReason.SLACK_OFF)]
+    assert filed(planned) == ["VHXVM"]
+    assert disabled(planned) == ["VHXVM"]
+
+
+def test_one_message_lists_all_keys_of_an_owner_with_two_iam_users() -> None:
+    mine = make_key("dev_kramer", age_days=170)
+    robot = make_key("robot_of_kramer", age_days=300, access_key_id="AKIAIOSFODNN7EXROBOT")
+    hers = make_key("dev_jones", age_days=200, access_key_id="AKIAIOSFODNN7EXJONES")
+    owners = Owners({"dev_kramer": KRAMER, "robot_of_kramer": KRAMER, "dev_jones": "U0JONES"})
+    planned = plan([mine, hers, robot], known(owners=owners))
+    assert [(m.addressee.slack_id, [one.key for one in m.keys]) for m in messages(planned)] == [
+        (KRAMER, [robot, mine]),
+        ("U0JONES", [hers]),
+    ]
+    assert [[filing.key for filing in chain.filings] for chain in planned.chains] == [[robot, mine], [hers]]
+
+
+def test_users_without_an_owner_do_not_wait_for_each_other() -> None:
+    """One chain each: nothing in common, so nothing to wait for."""
+    one = make_key("dev_kramer")
+    two = make_key("dev_jones", access_key_id="AKIAIOSFODNN7EXJONES")
+    planned = plan([one, two], known(owners=Owners({})))
+    assert len(planned.chains) == 2
+
+
+def test_a_user_has_as_many_access_keys_as_the_scan_saw() -> None:
+    """Inactive ones too: AWS counts them towards its quota of two."""
+    planned = plan([EXPIRED, DISABLED], known())
+    assert planned.chains[0].filings[0].key_count == 2
+    assert messages(planned)[0].keys[0].key_count == 2
+    assert plan([EXPIRED], known()).chains[0].filings[0].key_count == 1
+
+
+def many_keys(count: int) -> list[LabelledKey]:
+    return [
+        make_key(f"user{number:03}", age_days=200 + number, access_key_id=f"AKIAIOSFODNN7EX{number:05}")
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "listed", "unlisted"),
+    [
+        (KEYS_IN_A_MESSAGE, KEYS_IN_A_MESSAGE, 0),
+        (KEYS_IN_A_MESSAGE + 1, KEYS_IN_A_MESSAGE, 1),
+        (100, KEYS_IN_A_MESSAGE, 100 - KEYS_IN_A_MESSAGE),
+    ],
+    ids=["as many as fit", "one more", "a hundred"],
+)
+def test_a_message_lists_the_oldest_keys_and_counts_the_others(count: int, listed: int, unlisted: int) -> None:
+    keys = many_keys(count)
+    (message,) = messages(plan(keys, known(owners=Owners({}, "C0FALLBACK"))))
+    assert [one.key for one in message.keys] == sorted(keys, key=lambda key: -key.age_days)[:listed]
+    assert message.unlisted == unlisted
+
+
+def test_a_key_that_did_not_fit_into_the_message_is_not_disabled_untold() -> None:
+    keys = many_keys(KEYS_IN_A_MESSAGE + 1)
+    facts = known(owners=Owners({}, "C0FALLBACK"))
+    planned = plan(keys, facts, only("send_slack", "disable_key"))
+    assert len(disabled(planned)) == KEYS_IN_A_MESSAGE
+    assert skipped(planned) == [("disable", "00000", SkipReason.NOBODY_TOLD)]
+
+
+# Disabling
+
+
+@pytest.mark.parametrize("switches", [["disable_key"], ["send_slack", "create_jira", "disable_key"]], ids=len)
+def test_only_expired_keys_are_disabled(switches: list[str]) -> None:
+    assert disabled(plan(EVERY_LABEL, known(), only(*switches))) == ["VHXVM"]
+
+
+def test_disabling_alone_asks_for_no_warning() -> None:
+    planned = plan([EXPIRED], known(open_issues=None, owners=None), only("disable_key"))
+    assert planned == Plan(PROFILE, (Chain(PROFILE, (), None, (DisableKey(EXPIRED, False, False),)),))
+
+
+JUST_MESSAGED = AddresseeRecord(messaged_at=NOW - HOUR)
+
+
+@pytest.mark.parametrize(
+    ("record", "facts", "is_planned", "was_warned"),
+    [
+        pytest.param({"told_at": NOW - HOUR}, {"messaged": JUST_MESSAGED}, True, True, id="told by message"),
+        pytest.param({"issue_key": "SEC-1"}, {"messaged": JUST_MESSAGED}, True, True, id="told by issue"),
+        pytest.param({}, {}, True, False, id="message on the way"),
+        pytest.param({}, {"messaged": JUST_MESSAGED}, False, False, id="owner messaged lately, but not of this key"),
+        pytest.param({}, {"owners": None}, False, False, id="no mapping"),
+        pytest.param({}, {"owners": Owners({})}, False, False, id="unknown owner"),
+        pytest.param({}, {"messaged": AddresseeRecord(not_before=NOW + SECOND)}, False, False, id="Slack failed twice"),
+        pytest.param(
+            {"issue_filings": (NOW - HOUR,)}, {"owners": None}, False, False, id="a filing of unknown outcome is none"
+        ),
+    ],
+)
+def test_with_slack_an_expired_key_is_disabled_only_after_a_warning(
+    record: dict[str, Any], facts: dict[str, Any], is_planned: bool, was_warned: bool
+) -> None:
+    planned = plan([EXPIRED], known(record_of(EXPIRED, **record), **facts), only("send_slack", "disable_key"))
+    disablings = [one for chain in planned.chains for one in chain.disablings]
+    nobody_told = ("disable", "VHXVM", SkipReason.NOBODY_TOLD)
+    assert disablings == ([DisableKey(EXPIRED, True, was_warned)] if is_planned else [])
+    assert (nobody_told in skipped(planned)) is not is_planned
+
+
+@pytest.mark.parametrize(
+    ("record", "open_issues", "is_planned", "was_warned"),
+    [
+        pytest.param({"issue_key": "SEC-1"}, ["SEC-1"], True, True, id="its issue is open"),
+        pytest.param({"issue_key": "SEC-1"}, None, True, True, id="an issue was filed once, and Jira is down"),
+        pytest.param({"told_at": NOW - HOUR}, None, True, True, id="told by message once, and Jira is down"),
+        pytest.param({}, [], True, False, id="its filing is on the way"),
+        pytest.param({}, None, False, False, id="Jira is down"),
+        pytest.param({"issue_filings": (NOW - HOUR, NOW - HOUR)}, [], False, False, id="two filings, none known"),
+    ],
+)
+def test_with_jira_an_expired_key_is_disabled_only_after_a_warning(
+    record: dict[str, Any], open_issues: list[str] | None, is_planned: bool, was_warned: bool
+) -> None:
+    facts = known(record_of(EXPIRED, **record), open_issues=open_issues)
+    planned = plan([EXPIRED], facts, only("create_jira", "disable_key"))
+    disablings = [one for chain in planned.chains for one in chain.disablings]
+    assert disablings == ([DisableKey(EXPIRED, True, was_warned)] if is_planned else [])
+    assert (("disable", "VHXVM", SkipReason.NOBODY_TOLD) in skipped(planned)) is not is_planned
+
+
+@pytest.mark.parametrize(
+    "switches", [["disable_key"], ["send_slack", "create_jira", "disable_key"]], ids=["alone", "with Slack and Jira"]
+)
+def test_an_access_key_of_our_own_is_never_disabled(switches: list[str]) -> None:
+    facts = known(record_of(EXPIRED, told_at=NOW - HOUR, issue_key="SEC-1"), own=[EXPIRED])
+    planned = plan([EXPIRED], facts, only(*switches))
+    assert disabled(planned) == []
+    assert ("disable", "VHXVM", SkipReason.OWN_ACCESS_KEY) in skipped(planned)
+
+
+def test_the_owner_of_an_access_key_of_our_own_is_told_that_it_stays() -> None:
+    planned = plan([EXPIRED, EXPIRING], known(own=[EXPIRED, EXPIRING]))
+    assert [filing.fate for filing in planned.chains[0].filings] == [Fate.NEVER_DISABLED] * 2
+    assert [one.fate for one in messages(planned)[0].keys] == [Fate.NEVER_DISABLED] * 2
+
+
+@pytest.mark.parametrize("own", [(), (EXPIRED,)], ids=["another's", "our own"])
+def test_without_disabling_every_key_stays_active(own: tuple[LabelledKey, ...]) -> None:
+    planned = plan([EXPIRED, EXPIRING], known(own=own), only("send_slack", "create_jira"))
+    assert {filing.fate for filing in planned.chains[0].filings} == {Fate.STAYS_ACTIVE}
+    assert {one.fate for one in messages(planned)[0].keys} == {Fate.STAYS_ACTIVE}
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        pytest.param("AKIAIOSFODNN7EXAAAAA", "AKIAIOSFODNN7EXBBBBB", id="ids differ at the end"),
+        pytest.param("AKIAIOSFODNN7AXVHXVM", "AKIAIOSFODNN7BXVHXVM", id="same last five"),
+    ],
+)
+def test_of_two_keys_of_one_second_only_the_one_not_ours_is_disabled(ours: str, theirs: str) -> None:
+    """Same user, same creation date: nothing but the full id tells them apart."""
+    own, other = make_key(access_key_id=ours), make_key(access_key_id=theirs)
+    for keys in permutations((own, other)):
+        planned = plan(keys, known(own=[own]))
+        disablings = [one.key.access_key.access_key_id for chain in planned.chains for one in chain.disablings]
+        assert disablings == [theirs]
+        skips = [(skip.key.access_key.access_key_id, skip.reason) for skip in planned.skips]
+        assert skips == [(ours, SkipReason.OWN_ACCESS_KEY)]
+        fates = {one.key.access_key.access_key_id: one.fate for one in messages(planned)[0].keys}
+        assert fates == {ours: Fate.NEVER_DISABLED, theirs: Fate.DISABLED_NOW}
+
+
+def test_last_five_characters_alone_identify_no_key() -> None:
+    """The issue, the warning and the record of one key are not those of another that ends alike."""
+    warned, other = make_key(access_key_id="AKIAIOSFODNN7AXVHXVM"), make_key(access_key_id="AKIAIOSFODNN7BXVHXVM")
+    facts = known(record_of(warned, told_at=NOW - HOUR, issue_key="SEC-1"), open_issues=["SEC-1"], owners=None)
+    planned = plan([warned, other], replace(facts, owners=Owners({})), only("send_slack", "disable_key"))
+    assert [one.key for chain in planned.chains for one in chain.disablings] == [warned]
+    assert [filing.key for chain in plan([warned, other], facts).chains for filing in chain.filings] == [other]
+
+
+# Order, and planning again
+
+
+def test_the_oldest_keys_are_served_first_and_equals_by_user_name() -> None:
+    old = make_key("zoe", age_days=400, access_key_id="AKIAIOSFODNN7EX00001")
+    middle = make_key("amy", age_days=300, access_key_id="AKIAIOSFODNN7EX00002")
+    equal = make_key("bob", age_days=300, access_key_id="AKIAIOSFODNN7EX00003")
+    young = make_key("abe", age_days=181, access_key_id="AKIAIOSFODNN7EX00004")
+    keys = (young, equal, old, middle)
+    owners = Owners({name: f"U0{name.upper()}" for name in ("zoe", "amy", "bob", "abe")})
+    expected = plan(keys, known(owners=owners))
+    assert filed(expected) == told(expected) == disabled(expected) == ["00001", "00002", "00003", "00004"]
+    for shuffled in permutations(keys):
+        assert plan(shuffled, known(owners=owners)) == expected
+
+
+def test_keys_of_one_user_and_age_keep_the_order_of_the_scan() -> None:
+    one, two = make_key(access_key_id="AKIAIOSFODNN7EX00001"), make_key(access_key_id="AKIAIOSFODNN7EX00002")
+    assert told(plan([one, two], known())) == ["00001", "00002"]
+    assert told(plan([two, one], known())) == ["00002", "00001"]
+
+
+def recorded(planned: Plan, before: Known) -> Known:
+    """What the next run sees once all of a plan was done: issues open, messages recorded."""
+    assert before.state is not None
+    keys, addressees = dict(before.state.keys), dict(before.state.addressees)
+    filed_issues = set()
+    for chain in planned.chains:
+        for filing in chain.filings:
+            issue_key = f"SEC-{filing.record.access_key_id}"
+            filings = (*filing.record.issue_filings, NOW)
+            keys[filing.record.access_key_id] = replace(filing.record, issue_key=issue_key, issue_filings=filings)
+            filed_issues.add(issue_key)
+        if chain.message is not None:
+            addressees[chain.message.addressee.record_id] = AddresseeRecord(messaged_at=NOW)
+            for one in chain.message.keys:
+                access_key_id = one.key.access_key.access_key_id
+                keys[access_key_id] = replace(keys.get(access_key_id, KeyRecord(access_key_id)), told_at=NOW)
+    open_issues = None if before.open_issues is None else before.open_issues | filed_issues
+    return replace(before, state=State(keys, addressees), open_issues=open_issues)
+
+
+def test_planning_again_after_everything_was_done_gives_nothing_new() -> None:
+    first = plan(EVERY_LABEL, known())
+    gone = {one.key for chain in first.chains for one in chain.disablings}
+    after = [
+        label_key(replace(key.access_key, status="Inactive"), NOW, expire_age=180, expiring_days=15)
+        if key in gone
+        else key
+        for key in EVERY_LABEL
+    ]
+    assert plan(after, recorded(first, known())) == Plan(PROFILE)
+
+
+def test_a_disabling_that_failed_is_all_that_is_planned_again() -> None:
+    again = plan(EVERY_LABEL, recorded(plan(EVERY_LABEL, known()), known()))
+    assert again == Plan(PROFILE, (Chain(PROFILE, (), None, (DisableKey(EXPIRED, True, was_warned=True),)),))
+
+
+# Whatever the situation
+
+USERS = ("dev_kramer", "dev_jones", "robot", "nobody")
+
+
+INSTANTS = st.sampled_from([NOW - age for age in (SECOND, HOUR, 24 * HOUR, 6 * 24 * HOUR, WEEK, 9 * WEEK)])
+KEYS = st.tuples(
+    st.sampled_from(USERS),
+    st.sampled_from([0, 164, 165, 179, 180, 181, 900]),
+    st.sampled_from(["Active", "Active", "Active", "Inactive", "Expired"]),
+    st.sampled_from([True, False, False, False]),
+    st.none() | INSTANTS,
+    st.sampled_from([None, None, "SEC-1", "SEC-2"]),
+    st.lists(INSTANTS, max_size=3),
+)
+SITUATIONS = st.tuples(
+    st.lists(KEYS, max_size=8),
+    st.sets(st.sampled_from(sorted(OFF))),
+    st.sampled_from([None, (), ("SEC-1",), ("SEC-1", "SEC-2")]),
+    st.sampled_from(
+        [
+            None,
+            Owners({}),
+            Owners({"dev_kramer": KRAMER, "dev_jones": "U0JONES", "robot": KRAMER}),
+            Owners({"dev_kramer": KRAMER, "dev_jones": "C0TEAM"}, "C0FALLBACK"),
+        ]
+    ),
+    st.none() | st.builds(AddresseeRecord, st.none() | INSTANTS, st.sampled_from([None, NOW, NOW + SECOND])),
+)
+Situation = tuple[list[LabelledKey], Known, Settings]
+
+
+def situation_of(drawn: Any) -> Situation:
+    """Keys of a few users with any records, under any switches: small enough that every case meets every other."""
+    drawn_keys, switches, open_issues, owners, messaged = drawn
+    keys, records, own = [], [], []
+    for number, (user_name, age, status, is_own, told_at, issue_key, filings) in enumerate(drawn_keys):
+        key = make_key(user_name, age_days=age, access_key_id=f"AKIA{number:011}VHXVM", status=status)
+        keys.append(key)
+        own += [key] if is_own else []
+        records.append(record_of(key, told_at=told_at, issue_key=issue_key, issue_filings=tuple(sorted(filings))))
+    return keys, known(*records, open_issues=open_issues, owners=owners, own=own, messaged=messaged), only(*switches)
+
+
+situations = SITUATIONS.map(situation_of)
+
+
+@given(situations)
+@REPEATABLE
+def test_no_key_is_ever_disabled_that_must_not_be(situation: Situation) -> None:
+    keys, facts, settings = situation
+    for chain in plan(keys, facts, settings).chains:
+        on_the_way = {filing.key for filing in chain.filings}
+        on_the_way |= {one.key for one in chain.message.keys} if chain.message is not None else set()
+        for one in chain.disablings:
+            assert settings.disable_key
+            assert one.key.label is AgeLabel.EXPIRED
+            assert one.key.access_key.is_active
+            assert one.key.access_key.access_key_id not in facts.own_access_key_ids
+            assert one.needs_warning is settings.warns_owners
+            if settings.warns_owners:
+                assert facts.state is not None
+                was_warned = facts.state.key(one.key.access_key.access_key_id).was_warned
+                assert one.was_warned is was_warned
+                assert was_warned or one.key in on_the_way
+
+
+@given(situations)
+@REPEATABLE
+def test_everything_due_is_planned_or_skipped_once(situation: Situation) -> None:
+    """No key twice in one kind of action, none both done and skipped, no addressee twice, and no empty chain."""
+    keys, facts, settings = situation
+    planned = plan(keys, facts, settings)
+    assert all(chain.filings or chain.message or chain.disablings for chain in planned.chains)
+    addressees = [message.addressee for message in messages(planned)]
+    assert len(addressees) == len(set(addressees))
+    done = [("file an issue", filing.key) for chain in planned.chains for filing in chain.filings]
+    done += [("nag", one.key) for message in messages(planned) for one in message.keys]
+    done += [("disable", one.key) for chain in planned.chains for one in chain.disablings]
+    done += [(skip.what, skip.key) for skip in planned.skips]
+    assert len(done) == len(set(done))
+    assert {key for _, key in done} <= set(due_keys(keys, settings))
+    if settings.disable_key:
+        expired = {key for key in keys if key.label is AgeLabel.EXPIRED}
+        assert expired == {key for what, key in done if what == "disable"}
+
+
+@given(situations, st.randoms(use_true_random=False))
+@REPEATABLE
+def test_the_order_of_the_scan_decides_nothing_among_keys_that_differ(situation: Situation, random: Any) -> None:
+    """Keys of one user and age are the equals that keep the order they came in; of those, one is left here."""
+    keys, facts, settings = situation
+    distinct = list({(key.access_key.user_name, key.age_days): key for key in keys}.values())
+    shuffled = random.sample(distinct, len(distinct))
+    assert plan(shuffled, facts, settings) == plan(distinct, facts, settings)
+
+
+@given(situations)
+@REPEATABLE
+def test_planning_again_right_after_files_and_sends_nothing_more(
+    situation: Situation,
+) -> None:
+    keys, facts, settings = situation
+    second = plan(keys, recorded(plan(keys, facts, settings), facts), settings)
+    assert filed(second) == []
+    assert messages(second) == []

@@ -1,0 +1,541 @@
+"""Every setting's default, range and complaint (design.md, section 2, "Settings")."""
+
+from __future__ import annotations
+
+import dataclasses
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from keycheck.settings import SETTINGS, Settings, SettingsError, parse
+from tests.builders import EVERYTHING
+
+MAPPING_FILE = Path("/opt/keycheck/slack_ID_mapping.py")
+LONG_SECRET = "xoxb-0123456789-s3cr3t"
+BOOLEANS = [setting.name for setting in SETTINGS if setting.kind == "boolean"]
+NUMBERS = [setting for setting in SETTINGS if setting.kind == "number"]
+URLS = [setting.name for setting in SETTINGS if setting.kind == "url"]
+REPEATABLE = hypothesis_settings(max_examples=80, derandomize=True, deadline=None)
+
+
+def settings_of(**environ: str) -> Settings:
+    return parse(environ, MAPPING_FILE)
+
+
+def problems_of(**environ: str) -> tuple[str, ...]:
+    """What is wrong with these settings; fails where nothing is."""
+    with pytest.raises(SettingsError) as caught:
+        parse(environ, MAPPING_FILE)
+    assert str(caught.value) == "; ".join(caught.value.problems)
+    return caught.value.problems
+
+
+# Defaults
+
+
+def test_with_nothing_set_it_is_a_read_only_audit() -> None:
+    settings = settings_of()
+    assert settings == Settings(
+        send_slack=False,
+        create_jira=False,
+        dump_metric_to_console=True,
+        disable_key=False,
+        expire_age=180,
+        expiring_days=15,
+        nag_interval_hours=24,
+        jira_server_address=None,
+        jira_project_key=None,
+        jira_issue_type="Task",
+        jira_extra_fields={},
+        credstash_aws_profile_name=None,
+        credstash_region=None,
+        credstash_keyname_atlassian_api_email=None,
+        credstash_keyname_atlassian_api_token=None,
+        credstash_keyname_slack_api_token=None,
+        aws_dynamodb_profile_name=None,
+        aws_dynamodb_region=None,
+        dynamodb_table_name="iam-access-key-alert",
+        slack_id_mapping_file=MAPPING_FILE,
+        slack_api_base_url=None,
+        slack_fallback_channel=None,
+        run_timeout_seconds=100,
+        claim_margin_seconds=600,
+    )
+    assert not settings.warns_owners
+    assert not settings.needs_state
+
+
+def test_the_table_covers_exactly_the_fields_of_settings() -> None:
+    fields = [field.name for field in dataclasses.fields(Settings) if field.name != "warnings"]
+    assert [setting.name for setting in SETTINGS] == fields
+
+
+def test_names_are_lower_case_and_meanings_are_one_line() -> None:
+    for setting in SETTINGS:
+        assert setting.name == setting.name.lower()
+        assert setting.meaning
+        assert "\n" not in setting.meaning
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t", " \n "], ids=ascii)
+def test_blank_means_unset(blank: str) -> None:
+    assert settings_of(**{setting.name: blank for setting in SETTINGS}) == settings_of()
+
+
+def test_what_is_none_of_ours_is_not_looked_at() -> None:
+    assert settings_of(PATH="/bin", jira="x", AWS_PROFILE="acme-dev") == settings_of()
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = settings_of(jira_extra_fields='{"priority": {"name": "High"}}')
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.disable_key = True  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        settings.jira_extra_fields["project"] = "X"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("switches", "warns_owners", "needs_state"),
+    [
+        ([], False, False),
+        (["disable_key"], False, True),
+        (["send_slack"], True, True),
+        (["create_jira"], True, True),
+        (["send_slack", "create_jira", "disable_key"], True, True),
+    ],
+    ids=lambda value: "+".join(value) or "none" if isinstance(value, list) else "",
+)
+def test_switches_say_who_is_warned_and_whether_state_is_needed(
+    switches: list[str], warns_owners: bool, needs_state: bool
+) -> None:
+    off = {"send_slack": "False", "create_jira": "False", "disable_key": "False"}
+    settings = settings_of(**{**EVERYTHING, **off, **dict.fromkeys(switches, "True")})
+    assert (settings.warns_owners, settings.needs_state) == (warns_owners, needs_state)
+
+
+# Booleans and numbers
+
+
+@pytest.mark.parametrize("name", BOOLEANS)
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("true", True),
+        ("True", True),
+        ("TRUE", True),
+        ("tRuE", True),
+        (" True\n", True),
+        ("false", False),
+        ("False", False),
+        ("FALSE", False),
+        ("fAlSe ", False),
+    ],
+    ids=ascii,
+)
+def test_booleans_are_true_or_false_in_any_case(name: str, text: str, value: bool) -> None:
+    assert getattr(settings_of(**{**EVERYTHING, name: text}), name) is value
+
+
+@pytest.mark.parametrize("name", BOOLEANS)
+@pytest.mark.parametrize("text", ["1", "0", "yes", "no", "on", "off", "t", "None", "True False", "'True'", "\uff54rue"])
+def test_nothing_else_is_a_boolean(name: str, text: str) -> None:
+    assert problems_of(**{**EVERYTHING, name: text}) == (f"{name}: {text!r} is neither True nor False",)
+
+
+RANGES = {
+    "expire_age": (0, 3650),
+    "expiring_days": (0, 3650),
+    "nag_interval_hours": (1, 720),
+    "run_timeout_seconds": (5, 3600),
+    "claim_margin_seconds": (1, 86400),
+}
+
+
+def test_the_ranges_are_those_of_the_contract() -> None:
+    assert {setting.name: (setting.lowest, setting.highest) for setting in NUMBERS} == RANGES
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_a_number_at_either_end_of_its_range_is_taken(name: str) -> None:
+    for value in RANGES[name]:
+        assert getattr(settings_of(**{name: f" {value} "}), name) == value
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_a_number_beyond_either_end_of_its_range_is_refused(name: str) -> None:
+    lowest, highest = RANGES[name]
+    for value in (lowest - 1, highest + 1):
+        complaint = f"{name}: '{value}' is not a whole number from {lowest} to {highest}"
+        assert problems_of(**{name: str(value)}) == (complaint,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["-0", "+5", "5.0", "5e1", "1_0", "five", "0x10", "5 6", "\u0665\u0660", "½", "²", "nan", "5d", "99999999999999"],
+    ids=ascii,
+)
+@pytest.mark.parametrize("name", RANGES)
+def test_nothing_but_digits_is_a_number(name: str, text: str) -> None:
+    (problem,) = problems_of(**{name: text})
+    assert problem.startswith(f"{name}: ")
+    assert "is not a whole number from" in problem
+
+
+@pytest.mark.parametrize("text", ["0000000000099999", "0" * 10 + "9" * 20, "9" * 5000, "0" * 10 + "9" * 5000], ids=len)
+@pytest.mark.parametrize("name", RANGES)
+def test_no_number_of_zeros_carries_a_number_beyond_its_range(name: str, text: str) -> None:
+    (problem,) = problems_of(**{name: text})
+    assert "is not a whole number from" in problem
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_a_few_leading_zeros_change_no_number(name: str) -> None:
+    for value in RANGES[name]:
+        assert getattr(settings_of(**{name: str(value).zfill(6)}), name) == value
+
+
+# Texts
+
+
+@pytest.mark.parametrize(
+    "name", [setting.name for setting in SETTINGS if setting.kind == "text" and setting.name != "slack_id_mapping_file"]
+)
+def test_a_text_is_taken_as_it_is_without_the_blanks_around_it(name: str) -> None:
+    assert getattr(settings_of(**{name: "  a 'text', with = and é\n"}), name) == "a 'text', with = and é"
+
+
+def test_the_mapping_file_is_beside_the_entry_unless_named() -> None:
+    assert settings_of().slack_id_mapping_file == MAPPING_FILE
+    assert settings_of(slack_id_mapping_file="etc/owners.py").slack_id_mapping_file == Path("etc/owners.py")
+
+
+@pytest.mark.parametrize("name", ["abc", "a" * 255, "iam-access_key.alert", "A.9"])
+def test_a_table_name_by_dynamodbs_rule_is_taken(name: str) -> None:
+    assert settings_of(dynamodb_table_name=name).dynamodb_table_name == name
+
+
+@pytest.mark.parametrize("name", ["ab", "a" * 256, "a b", "tablé", "a/b", "a:b", "abc\ndef"], ids=ascii)
+def test_any_other_table_name_is_refused(name: str) -> None:
+    (problem,) = problems_of(dynamodb_table_name=name)
+    assert problem == "dynamodb_table_name: not a table name: 3 to 255 letters, digits, _ - and ."
+
+
+# Addresses
+
+
+@pytest.mark.parametrize("name", URLS)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.atlassian.net",
+        "https://jira.example.com:8443/jira/",
+        "HTTPS://EXAMPLE.COM",
+        "https://10.0.0.1/",
+        "https://[2001:db8::1]:443",
+        "http://localhost",
+        "http://LOCALHOST:8080/api/",
+        "http://127.0.0.1:8080",
+        "http://127.255.255.254",
+        "http://[::1]",
+        "http://[::1]:8080/x",
+    ],
+)
+def test_https_anywhere_and_http_on_loopback_are_taken(name: str, url: str) -> None:
+    assert getattr(settings_of(**{name: url}), name) == url
+
+
+@pytest.mark.parametrize("name", URLS)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com",
+        "http://10.0.0.1",
+        "http://126.255.255.255",
+        "http://128.0.0.1",
+        "http://0.0.0.0",
+        "http://[::2]:8080",
+        "http://[::]",
+        "http://localhost.example.com",
+        "http://127.0.0.1.example.com",
+        "http://notlocalhost",
+        "http://2130706433",
+    ],
+)
+def test_http_elsewhere_is_refused_and_not_repeated(name: str, url: str) -> None:
+    assert problems_of(**{name: url}) == (
+        f"{name}: must be https://, since a token is sent there; http is for loopback only",
+    )
+
+
+@pytest.mark.parametrize("name", URLS)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "example.com",
+        "//example.com",
+        "https://",
+        "https:///x",
+        "ftp://example.com",
+        "file:///etc/passwd",
+        "https:/x",
+        "https://[::1",
+        "https://host:port",
+        "https://host:99999",
+        "https://a b",
+        "javascript:alert(1)",
+        "https:\n//x",
+    ],
+    ids=ascii,
+)
+def test_what_is_no_web_address_is_refused(name: str, url: str) -> None:
+    assert problems_of(**{name: url}) == (f"{name}: not a web address; write it like https://example.atlassian.net",)
+
+
+@pytest.mark.parametrize("name", URLS)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:hunter2hunter2@example.com",
+        "https://hunter2hunter2@example.com",
+        "https://:hunter2hunter2@example.com",
+        "http://hunter2hunter2:@localhost",
+        "http://hunter2hunter2@127.0.0.1@example.com",
+        "https://@example.com/hunter2hunter2",
+        "http://localhost\\@hunter2hunter2.example.com",
+    ],
+)
+def test_credentials_in_an_address_are_refused_and_not_repeated(name: str, url: str) -> None:
+    (problem,) = problems_of(**{name: url})
+    assert problem == f"{name}: credentials in a web address end up in logs; put them into credstash"
+
+
+@pytest.mark.parametrize("url", ["https://example.com/?a=b", "https://example.com/#a", "https://example.com?token=x"])
+def test_an_address_has_no_query_and_no_fragment(url: str) -> None:
+    assert problems_of(jira_server_address=url) == ("jira_server_address: leave out everything from ? or # on",)
+
+
+# Extra fields
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("{}", {}),
+        ('{"priority": {"name": "High"}}', {"priority": {"name": "High"}}),
+        ('{"customfield_1": [1, 2.5, null, true, "é"]}', {"customfield_1": [1, 2.5, None, True, "é"]}),
+        ('{"labels": ["security"]}', {"labels": ["security"]}),
+        ('{"labels": []}', {"labels": []}),
+    ],
+)
+def test_extra_fields_are_a_json_object(text: str, fields: dict[str, Any]) -> None:
+    assert settings_of(jira_extra_fields=text).jira_extra_fields == fields
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", 'not valid JSON (at character 2); write it like {"priority": {"name": "High"}}'),
+        ("{'a': 1}", 'not valid JSON (at character 2); write it like {"priority": {"name": "High"}}'),
+        ('{"a": 1} x', 'not valid JSON (at character 10); write it like {"priority": {"name": "High"}}'),
+        ("[]", 'not a JSON object; write it like {"priority": {"name": "High"}}'),
+        ('"High"', 'not a JSON object; write it like {"priority": {"name": "High"}}'),
+        ("null", 'not a JSON object; write it like {"priority": {"name": "High"}}'),
+        ('{"project": {"key": "X"}}', "'project' is filled in by keycheck; leave it out"),
+        ('{"issuetype": {"name": "X"}}', "'issuetype' is filled in by keycheck; leave it out"),
+        ('{"summary": "x"}', "'summary' is filled in by keycheck; leave it out"),
+        ('{"description": "x"}', "'description' is filled in by keycheck; leave it out"),
+        ('{"labels": "x"}', "'labels' must be a list of strings; keycheck adds its own to them"),
+        ('{"labels": [1]}', "'labels' must be a list of strings; keycheck adds its own to them"),
+        ('{"labels": null}', "'labels' must be a list of strings; keycheck adds its own to them"),
+    ],
+)
+def test_wrong_extra_fields_are_said_to_be_wrong_where(text: str, complaint: str) -> None:
+    assert problems_of(jira_extra_fields=text) == (f"jira_extra_fields: {complaint}",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('{"a": NaN}', id="NaN"),
+        pytest.param('{"a": [Infinity]}', id="Infinity"),
+        pytest.param('{"a": -Infinity}', id="-Infinity"),
+        pytest.param('{"a": 1' + "0" * 5000 + "}", id="a number of 5000 digits"),
+        pytest.param("[" * 100_000, id="brackets without end"),
+        pytest.param('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", id="very deep"),
+    ],
+)
+def test_what_only_python_takes_for_json_is_not_valid(text: str) -> None:
+    """Jira would refuse it in each run, long after the settings were found good."""
+    (problem,) = problems_of(jira_extra_fields=text)
+    assert problem.startswith("jira_extra_fields: not valid JSON")
+
+
+# What is missing, and everything at once
+
+NEEDS = {
+    "send_slack": {"credstash_aws_profile_name", "credstash_keyname_slack_api_token", "aws_dynamodb_profile_name"},
+    "create_jira": {
+        "jira_server_address",
+        "jira_project_key",
+        "credstash_aws_profile_name",
+        "credstash_keyname_atlassian_api_token",
+        "aws_dynamodb_profile_name",
+    },
+    "disable_key": {"aws_dynamodb_profile_name"},
+}
+
+
+@pytest.mark.parametrize("switch", NEEDS)
+def test_a_switch_names_all_that_it_lacks(switch: str) -> None:
+    problems = problems_of(**{switch: "True"})
+    assert {problem.split(":")[0] for problem in problems} == NEEDS[switch]
+    for problem in problems:
+        assert f": not set, but {switch} is True; set it to the " in problem
+
+
+@pytest.mark.parametrize("switch", NEEDS)
+def test_a_switch_asks_for_no_more_than_it_needs(switch: str) -> None:
+    settings = settings_of(**{switch: "True"}, **{name: EVERYTHING[name] for name in NEEDS[switch]})
+    assert getattr(settings, switch) is True
+
+
+@pytest.mark.parametrize(("switch", "missing"), [(switch, name) for switch in NEEDS for name in sorted(NEEDS[switch])])
+def test_each_missing_setting_is_named_alone(switch: str, missing: str) -> None:
+    environ = {switch: "True", **{name: EVERYTHING[name] for name in NEEDS[switch] if name != missing}}
+    (problem,) = problems_of(**environ)
+    assert problem.startswith(f"{missing}: not set, but {switch} is True")
+
+
+def test_a_setting_that_several_switches_lack_is_named_once_with_all_of_them() -> None:
+    problems = problems_of(send_slack="True", create_jira="True", disable_key="True")
+    assert [problem.split(":")[0] for problem in problems] == [
+        "jira_server_address",
+        "jira_project_key",
+        "credstash_aws_profile_name",
+        "credstash_keyname_atlassian_api_token",
+        "credstash_keyname_slack_api_token",
+        "aws_dynamodb_profile_name",
+    ]
+    assert problems[2].startswith(
+        "credstash_aws_profile_name: not set, but send_slack and create_jira are True; set it to the AWS profile"
+    )
+    assert "send_slack and create_jira and disable_key are True" in problems[-1]
+
+
+def test_without_the_email_the_token_is_sent_as_bearer() -> None:
+    settings = settings_of(**{**EVERYTHING, "credstash_keyname_atlassian_api_email": ""})
+    assert settings.credstash_keyname_atlassian_api_email is None
+
+
+def test_all_problems_are_said_at_once_in_the_tables_order() -> None:
+    problems = problems_of(
+        claim_margin_seconds="0",
+        slack_api_base_url="http://example.com",
+        dynamodb_table_name="x",
+        jira_extra_fields="[",
+        nag_interval_hours="0",
+        expire_age="old",
+        send_slack="maybe",
+        disable_key="True",
+    )
+    assert [problem.split(":")[0] for problem in problems] == [
+        "send_slack",
+        "expire_age",
+        "nag_interval_hours",
+        "jira_extra_fields",
+        "dynamodb_table_name",
+        "slack_api_base_url",
+        "claim_margin_seconds",
+        "aws_dynamodb_profile_name",
+    ]
+
+
+def test_what_is_wrong_is_not_also_missing() -> None:
+    problems = problems_of(**{**EVERYTHING, "jira_server_address": "example"})
+    assert problems == ("jira_server_address: not a web address; write it like https://example.atlassian.net",)
+
+
+@pytest.mark.parametrize(
+    "name", [setting.name for setting in SETTINGS if setting.kind in ("boolean", "number", "table", "url", "json")]
+)
+def test_a_long_value_is_never_repeated(name: str) -> None:
+    """It may be a secret in the wrong place."""
+    problems = problems_of(**{**EVERYTHING, name: f"{LONG_SECRET} {LONG_SECRET}"})
+    assert not any(LONG_SECRET in problem for problem in problems)
+
+
+# Warnings
+
+
+@pytest.mark.parametrize(
+    ("expire_age", "disable_key", "warns"),
+    [("29", "True", True), ("30", "True", False), ("0", "True", True), ("29", "False", False), ("180", "True", False)],
+)
+def test_an_age_that_cuts_everybody_off_is_warned_of(expire_age: str, disable_key: str, warns: bool) -> None:
+    settings = settings_of(expire_age=expire_age, disable_key=disable_key, aws_dynamodb_profile_name="acme-state")
+    expected = (
+        f"expire_age={expire_age} with disable_key=True: every access key that is {expire_age} or more days old is "
+        "disabled; to use AWS at all, users must rotate that often"
+    )
+    assert settings.warnings == ((expected,) if warns else ())
+
+
+@pytest.mark.parametrize("name", ["SEND_SLACK", "Send_Slack", "DISABLE_KEY", "Expire_age"])
+def test_a_name_in_the_wrong_case_is_warned_of(name: str) -> None:
+    assert settings_of(**{name: "True"}).warnings == (
+        f"{name} is set but is not read: the setting's name is {name.lower()}, in lower case",
+    )
+
+
+def test_a_name_in_both_cases_is_no_cause_for_a_warning() -> None:
+    assert settings_of(EXPIRE_AGE="5", expire_age="100").warnings == ()
+
+
+def test_usual_settings_give_no_warning() -> None:
+    assert settings_of(**EVERYTHING).warnings == ()
+
+
+# Whatever is typed
+
+TYPED = (
+    st.text(max_size=30)
+    | st.sampled_from(["True", "false", "0", "180", "[", "{}", '{"a": [', "http://", "https://x", "http://[", "\x00"])
+    | st.text(string.digits, max_size=30)
+    | st.text("htps:/@[]#?%.127 \\", max_size=30).map("http://{}".format)
+)
+
+
+def parsed(environ: dict[str, str]) -> Settings | SettingsError:
+    try:
+        return parse(environ, MAPPING_FILE)
+    except SettingsError as error:
+        return error
+
+
+@given(st.dictionaries(st.sampled_from([setting.name for setting in SETTINGS]), TYPED))
+@REPEATABLE
+def test_whatever_is_typed_gives_settings_or_a_settings_error(environ: dict[str, str]) -> None:
+    match parsed(environ):
+        case SettingsError(problems=problems):
+            names = {setting.name for setting in SETTINGS}
+            assert problems
+            assert all(problem.split(":")[0] in names for problem in problems)
+        case Settings() as settings:
+            for name, (lowest, highest) in RANGES.items():
+                assert lowest <= getattr(settings, name) <= highest
+            for name in URLS:
+                url = getattr(settings, name)
+                assert url is None or url.lower().startswith(("https://", "http://"))
+
+
+@given(st.text(min_size=13), st.sampled_from([*BOOLEANS, *RANGES]))
+@REPEATABLE
+def test_no_long_text_is_repeated_whatever_it_is(text: str, name: str) -> None:
+    result = parsed({name: text})
+    if isinstance(result, SettingsError) and len(text.strip()) > 12:
+        assert text.strip() not in str(result)
