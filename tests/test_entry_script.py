@@ -8,16 +8,13 @@ full access key id. Worlds whose AWS is a FakeIam count its calls: a typo must n
 from __future__ import annotations
 
 import os
-import re
 import select
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from line_protocol_parser import parse_line
@@ -25,32 +22,16 @@ from line_protocol_parser import parse_line
 from keycheck import __version__
 from sandbox.fake_iam import FakeIam
 from sandbox.moto_aws import MotoAws
-from sandbox.world import ENTRY, JIRA_TOKEN, SLACK_TOKEN, Ran, World
-
-PREFIXES = ("E! ", "W! ", "I! ", "D! ")
-FULL_ACCESS_KEY_ID = re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{8,}")
-PASTED_TOKEN = "xoxb-a-token-in-the-wrong-place"
-
-
-def sound(ran: Ran, world: World) -> Ran:
-    """What no run may break, whatever happened in it; gives the run back."""
-    for number, line in enumerate(ran.lines):
-        assert parse_line(line)["measurement"] in ("iam", "iam_run"), f"stdout, line {number + 1}: {line!r}"
-    assert ran.stdout == "" or ran.stdout.endswith("\n")
-    for line in ran.stderr.splitlines():
-        assert line.startswith(PREFIXES), f"stderr has a line without a level: {line!r}"
-        assert len(line.encode()) < 512, f"stderr has a line that Telegraf would cut: {line!r}"
-    said = ran.stdout + ran.stderr
-    assert "Traceback" not in said
-    secrets = re.findall(r"aws_secret_access_key = (\S+)", world.config_file.read_text(encoding="utf-8"))
-    for secret in (*secrets, SLACK_TOKEN, JIRA_TOKEN, PASTED_TOKEN):
-        assert secret not in said
-    assert FULL_ACCESS_KEY_ID.search(said) is None
-    return ran
-
-
-def run(world: World, *arguments: str, **settings: str | None) -> Ran:
-    return sound(world.run(*arguments, **settings), world)
+from sandbox.world import ENTRY, Ran, World
+from tests.end_to_end import (
+    PASTED_TOKEN,
+    closed_port,
+    fake_iam,
+    iam_lines,
+    run,
+    run_fields,
+    sound,
+)
 
 
 def run_command(world: World, command: Sequence[str | bytes], cwd: Path | str = "/", **settings: str) -> Ran:
@@ -69,29 +50,6 @@ def run_redirected(world: World, redirection: str, *arguments: str, **settings: 
     return run_command(world, shell, **settings)
 
 
-def run_fields(ran: Ran, profile: str = "acme-dev") -> dict[str, Any]:
-    """The fields of a profile's one iam_run line."""
-    found = [parse_line(line) for line in ran.lines]
-    (fields,) = [one["fields"] for one in found if one["measurement"] == "iam_run" and one["tags"] == alias(profile)]
-    assert isinstance(fields, dict)
-    return fields
-
-
-def alias(profile: str) -> dict[str, str]:
-    return {"accountAlias": profile}
-
-
-def iam_lines(ran: Ran) -> list[str]:
-    return [line for line in ran.lines if line.startswith("iam,")]
-
-
-def closed_port() -> str:
-    """The address of a loopback port that refuses connections."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
 @pytest.fixture(scope="module", name="fake_iam_world")
 def world_with_a_fake_iam(moto: MotoAws) -> Iterator[World]:
     with World(aws=moto, iam=FakeIam()) as world:
@@ -108,11 +66,6 @@ def world_that_counts_calls(fake_iam_world: World) -> Iterator[World]:
     iam.clock_skew = timedelta(0)
     iam.forget_calls()
     fake_iam_world.config_file.write_text(config, encoding="utf-8")
-
-
-def fake_iam(world: World) -> FakeIam:
-    assert world.iam is not None
-    return world.iam
 
 
 def aws_calls(world: World) -> int:

@@ -24,8 +24,7 @@ from sandbox.fake_slack import rate_limited
 from sandbox.http_fake import Fault, calls
 from sandbox.moto_aws import MotoAws
 from sandbox.world import Ran, World
-from tests.test_entry_script import fake_iam, iam_lines, run, run_fields, sound
-from tests.test_whole_job import KRAMER, Gate, issue_posts, records, statuses
+from tests.end_to_end import KRAMER, Gate, fake_iam, iam_lines, issue_posts, records, run, run_fields, sound, statuses
 
 STOP_SECONDS = 6
 POST_ISSUE = calls("POST", "/issue")

@@ -7,12 +7,10 @@ a second more than the rule needs: records are rounded up to whole seconds.
 
 from __future__ import annotations
 
-import http.client
 import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from line_protocol_parser import parse_line
@@ -21,52 +19,28 @@ from sandbox.fake_iam import FakeIam
 from sandbox.fake_jira import Flavour
 from sandbox.fake_slack import Message
 from sandbox.fake_slack import render as as_slack_shows
-from sandbox.http_fake import Answer, FakeServer, Fault, Request, calls
+from sandbox.http_fake import Fault, calls
 from sandbox.moto_aws import STATE_TABLE, MotoAws
 from sandbox.world import ACCOUNTS, World
-from tests.test_entry_script import FULL_ACCESS_KEY_ID, closed_port, fake_iam, iam_lines, run, run_fields
+from tests.end_to_end import (
+    FULL_ACCESS_KEY_ID,
+    KRAMER,
+    Gate,
+    action_of,
+    closed_port,
+    fake_iam,
+    iam_lines,
+    issue_posts,
+    records,
+    run,
+    run_fields,
+    statuses,
+)
 
-KRAMER = "U012KRAMER"
 ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 SLACK_AND_JIRA = {"send_slack": "True", "create_jira": "True"}
-READS = ("List", "Get", "BatchGet", "Describe", "Query", "Decrypt", "Scan")
 A_DAY = timedelta(days=1, seconds=1)
 ODD_NAME = "svc,a=b+c@d.e_f-g"
-
-
-class Gate(FakeServer):
-    """Forwards to moto, one call at a time, and keeps each call by its name."""
-
-    def __init__(self, aws: MotoAws) -> None:
-        super().__init__()
-        self._moto = urlsplit(aws.url)
-
-    def serve(self, request: Request) -> Answer:
-        connection = http.client.HTTPConnection(self._moto.hostname or "", self._moto.port, timeout=30)
-        try:
-            headers = {name: value for name, value in request.headers.items() if name != "host"}
-            connection.request(request.method, request.path, request.body, headers)
-            answer = connection.getresponse()
-            kept = {
-                name: value for name, value in answer.getheaders() if name.lower().startswith(("content-type", "x-"))
-            }
-            return Answer(answer.status, answer.read(), kept)
-        finally:
-            connection.close()
-
-    @property
-    def actions(self) -> list[str]:
-        """The names of all calls so far, such as `UpdateItem`."""
-        return [_action(request) for request in self.requests]
-
-    @property
-    def writes(self) -> list[str]:
-        return [action for action in self.actions if not action.startswith(READS)]
-
-
-def _action(request: Request) -> str:
-    target = request.headers.get("x-amz-target", "")
-    return target.rpartition(".")[2] or parse_qs(request.body.decode())["Action"][0]
 
 
 @pytest.fixture(name="gate")
@@ -92,20 +66,6 @@ def empty_world_with_a_fake_iam(fake_iam_world: World) -> Iterator[World]:
     iam.forget_calls()
     iam.users_per_page = iam.keys_per_page = 1000
     iam.latency = 0
-
-
-def statuses(world: World, user: str, account_id: str | None = None) -> list[str]:
-    """AWS's status of each access key of a user."""
-    return [status for _, status, _ in world.aws.keys(user, account_id)]
-
-
-def issue_posts(world: World) -> int:
-    return sum(request.method == "POST" and request.path.endswith("/issue") for request in world.jira.requests)
-
-
-def records(world: World) -> dict[str, dict[str, object]]:
-    """The state table, by hash key."""
-    return {str(item["iam_access_key_id"]): item for item in world.aws.state_items()}
 
 
 def words(message: Message) -> str:
@@ -481,7 +441,7 @@ def test_a_table_that_fails_midway_ends_all_actions_and_is_said_once(world: Worl
     world.aws.add_user("dev_kramer", [197, 170])
     world.owners["dev_kramer"] = KRAMER
     denied = {"__type": "com.amazon.coral.service#AccessDeniedException", "message": "no"}
-    gate.inject(Fault.status(400, denied), lambda request: _action(request) == "UpdateItem")
+    gate.inject(Fault.status(400, denied), lambda request: action_of(request) == "UpdateItem")
     ran = run(world, "acme-dev", **ALL_ON, AWS_ENDPOINT_URL=gate.url)
     assert ran.code == 0
     assert ran.stderr.startswith("E! acme-dev: dynamodb:UpdateItem was refused (AccessDeniedException)")
