@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from keycheck.clock import RunClock
 from keycheck.labels import label_key
 from keycheck.model import AccessKey, Addressee, LabelledKey
 from keycheck.settings import Settings, parse
@@ -50,3 +51,15 @@ def make_key(user_name: str = "dev_kramer", *, age_days: float = 197, **changes:
 
 def make_addressee(slack_id: str = "U012KRAMER", **changes: Any) -> Addressee:
     return Addressee(slack_id, **{"account_id": ACCOUNT, "is_person": slack_id[0] in "UW", **changes})
+
+
+class PatientClock(RunClock):
+    """A run's clock whose sleeping takes no time; `slept` keeps the seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.check()
+        self.slept.append(seconds)

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
 
 from keycheck.settings import SETTINGS
+from sandbox.fake_iam import FakeIam
 from sandbox.moto_aws import MotoAws
 from sandbox.world import World
 
@@ -47,6 +49,21 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _botocores_data_is_read_once() -> Iterator[None]:
+    """Each session would parse the same big JSON files anew, which is most of what these tests would do."""
+    load_file, known = JSONFileLoader.load_file, dict[str, Any]()
+
+    def load_file_once(self: JSONFileLoader, file_path: str) -> Any:
+        if file_path not in known:
+            known[file_path] = load_file(self, file_path)
+        return known[file_path]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", load_file_once)
+        yield
+
+
 @pytest.fixture(scope="session")
 def moto() -> Iterator[MotoAws]:
     """The one moto of the session; reset it, or use `world`, which does."""
@@ -58,4 +75,11 @@ def moto() -> Iterator[MotoAws]:
 def world(moto: MotoAws) -> Iterator[World]:
     """A fresh sandbox with Jira Cloud, nobody in it, and nothing switched on."""
     with World(aws=moto) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def fake_iam_world(moto: MotoAws) -> Iterator[World]:
+    """A world whose IAM is a FakeIam, for what moto does not know; a module's tests share it and leave it empty."""
+    with World(aws=moto, iam=FakeIam()) as sandbox:
         yield sandbox

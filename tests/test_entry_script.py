@@ -20,8 +20,6 @@ import pytest
 from line_protocol_parser import parse_line
 
 from keycheck import __version__
-from sandbox.fake_iam import FakeIam
-from sandbox.moto_aws import MotoAws
 from sandbox.world import ENTRY, Ran, World
 from tests.end_to_end import (
     PASTED_TOKEN,
@@ -48,12 +46,6 @@ def run_redirected(world: World, redirection: str, *arguments: str, **settings: 
     """Run as a shell would, with a redirection such as `>&-`."""
     shell = ["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, str(ENTRY), *arguments]
     return run_command(world, shell, **settings)
-
-
-@pytest.fixture(scope="module", name="fake_iam_world")
-def world_with_a_fake_iam(moto: MotoAws) -> Iterator[World]:
-    with World(aws=moto, iam=FakeIam()) as world:
-        yield world
 
 
 @pytest.fixture(name="counting")

@@ -15,7 +15,6 @@ from datetime import timedelta
 import pytest
 from line_protocol_parser import parse_line
 
-from sandbox.fake_iam import FakeIam
 from sandbox.fake_jira import Flavour
 from sandbox.fake_slack import Message
 from sandbox.fake_slack import render as as_slack_shows
@@ -47,12 +46,6 @@ ODD_NAME = "svc,a=b+c@d.e_f-g"
 def gate_before_moto(moto: MotoAws) -> Iterator[Gate]:
     with Gate(moto) as gate:
         yield gate
-
-
-@pytest.fixture(scope="module", name="fake_iam_world")
-def world_with_a_fake_iam(moto: MotoAws) -> Iterator[World]:
-    with World(aws=moto, iam=FakeIam()) as world:
-        yield world
 
 
 @pytest.fixture(name="paged")

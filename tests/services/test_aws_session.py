@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.loaders import JSONFileLoader
 
 from keycheck.clock import Stopped
 from keycheck.services import ServiceError, aws_iam, state_table
@@ -33,21 +32,6 @@ SSO_ROLE = "sso_account_id = 123456789012\nsso_role_name = audit\n"
 
 def go_on() -> None:
     """The clock's answer while there is time."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _botocores_data_is_read_once() -> Iterator[None]:
-    """Each session would parse the same big JSON files anew, which is most of what these tests would do."""
-    load_file, known = JSONFileLoader.load_file, dict[str, Any]()
-
-    def load_file_once(self: JSONFileLoader, file_path: str) -> Any:
-        if file_path not in known:
-            known[file_path] = load_file(self, file_path)
-        return known[file_path]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JSONFileLoader, "load_file", load_file_once)
-        yield
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ import requests
 from keycheck.clock import RunClock, Stopped
 from keycheck.services import ServiceError, ServiceOff
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
+from tests.builders import PatientClock
 
 SOON = 0.1
 """Seconds that a client waits here for what never comes."""
@@ -262,18 +263,6 @@ def test_only_whole_seconds_are_a_retry_after(header: str | None, seconds: float
 
 
 # Health
-
-
-class PatientClock(RunClock):
-    """A run's clock whose sleeping takes no time; `slept` keeps the seconds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.slept: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.check()
-        self.slept.append(seconds)
 
 
 class Requests:

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from keycheck.clock import RunClock, Stopped
+from keycheck.clock import Stopped
 from keycheck.services import ServiceError, ServiceOff, jira_issues
 from keycheck.services.jira_issues import JiraIssues
 from keycheck.wording import FAMILY_LABEL, IssueDraft
 from sandbox.fake_jira import FakeJira, Flavour
 from sandbox.http_fake import Fault, calls
+from tests.builders import PatientClock
 
 EMAIL = "keycheck@example.com"
 TOKEN = "invented-jira-token"
@@ -28,18 +29,6 @@ DRAFT = IssueDraft("Rotate AWS access key ...VHXVM of dev_kramer", "It is 197 da
 A_POST = calls("POST", "/issue")
 
 MakeIssues = Callable[..., JiraIssues]
-
-
-class PatientClock(RunClock):
-    """A run's clock whose sleeping takes no time; `slept` keeps the seconds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.slept: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.check()
-        self.slept.append(seconds)
 
 
 @pytest.fixture(params=["cloud", "server"])

@@ -10,7 +10,6 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.loaders import JSONFileLoader
 from moto.kms.models import kms_backends
 
 from keycheck.clock import RunClock, Stopped
@@ -26,16 +25,8 @@ VALUE = "xoxb-invented-and-secret"
 
 @pytest.fixture(scope="module", autouse=True)
 def _what_is_the_same_is_made_once() -> Iterator[None]:
-    """The sandbox's clients, and the JSON that botocore parses for each session: else most of the time goes there."""
-    load_file, known = JSONFileLoader.load_file, dict[str, Any]()
-
-    def load_file_once(self: JSONFileLoader, file_path: str) -> Any:
-        if file_path not in known:
-            known[file_path] = load_file(self, file_path)
-        return known[file_path]
-
+    """The sandbox's clients: else most of the time goes there."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JSONFileLoader, "load_file", load_file_once)
         for name in ("client", "resource"):
             patch.setattr(MotoAws, name, functools.cache(getattr(MotoAws, name)))
         yield

@@ -19,6 +19,7 @@ from keycheck.services.slack_messages import SlackMessages
 from keycheck.wording import SlackDraft
 from sandbox.fake_slack import FakeSlack, ok_false, rate_limited
 from sandbox.http_fake import Fault
+from tests.builders import PatientClock
 
 TOKEN = "xoxb-invented-slack-token"
 OWNER = "U012KRAMER"
@@ -26,18 +27,6 @@ DRAFT = SlackDraft(
     "1 AWS access key", ({"type": "section", "text": {"type": "mrkdwn", "text": "*1* `AWS` access key"}},)
 )
 LATIN_PAGE = "<html><body>Temporairement d\u00e9sactiv\u00e9</body></html>".encode("latin-1")
-
-
-class PatientClock(RunClock):
-    """A run's clock whose sleeping takes no time; `slept` keeps the seconds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.slept: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.check()
-        self.slept.append(seconds)
 
 
 @pytest.fixture
