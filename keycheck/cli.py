@@ -136,7 +136,7 @@ def _supervise(
         profiles,
         settings,
         clock,
-        environment_key_id=environ.get("AWS_ACCESS_KEY_ID"),
+        environment_key_id=environ.get("AWS_ACCESS_KEY_ID", "").strip(),
         is_dry_run=options.dry_run,
         debug=debug,
     )
@@ -164,7 +164,8 @@ def _finish(
         except CannotWrite as error:
             return _cannot_write(profiles, str(error), clock)
     if not result.was_anything_scanned:
-        return EXIT_OK if clock.was_signalled else EXIT_NOTHING
+        was_cut = clock.was_signalled or (clock.scan_is_over() and not result.has_scan_failed)
+        return EXIT_OK if was_cut else EXIT_NOTHING
     if options.fail_on_errors and result.has_failed:
         return EXIT_ERRORS
     return EXIT_OK

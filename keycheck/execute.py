@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -42,7 +42,7 @@ from keycheck.model import (
     Skip,
     SkipReason,
 )
-from keycheck.planning import may_file_another
+from keycheck.planning import is_held, may_file_another
 from keycheck.services import ClaimLost, Claims, Iam, Issues, Messages, ServiceError, ServiceOff
 from keycheck.settings import Settings
 from keycheck.wording import describe, describe_found, issue_draft, name_key, slack_draft
@@ -187,7 +187,7 @@ class Executor:
         for filing, future in zip(chain.filings, futures, strict=True):
             try:
                 issue_key = future.result()
-            except Stopped:
+            except (Stopped, CancelledError):
                 continue
             except Exception as error:  # noqa: BLE001 - what goes wrong with an issue must not cost the message
                 self._problem(chain, Level.ERROR, f"unexpected {type(error).__name__} while filing; please report it")
@@ -302,6 +302,7 @@ class Executor:
                     self._record_message(chain, message, token)
                     self._unknown(chain, message, error.text)
                     return
+                self._landed(chain, message)
                 server_errors, not_before = self._after_refusal(error, record.server_errors)
                 self._give_back(lambda: claims.release_message(addressee, token, server_errors, not_before))
                 self._refused(chain, message, error)
@@ -326,8 +327,10 @@ class Executor:
         )
 
     def _after_refusal(self, error: ServiceError | Stopped, so_far: int) -> tuple[int, datetime | None]:
-        """Slack's 5xx in a row for this addressee, and when to try again after the second, which may have delivered."""
-        if isinstance(error, Stopped):
+        """Slack's 5xx in a row for this addressee, and when to try again after the second, which may have delivered.
+        What never got an answer breaks no row.
+        """
+        if isinstance(error, Stopped | ServiceOff) or error.is_silence:
             return so_far, None
         in_a_row = so_far + 1 if error.is_server_error else 0
         again = self._clock.utc_now() + RETRY_AFTER_SERVER_ERRORS if in_a_row >= SERVER_ERRORS_IN_A_ROW else None
@@ -347,15 +350,19 @@ class Executor:
         self._clock.check()
         if self._rest_on(chain, disabling, lambda: claims.begin_disabling(access_key, self._clock.utc_now())) is None:
             return
+        self._clock.check()
         with self._flying(chain, disabling):
             try:
-                self._clock.check()
                 was_there = self._services.iams[chain.profile].deactivate(access_key)
             except ServiceError as error:
                 if error.may_have_happened:
                     self._unknown(chain, disabling, f"{error.text}; {name_key(disabling.key)} may be disabled")
                     return
                 self._refused(chain, disabling, error)
+                return
+            except Stopped:  # before another attempt, after one whose answer was lost
+                text = f"no time was left to hear whether {name_key(disabling.key)} is disabled; it may be"
+                self._unknown(chain, disabling, text)
                 return
             self._done(chain, disabling, Result.DONE if was_there else Result.NOT_NEEDED)
             if was_there:
@@ -419,8 +426,11 @@ class Executor:
         try:
             yield
         finally:
-            with self._lock:
-                self._in_flight.pop(one, None)
+            self._landed(chain, action)
+
+    def _landed(self, chain: Chain, action: Action) -> None:
+        with self._lock:
+            self._in_flight.pop((chain.profile, action), None)
 
     def _done(self, chain: Chain, action: Action, result: Result) -> None:
         with self._lock:
@@ -441,10 +451,8 @@ class Executor:
                     chain, action, SkipReason.JIRA_OFF if isinstance(action, FileIssue) else SkipReason.SLACK_OFF
                 )
             case ServiceError():
-                about = (
-                    f" ({name_key(action.key)})" if not isinstance(action, SendMessage) and not error.is_fatal else ""
-                )
-                self._problem(chain, Level.ERROR, error.text + about)
+                subject = "" if isinstance(action, SendMessage) or error.is_fatal else name_key(action.key)
+                self._problem(chain, Level.ERROR, error.text, subject)
                 self._done(chain, action, Result.REFUSED)
 
     def _skip(self, chain: Chain, action: Action, reason: SkipReason) -> None:
@@ -452,13 +460,21 @@ class Executor:
             if not self._is_settled:
                 skips = _skips(chain.profile, action, reason)
                 self._skips[(chain.profile, action)] = skips
-                if reason is SkipReason.CLAIMED:  # the run that has it warns, and disables
+                if reason is SkipReason.CLAIMED and self._is_held(action):  # the run that has it warns, and disables
                     self._claimed_elsewhere |= {skip.key.access_key.access_key_id for skip in skips}
 
-    def _problem(self, chain: Chain, level: Level, text: str) -> None:
+    def _is_held(self, action: Action) -> bool:
+        """Whether the run that was first may still be at it. A claim that nobody had when the plan was made is new."""
+        match action:
+            case FileIssue(record=KeyRecord(issue_claim_until=claim_until)) | SendMessage(claim_until=claim_until):
+                return claim_until is None or is_held(claim_until, self._clock.now, self._settings)
+            case _:
+                return False
+
+    def _problem(self, chain: Chain, level: Level, text: str, subject: str = "") -> None:
         with self._lock:
             if not self._is_settled:
-                self._problems[Problem(level, chain.profile, text)] = None
+                self._problems[Problem(level, chain.profile, text, subject=subject)] = None
 
 
 def _actions(plan: Plan) -> Iterable[Action]:

@@ -78,12 +78,14 @@ class Problem:
     """Something a person should read on stderr, about one profile.
 
     `count` is how much it adds to `iam_run errors=` (one line may stand for many failed calls); only ERROR counts.
+    `subject` is what it is about: problems that differ in nothing else share a line.
     """
 
     level: Level
     profile: str
     text: str
     count: int = 1
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +109,14 @@ class KeyRecord:
 
     `told_at`: when a message naming it was last answered ok. `issue_key`: the issue last filed or found for it.
     `issue_filings`: when a POST for it was begun, oldest first, kept also where its outcome is unknown.
+    `issue_claim_until`: when the claim on its filing lapses, if there is one.
     """
 
     access_key_id: str
     told_at: datetime | None = None
     issue_key: str | None = None
     issue_filings: tuple[datetime, ...] = ()
+    issue_claim_until: datetime | None = None
 
     @property
     def was_warned(self) -> bool:
@@ -131,6 +135,7 @@ class AddresseeRecord:
     messaged_at: datetime | None = None
     not_before: datetime | None = None
     server_errors: int = 0
+    claim_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +154,14 @@ class Addressee:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the state table holds about the keys and addressees of this run; what is absent has no record."""
+    """What the state table holds about the keys and addressees of this run; what is absent has no record.
+
+    `unreadable`: the hash keys of items that hold something that keycheck did not write.
+    """
 
     keys: Mapping[str, KeyRecord] = field(default_factory=dict)
     addressees: Mapping[str, AddresseeRecord] = field(default_factory=dict)
+    unreadable: frozenset[str] = frozenset()
 
     def key(self, access_key_id: str) -> KeyRecord:
         return self.keys.get(access_key_id, KeyRecord(access_key_id))
@@ -181,6 +190,7 @@ class SkipReason(enum.Enum):
     OWN_ACCESS_KEY = "keycheck itself depends on this access key"
     TOO_MANY_ISSUES = "two issues were filed for it within seven days"
     CLAIMED = "another run has claimed it"
+    BAD_RECORD = "its record in the state table cannot be read; delete that item, or mend it"
     RETRY_LATER = "Slack failed twice in a row for this addressee; tried again an hour later"
     OUT_OF_TIME = "the run's time was over"
 
@@ -210,11 +220,15 @@ class MessageKey:
 
 @dataclass(frozen=True, slots=True)
 class SendMessage:
-    """One message to one addressee about one account. `unlisted` keys need attention too, but did not fit."""
+    """One message to one addressee about one account. `unlisted` keys need attention too, but did not fit.
+
+    `claim_until`: when the claim on messaging this addressee lapses, if there was one when the plan was made.
+    """
 
     addressee: Addressee
     keys: tuple[MessageKey, ...]
     unlisted: int = 0
+    claim_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

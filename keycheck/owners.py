@@ -32,13 +32,17 @@ class Owners:
     def addressee(self, user_name: str, account_id: str) -> Addressee | None:
         """Who is told about this user's access keys; None where nobody is.
 
-        Only ids that begin with U or W are people; the full access key id appears in messages to those alone.
+        One Slack id is one addressee: where the fallback channel owns users too, its one message names theirs and those
+        of nobody. Only ids that begin with U or W are people; the full access key id appears in messages to those
+        alone, and never in one that also names access keys of others.
         """
-        if slack_id := self.slack_ids.get(user_name):
+        slack_id = self.slack_ids.get(user_name, self.fallback_channel)
+        if slack_id is None:
+            return None
+        if slack_id != self.fallback_channel:
             return Addressee(slack_id, account_id, is_person=slack_id[0] in "UW")
-        if self.fallback_channel:
-            return Addressee(self.fallback_channel, account_id, is_person=False, is_fallback=True)
-        return None
+        owns_users = slack_id in self.slack_ids.values()
+        return Addressee(slack_id, account_id, is_person=False, is_fallback=not owns_users)
 
 
 def parse_mapping(text: str) -> dict[str, str]:

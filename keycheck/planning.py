@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from keycheck.model import (
     Addressee,
@@ -40,7 +40,12 @@ from keycheck.settings import Settings
 ISSUES_AT_MOST = 2
 ISSUES_WITHIN = timedelta(days=7)
 KEYS_IN_A_MESSAGE = 25
-"""What fits into Slack's limit for all blocks together (wording.py), oldest first; the rest wait."""
+"""What fits into Slack's limit for all blocks together (wording.py): those told longest ago, or never. The rest wait
+for the next message, so that all get their turn.
+"""
+NEVER = datetime.min.replace(tzinfo=UTC)
+CLOCKS_DIFFER_AT_MOST = timedelta(days=1)
+"""A record further in the future was not written by a run of ours with a sane clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,11 @@ def may_file_another(record: KeyRecord, now: datetime) -> bool:
     return issues_filed_lately(record, now) < ISSUES_AT_MOST
 
 
+def is_held(claim_until: datetime | None, now: datetime, settings: Settings) -> bool:
+    """Whether the run that made a claim may still be at it: a claim outlives its run's deadline by the margin."""
+    return claim_until is not None and claim_until - timedelta(seconds=settings.claim_margin_seconds) > now
+
+
 def may_message(record: AddresseeRecord, now: datetime, settings: Settings) -> bool:
     """Whether the addressee's last message is absent, or at least the interval old: equal is old enough."""
     return record.messaged_at is None or now - record.messaged_at >= timedelta(hours=settings.nag_interval_hours)
@@ -88,8 +98,14 @@ def plan_profile(profile: str, keys: Sequence[LabelledKey], known: Known, settin
     if known.state is None:
         return Plan(profile, skips=tuple(Skip(profile, "act", key, SkipReason.NO_STATE) for key in due))
     planner = _Planner(profile, keys, known, known.state, settings, now)
+    readable = []
+    for key in due:
+        if key.access_key.access_key_id in known.state.unreadable:
+            planner.skip("act", key, SkipReason.BAD_RECORD)
+        else:
+            readable.append(key)
     chains = []
-    for addressee, group in planner.by_addressee(due):
+    for addressee, group in planner.by_addressee(readable):
         chain = planner.chain(addressee, group)
         if chain.filings or chain.message or chain.disablings:
             chains.append(chain)
@@ -142,6 +158,9 @@ class _Planner:
             return None
         if record.issue_key in self.known.open_issues:
             return None
+        if is_held(record.issue_claim_until, self.now, self.settings):
+            self.skip("file an issue", key, SkipReason.CLAIMED)
+            return None
         if not may_file_another(record, self.now):
             self.skip("file an issue", key, SkipReason.TOO_MANY_ISSUES)
             return None
@@ -156,20 +175,27 @@ class _Planner:
                 self.skip("nag", key, reason)
             return None
         record = self.state.addressee(addressee)
+        is_odd = record.messaged_at is not None and record.messaged_at - self.now > CLOCKS_DIFFER_AT_MOST
+        if is_odd or addressee.record_id in self.state.unreadable:
+            for key in keys:
+                self.skip("nag", key, SkipReason.BAD_RECORD)
+            return None
         if not may_message(record, self.now, self.settings):
             return None
         if record.not_before is not None and self.now < record.not_before:
             for key in keys:
                 self.skip("nag", key, SkipReason.RETRY_LATER)
             return None
-        listed = keys[:KEYS_IN_A_MESSAGE]
+        longest_untold = sorted(keys, key=lambda key: self.record(key).told_at or NEVER)[:KEYS_IN_A_MESSAGE]
+        listed = [key for key in keys if key in longest_untold]
         return SendMessage(
             addressee,
             tuple(
-                MessageKey(key, self.fate(key), self.record(key).issue_key, self.key_counts[key.access_key.user_name])
+                MessageKey(key, self.fate(key), self.open_issue(key), self.key_counts[key.access_key.user_name])
                 for key in listed
             ),
             unlisted=len(keys) - len(listed),
+            claim_until=record.claim_until,
         )
 
     def disabling(self, key: LabelledKey, warning_on_the_way: bool) -> DisableKey | None:
@@ -193,6 +219,11 @@ class _Planner:
         if self.is_own(key):
             return Fate.NEVER_DISABLED
         return Fate.DISABLED_NOW if key.label is AgeLabel.EXPIRED else Fate.DISABLED_WHEN_EXPIRED
+
+    def open_issue(self, key: LabelledKey) -> str | None:
+        """The recorded issue, as far as is known an open one."""
+        issue_key, is_open = self.record(key).issue_key, self.known.open_issues
+        return issue_key if is_open is None or issue_key in is_open else None
 
     def record(self, key: LabelledKey) -> KeyRecord:
         return self.state.key(key.access_key.access_key_id)

@@ -35,15 +35,16 @@ def format_line(level: Level, text: str) -> bytes:
 
 
 def problem_lines(problems: Iterable[Problem], *, verbose: bool) -> list[bytes]:
-    """Errors first, then warnings, then what -v asks for; one that several profiles share stands once, naming them.
+    """Errors first, then warnings, then what -v asks for; one that several profiles or access keys share stands once.
 
     The first line may be all that Telegraf keeps, so it also says how many there are.
     """
-    grouped: dict[tuple[Level, str], list[str]] = {}
+    grouped: dict[tuple[Level, str], tuple[dict[str, None], dict[str, None]]] = {}
     for problem in problems:
-        names = grouped.setdefault((problem.level, problem.text), [])
-        if problem.profile not in names:
-            names.append(problem.profile)
+        names, subjects = grouped.setdefault((problem.level, problem.text), ({}, {}))
+        names[problem.profile] = None
+        if problem.subject:
+            subjects[problem.subject] = None
     shown = [(level, text) for level, text in grouped if verbose or level in (Level.ERROR, Level.WARNING)]
     order = list(Level)
     shown.sort(key=lambda one: order.index(one[0]))
@@ -52,7 +53,8 @@ def problem_lines(problems: Iterable[Problem], *, verbose: bool) -> list[bytes]:
     for number, (level, text) in enumerate(shown):
         first = f" (1 of {serious} lines)" if number == 0 and serious > 1 else ""
         room = LINE_BYTES - 16 - len(first.encode())
-        body = f"{_names(grouped[level, text])}: {text}".encode("utf-8", "replace")
+        names, subjects = grouped[level, text]
+        body = f"{_names(list(names))}: {text}{_about(list(subjects))}".encode("utf-8", "replace")
         cut = body if len(body) <= room else body[:room].decode("utf-8", "ignore").encode() + b"..."
         lines.append(format_line(level, cut.decode() + first))
     return lines
@@ -62,6 +64,13 @@ def _names(profiles: Sequence[str]) -> str:
     """Which profiles a line is about, in at most 100 characters or so."""
     text = ", ".join(profiles[:3])[:100]
     return text + (f" and {len(profiles) - 3} more" if len(profiles) > 3 else "")
+
+
+def _about(subjects: Sequence[str]) -> str:
+    if not subjects:
+        return ""
+    count = f"{len(subjects)}: " if len(subjects) > 1 else ""
+    return f" ({count}{', '.join(subjects[:3])}{', ...' if len(subjects) > 3 else ''})"
 
 
 def write_all(descriptor: int, lines: Iterable[bytes], clock: RunClock) -> None:

@@ -9,13 +9,13 @@ from the main thread and makes the best of what is known: so a signal or the dea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keycheck.clock import RunClock, Stopped
 from keycheck.execute import Executor, Services, rehearse
 from keycheck.labels import label_key
 from keycheck.metrics import render, settle_labels
-from keycheck.model import Addressee, LabelledKey, Level, Outcomes, Plan, Problem, Scan, State
+from keycheck.model import Addressee, LabelledKey, Level, Outcomes, Plan, Problem, Scan, Skip, SkipReason, State
 from keycheck.owners import Owners, OwnersError, parse_mapping
 from keycheck.planning import Known, due_keys, plan_profile
 from keycheck.scan import Scanner
@@ -39,11 +39,12 @@ class RunResult:
     problems: tuple[Problem, ...]
     dry_run_lines: tuple[tuple[str, str], ...]
     was_anything_scanned: bool
+    has_scan_failed: bool
     has_failed: bool
 
 
 class Run:
-    """One run. `environment_key_id` is the access key id of the process's environment, if any."""
+    """One run. `environment_key_id` is the access key id of the process's environment, or empty."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class Run:
         settings: Settings,
         clock: RunClock,
         *,
-        environment_key_id: str | None,
+        environment_key_id: str,
         is_dry_run: bool,
         debug: Callable[[str, str], None],
     ) -> None:
@@ -66,6 +67,7 @@ class Run:
         self._scanner = Scanner(profiles, self._open_iam, clock)
         self._scans: tuple[Scan, ...] | None = None
         self._plans: tuple[Plan, ...] = ()
+        self._is_planned = False
         self._executor: Executor | None = None
         self._secrets: Secrets | None = None
 
@@ -86,16 +88,14 @@ class Run:
     def result(self) -> RunResult:
         """What came of the run, as far as it got."""
         scans = self._scans if self._scans is not None else self._scanner.scans()
-        outcomes = Outcomes(skips=tuple(skip for plan in self._plans for skip in plan.skips))
-        if self._executor is not None:
-            outcomes = self._executor.settle()
+        outcomes = self._executor.settle() if self._executor is not None else self._unacted(scans)
         lines: list[str] = []
         problems: list[Problem] = []
         for scan in scans:
             own = outcomes.of(scan.profile)
             found = [problem for problem in self._problems if problem.profile == scan.profile]
             own = Outcomes(own.outcomes, own.skips, (*own.problems, *found))
-            rendered = render(scan, settle_labels(self._label(scan), own), own, self._clock.elapsed_seconds)
+            rendered = render(scan, settle_labels(self._label(scan), outcomes), own, self._clock.elapsed_seconds)
             lines += rendered.lines
             skipped = skip_problems(own.skips, scan.profile, issues_are_filed=self._settings.create_jira)
             problems += [*scan.problems, *own.problems, *rendered.problems, *skipped]
@@ -104,9 +104,21 @@ class Run:
             tuple(problems),
             tuple(self._dry_run_lines),
             was_anything_scanned=any(scan.was_scanned for scan in scans),
+            has_scan_failed=any(problem.level is Level.ERROR for scan in scans for problem in scan.problems),
             has_failed=any(problem.level is Level.ERROR for problem in problems)
             or not all(scan.is_complete and scan.was_scanned for scan in scans),
         )
+
+    def _unacted(self, scans: Sequence[Scan]) -> Outcomes:
+        """What there is to say where nothing was carried out: the skips of the plans, or that time was over before."""
+        skips = [skip for plan in self._plans for skip in plan.skips]
+        if not self._is_planned and self._clock.is_over():
+            for scan in scans:
+                due = due_keys(self._label(scan), self._settings)
+                skips += [Skip(scan.profile, "act", key, SkipReason.OUT_OF_TIME) for key in due]
+                if due and self._is_dry_run:
+                    self._dry_run_lines.append((scan.profile, "had no time left to say what would be done"))
+        return Outcomes(skips=tuple(skips))
 
     def _label(self, scan: Scan) -> tuple[LabelledKey, ...]:
         age, days = self._settings.expire_age, self._settings.expiring_days
@@ -127,10 +139,11 @@ class Run:
         table, state = self._read_state([key for keys in due.values() for key in keys], owners, concerned)
         issues, open_issues = self._look_at_jira(concerned) if state is not None else (None, None)
         known = Known(state, open_issues, owners, self._own_access_key_ids(table))
-        self._plans = tuple(
-            plan_profile(profile, keys, known, self._settings, self._clock.now) for profile, keys in labelled.items()
-        )
+        self._plans = self._plan(labelled, known)
         messages = self._open_slack()
+        if messages is None and self._with_messages():
+            self._plans = self._plan(labelled, replace(known, owners=None))
+        self._is_planned = True
         if self._is_dry_run:
             self._dry_run_lines += rehearse(self._plans, issues)
             self._dry_run_lines += [(skip.profile, describe_skip(skip)) for plan in self._plans for skip in plan.skips]
@@ -138,6 +151,16 @@ class Run:
             iams = {profile: iam for profile in labelled if (iam := self._scanner.iam(profile)) is not None}
             self._executor = Executor(self._plans, Services(table, issues, messages, iams), self._settings, self._clock)
             self._executor.run()
+
+    def _plan(self, labelled: dict[str, tuple[LabelledKey, ...]], known: Known) -> tuple[Plan, ...]:
+        """One plan a profile. An access key that several profiles show is the first one's: the others measure it."""
+        planned: set[str] = set()
+        plans = []
+        for profile, keys in labelled.items():
+            own = [key for key in keys if key.access_key.access_key_id not in planned]
+            planned |= {key.access_key.access_key_id for key in own}
+            plans.append(plan_profile(profile, own, known, self._settings, self._clock.now))
+        return tuple(plans)
 
     def _read_owners(self) -> Owners | None:
         """Who owns whom; None, which keeps Slack off, where the mapping cannot be used."""
@@ -154,7 +177,7 @@ class Run:
             why = f"line {1 + error.object[: error.start].count(10)}: not UTF-8"
         except OSError as error:
             why = (error.strerror or type(error).__name__).lower()
-        self._blame(self._profiles, f"nobody is nagged: slack_id_mapping_file {path.name}: {why}")
+        self._blame(self._profiles, f"nobody is nagged: slack_id_mapping_file {path.absolute()}: {why}")
         return None
 
     def _read_state(
@@ -179,11 +202,9 @@ class Run:
                 return table, State()
             return table, table.read((key.access_key.access_key_id for key in keys), addressees)
         except ServiceError as error:
-            profile = settings.aws_dynamodb_profile_name
-            self._blame(
-                concerned,
-                f"nothing is filed, sent or disabled without state: {error.text} (aws_dynamodb_profile_name={profile})",
-            )
+            region = f", aws_dynamodb_region={settings.aws_dynamodb_region}" if settings.aws_dynamodb_region else ""
+            where = f"aws_dynamodb_profile_name={settings.aws_dynamodb_profile_name}{region}"
+            self._blame(concerned, f"nothing is filed, sent or disabled without state: {error.text} ({where})")
             return None, None
 
     def _look_at_jira(self, concerned: Sequence[str]) -> tuple[JiraIssues | None, frozenset[str] | None]:
@@ -212,7 +233,7 @@ class Run:
 
     def _open_slack(self) -> SlackMessages | None:
         """Slack, where a message is planned; its secret is not read otherwise."""
-        concerned = [plan.profile for plan in self._plans if any(chain.message for chain in plan.chains)]
+        concerned = self._with_messages()
         if not concerned:
             return None
         try:
@@ -221,6 +242,9 @@ class Run:
             self._blame(concerned, f"nobody is nagged: {error.text}")
             return None
         return SlackMessages(token, self._settings.slack_api_base_url, self._clock)
+
+    def _with_messages(self) -> list[str]:
+        return [plan.profile for plan in self._plans if any(chain.message for chain in plan.chains)]
 
     def _secret_store(self) -> Secrets:
         if self._secrets is None:

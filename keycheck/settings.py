@@ -7,6 +7,7 @@ The table is design.md's, section 2, "Settings".
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import json
 import re
@@ -17,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["boolean", "number", "text", "table", "url", "json"]
+Kind = Literal["boolean", "number", "text", "word", "table", "url", "json"]
 
 ISSUE_FIELDS_OF_OUR_OWN = ("project", "issuetype", "summary", "description")
 YOUNGEST_SENSIBLE_EXPIRE_AGE = 30
@@ -52,7 +53,7 @@ SETTINGS: tuple[Setting, ...] = (
         720,
     ),
     Setting("jira_server_address", "url", None, "https address of Jira; needed when create_jira"),
-    Setting("jira_project_key", "text", None, "key of the Jira project; needed when create_jira"),
+    Setting("jira_project_key", "word", None, "key of the Jira project; needed when create_jira"),
     Setting("jira_issue_type", "text", "Task", "name of the issue type to file"),
     Setting("jira_extra_fields", "json", None, "a JSON object merged into a new issue's fields"),
     Setting(
@@ -61,22 +62,22 @@ SETTINGS: tuple[Setting, ...] = (
         None,
         "AWS profile of the credstash store; needed when send_slack or create_jira",
     ),
-    Setting("credstash_region", "text", None, "region of the credstash store; by default that profile's"),
+    Setting("credstash_region", "word", None, "region of the credstash store; by default that profile's"),
     Setting(
         "credstash_keyname_atlassian_api_email",
-        "text",
+        "word",
         None,
         "name in credstash of the Jira user's e-mail; without it the token is sent as Bearer (Jira Data Center)",
     ),
     Setting(
         "credstash_keyname_atlassian_api_token",
-        "text",
+        "word",
         None,
         "name in credstash of the Jira API token; needed when create_jira",
     ),
     Setting(
         "credstash_keyname_slack_api_token",
-        "text",
+        "word",
         None,
         "name in credstash of the Slack bot token; needed when send_slack",
     ),
@@ -86,7 +87,7 @@ SETTINGS: tuple[Setting, ...] = (
         None,
         "AWS profile of the state table; needed when send_slack, create_jira or disable_key",
     ),
-    Setting("aws_dynamodb_region", "text", None, "region of the state table; by default that profile's"),
+    Setting("aws_dynamodb_region", "word", None, "region of the state table; by default that profile's"),
     Setting("dynamodb_table_name", "table", "iam-access-key-alert", "the state table, made on first need"),
     Setting(
         "slack_id_mapping_file",
@@ -95,7 +96,7 @@ SETTINGS: tuple[Setting, ...] = (
         'Python file holding mapping = {"IAM user": "Slack id"}; read as data, never executed',
     ),
     Setting("slack_api_base_url", "url", None, "another Slack (GovSlack, a test server); by default the SDK's"),
-    Setting("slack_fallback_channel", "text", None, "told, in one digest, about keys whose owner is in no mapping"),
+    Setting("slack_fallback_channel", "word", None, "told, in one digest, about keys whose owner is in no mapping"),
     Setting(
         "run_timeout_seconds", "number", "100", "seconds; the run's own deadline, below Telegraf's timeout", 5, 3600
     ),
@@ -137,10 +138,6 @@ class Settings:
     def warns_owners(self) -> bool:
         """Whether owners are warned at all: with both off, disable_key alone disables."""
         return self.send_slack or self.create_jira
-
-    @property
-    def needs_state(self) -> bool:
-        return self.warns_owners or self.disable_key
 
 
 class SettingsError(Exception):
@@ -185,6 +182,8 @@ def _value(setting: Setting, text: str) -> Any:
             return _url(text) if text else None
         case "table":
             return _table_name(text or setting.default or "")
+        case "word":
+            return _word(text) if text else setting.default
         case "text":
             return text or setting.default
 
@@ -208,6 +207,15 @@ def _number(text: str, lowest: int, highest: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and lowest <= int(text) <= highest):
         raise ValueError(f"{_shown(text)} is not a whole number from {lowest} to {highest}")
     return int(text)
+
+
+def _word(text: str) -> str:
+    """One word that is no token: a token pasted where its name belongs would end up in messages and logs."""
+    if re.match(r"xox|xapp-|ATATT|AKIA|ASIA", text):
+        raise ValueError("this looks like a token or an access key itself; put it into credstash, and its name here")
+    if len(text) > 200 or not text.isprintable() or any(c.isspace() for c in text):
+        raise ValueError("not one word of at most 200 characters")
+    return text
 
 
 def _table_name(text: str) -> str:
@@ -302,10 +310,9 @@ def _warnings(values: Mapping[str, Any], environ: Mapping[str, str]) -> list[str
             f"expire_age={values['expire_age']} with disable_key=True: every access key that is "
             f"{values['expire_age']} or more days old is disabled; to use AWS at all, users must rotate that often"
         )
-    names = {setting.name for setting in SETTINGS}
-    warnings += [
-        f"{name} is set but is not read: the setting's name is {name.lower()}, in lower case"
-        for name in sorted(environ)
-        if name not in names and name.lower() in names and not environ.get(name.lower(), "").strip()
-    ]
+    names = [setting.name for setting in SETTINGS]
+    for name in sorted(set(environ) - set(names)):
+        near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.93)
+        if near and not environ.get(near[0], "").strip():
+            warnings.append(f"{name} is set but is not read: the setting's name is {near[0]}")
     return warnings

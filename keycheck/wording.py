@@ -140,7 +140,7 @@ def _blocks(
         blocks.append(_section(_code(_key_commands(one, person=action.addressee.is_person))))
     in_short = [_key_in_short(one, links.get(one.key.access_key.access_key_id)) for one in action.keys[in_full:]]
     if action.unlisted:
-        in_short.append(f"... and {action.unlisted} younger, named here once these are gone.")
+        in_short.append(f"... and {action.unlisted} more, whose turn comes with the next messages.")
     if in_short:
         blocks.append({"type": "divider"})
         blocks += [_section(part) for part in _packed(in_short)]
@@ -207,6 +207,8 @@ def skip_problems(skips: Iterable[Skip], profile: str, *, issues_are_filed: bool
                     f"no further issue for {_count(unique)}: {reason.value}, and Jira's search shows none open; "
                     "look for a workflow that closes them"
                 )
+            case SkipReason.BAD_RECORD:
+                level, text = Level.WARNING, f"nothing done for {_count(unique)}: {reason.value}"
             case SkipReason.OUT_OF_TIME:
                 level = Level.WARNING
                 text = f"actions on {_count(unique)} are left for the next run: {reason.value}; see run_timeout_seconds"
@@ -265,7 +267,7 @@ def _standing(key: LabelledKey) -> str:
 def _what_happens(fate: Fate) -> str:
     match fate:
         case Fate.STAYS_ACTIVE:
-            return "it stays active and at risk: the older an access key, the more places it may have leaked to."
+            return "it stays active, and at risk, until somebody rotates it or it is disabled."
         case Fate.NEVER_DISABLED:
             return (
                 "it is not disabled, since keycheck itself depends on it; it stays at risk until somebody rotates it."
@@ -297,7 +299,7 @@ def _commands(user_name: str, access_key_id: str | None, last_five: str, fate: F
         f"aws iam update-access-key {user} {key} --status Inactive",
     ]
     if fate is Fate.DISABLED_NOW:
-        deactivate = ["# 3. keycheck is deactivating the old one now, and would do so again if it were re-activated"]
+        deactivate[0] = "# 3. keycheck deactivates the old one now, and again if it is re-activated; by hand it is"
     find = [
         f"# 0. find the full id of the access key that ends in {last_five}",
         f"aws iam list-access-keys {user}",

@@ -67,7 +67,6 @@ def test_with_nothing_set_it_is_a_read_only_audit() -> None:
         claim_margin_seconds=600,
     )
     assert not settings.warns_owners
-    assert not settings.needs_state
 
 
 def test_the_table_covers_exactly_the_fields_of_settings() -> None:
@@ -100,22 +99,20 @@ def test_settings_cannot_be_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("switches", "warns_owners", "needs_state"),
+    ("switches", "warns_owners"),
     [
-        ([], False, False),
-        (["disable_key"], False, True),
-        (["send_slack"], True, True),
-        (["create_jira"], True, True),
-        (["send_slack", "create_jira", "disable_key"], True, True),
+        ([], False),
+        (["disable_key"], False),
+        (["send_slack"], True),
+        (["create_jira"], True),
+        (["send_slack", "create_jira", "disable_key"], True),
     ],
     ids=lambda value: "+".join(value) or "none" if isinstance(value, list) else "",
 )
-def test_switches_say_who_is_warned_and_whether_state_is_needed(
-    switches: list[str], warns_owners: bool, needs_state: bool
-) -> None:
+def test_switches_say_whether_anybody_is_warned(switches: list[str], warns_owners: bool) -> None:
     off = {"send_slack": "False", "create_jira": "False", "disable_key": "False"}
     settings = settings_of(**{**EVERYTHING, **off, **dict.fromkeys(switches, "True")})
-    assert (settings.warns_owners, settings.needs_state) == (warns_owners, needs_state)
+    assert settings.warns_owners is warns_owners
 
 
 # Booleans and numbers
@@ -488,8 +485,46 @@ def test_an_age_that_cuts_everybody_off_is_warned_of(expire_age: str, disable_ke
 @pytest.mark.parametrize("name", ["SEND_SLACK", "Send_Slack", "DISABLE_KEY", "Expire_age"])
 def test_a_name_in_the_wrong_case_is_warned_of(name: str) -> None:
     assert settings_of(**{name: "True"}).warnings == (
-        f"{name} is set but is not read: the setting's name is {name.lower()}, in lower case",
+        f"{name} is set but is not read: the setting's name is {name.lower()}",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("send_slak", "send_slack"), ("disable_keys", "disable_key"), ("creat_jira", "create_jira")],
+)
+def test_a_name_that_is_nearly_a_settings_is_warned_of(name: str, meant: str) -> None:
+    assert settings_of(**{name: "True"}).warnings == (f"{name} is set but is not read: the setting's name is {meant}",)
+
+
+@pytest.mark.parametrize("name", ["PATH", "HOME", "JIRA_URL", "SLACK_TOKEN", "AWS_REGION", "keys", "expire"])
+def test_a_name_of_something_else_is_not(name: str) -> None:
+    assert settings_of(**{name: "True"}).warnings == ()
+
+
+WORDS = (
+    "jira_project_key",
+    "credstash_region",
+    "credstash_keyname_atlassian_api_email",
+    "credstash_keyname_atlassian_api_token",
+    "credstash_keyname_slack_api_token",
+    "aws_dynamodb_region",
+    "slack_fallback_channel",
+)
+
+
+@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize("text", ["xoxb-123-secret", "ATATT3xFfGF0secret", "AKIAIOSFODNN7EXAMPLE"])
+def test_a_token_in_place_of_its_name_is_refused_and_not_repeated(name: str, text: str) -> None:
+    (problem,) = problems_of(**{name: text})
+    assert problem.startswith(f"{name}: this looks like a token")
+    assert text not in problem
+
+
+@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize("text", ["general chat", "a\tb", "a\x00b", "x" * 201], ids=ascii)
+def test_what_is_not_one_word_is_refused(name: str, text: str) -> None:
+    assert problems_of(**{name: text}) == (f"{name}: not one word of at most 200 characters",)
 
 
 def test_a_name_in_both_cases_is_no_cause_for_a_warning() -> None:

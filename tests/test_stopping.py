@@ -80,9 +80,9 @@ def test_a_scan_that_is_stopped_prints_what_it_has_read_and_acts_on_none_of_it(
     assert ran.code == 0
     assert [parse_line(line)["tags"]["name"] for line in iam_lines(ran)] == ["ana", "eve"]
     fields = run_fields(ran)
-    assert (fields["users"], fields["keys"], fields["incomplete"]) == (3, 2, 1)
+    assert (fields["users"], fields["keys"], fields["incomplete"], fields["skipped"]) == (3, 2, 1, 2)
     assert ran.stderr.startswith("W! acme-dev: the scan was cut off by its time")
-    assert ran.stderr.count("\n") == 1
+    assert "W! acme-dev: actions on 2 access keys are left for the next run" in ran.stderr
     assert iam.calls == {"ListUsers": 1, "ListAccessKeys": 3}
     assert records(fake_iam_world) == {}
 
@@ -311,3 +311,27 @@ def test_a_state_table_that_hangs_holds_it_up_no_longer(world: World, moto: Moto
     assert ran.code == 0
     assert len(iam_lines(ran)) == 1
     assert world.slack.requests == []
+
+
+def test_time_that_runs_out_before_anything_is_planned_is_said_and_counted(world: World) -> None:
+    """A Jira that is always slow must not look like nothing to do."""
+    world.aws.add_user("dev_kramer", [197])
+    world.jira.inject(Fault.hang())
+    with world.popen("acme-dev", create_jira="True") as process:
+        wait_until(lambda: world.jira.requests)
+        ran = stop(process, world)
+    assert (ran.code, run_fields(ran)["skipped"], run_fields(ran)["incomplete"]) == (0, 1, 0)
+    assert ran.first_line.startswith("W! acme-dev: actions on 1 access key are left for the next run")
+
+
+def test_issues_that_wait_their_turn_are_left_for_the_next_run_without_a_fuss(world: World) -> None:
+    for number in range(8):
+        world.aws.add_user(f"user_{number}", [170, 171, 172])
+        world.owners[f"user_{number}"] = f"U0{number}OWNER"
+    world.jira.inject(Fault.hang(), POST_ISSUE)
+    with world.popen("acme-dev", create_jira="True", send_slack="True") as process:
+        wait_until(lambda: issue_posts(world) >= 4)
+        ran = stop(process, world)
+    assert ran.code == 0
+    assert "unexpected" not in ran.stderr
+    assert run_fields(ran)["errors"] == ran.stderr.count("E! ")

@@ -375,7 +375,7 @@ def test_a_malformed_mapping_names_its_line_and_costs_slack_only(world: World) -
     world.mapping_file.write_text('# owners\nmapping = {\n    "dev_kramer": kramer,\n}\n', encoding="utf-8")
     ran = run(world, "acme-dev", **SLACK_AND_JIRA)
     assert ran.code == 0
-    assert ran.stderr.startswith("E! acme-dev: nobody is nagged: slack_id_mapping_file slack_ID_mapping.py: line 3: ")
+    assert ran.stderr.startswith(f"E! acme-dev: nobody is nagged: slack_id_mapping_file {world.mapping_file}: line 3: ")
     assert ran.stderr.count("\n") == 1
     assert len(world.jira.issues) == 1
     assert len(ran.lines) == 2
@@ -701,3 +701,81 @@ def test_an_addressee_for_whom_slack_failed_twice_is_left_alone_for_an_hour(worl
         assert run(world, "acme-dev", send_slack="True").code == 0
         asked.append(len(world.slack.requests))
     assert asked == [1, 2, 2]
+
+
+# What a fresh pair of eyes found
+
+
+def test_a_channel_that_owns_users_and_is_the_fallback_too_gets_one_message_about_all(world: World) -> None:
+    """Two messages to one Slack id about one account would compete for one claim, and one owner never hear."""
+    team = "C0SECURITY"
+    world.aws.add_user("ci_deploy", [170])
+    world.aws.add_user("nobodys", [171])
+    world.owners["ci_deploy"] = team
+    ran = run(world, "acme-dev", send_slack="True", slack_fallback_channel=team)
+    assert (ran.code, ran.stderr, run_fields(ran)["nags_sent"], run_fields(ran)["skipped"]) == (0, "", 1, 0)
+    (message,) = world.slack.messages_to(team)
+    assert all(name in str(message.blocks) for name in ("ci_deploy", "nobodys"))
+    assert FULL_ACCESS_KEY_ID.search(str(message.blocks)) is None
+
+
+def test_one_access_key_under_two_profiles_is_disabled_once_and_counted_once(world: World) -> None:
+    world.config_file.write_text(
+        world.aws.aws_config({"acme-dev": ACCOUNTS["acme-dev"], "acme-too": ACCOUNTS["acme-dev"]}), encoding="utf-8"
+    )
+    world.aws.add_user("dev_kramer", [197])
+    world.owners["dev_kramer"] = KRAMER
+    ran = run(world, "acme-dev", "acme-too", **ALL_ON)
+    assert (ran.code, ran.stderr) == (0, "")
+    assert [parse_line(line)["tags"]["status"] for line in iam_lines(ran)] == ["disabled", "disabled"]
+    for name in ("issues_filed", "nags_sent", "keys_disabled"):
+        assert run_fields(ran, "acme-dev")[name] + run_fields(ran, "acme-too")[name] == 1
+    assert "SEC-1" in str(world.slack.messages[0].blocks)
+
+
+def test_a_dry_run_without_slacks_secret_plans_as_the_real_run_will(world: World) -> None:
+    world.aws.add_user("dev_kramer", [197])
+    world.owners["dev_kramer"] = KRAMER
+    switches = {"send_slack": "True", "disable_key": "True", "credstash_keyname_slack_api_token": "no.such.secret"}
+    rehearsed = run(world, "--dry-run", "acme-dev", **switches)
+    assert "would not nag" in rehearsed.stderr
+    assert "would not disable" in rehearsed.stderr
+    assert "would send" not in rehearsed.stderr
+    real = run(world, "acme-dev", **switches)
+    assert run_fields(real)["skipped"] == run_fields(rehearsed)["skipped"] == 2
+    assert statuses(world, "dev_kramer") == ["Active"]
+
+
+def test_a_record_that_nobody_of_ours_wrote_costs_only_its_own_access_key(world: World) -> None:
+    (odd,) = world.aws.add_user("dev_kramer", [197])
+    world.aws.add_user("dev_meier", [198])
+    run(world, "acme-dev", disable_key="True", expire_age="198")
+    table = world.aws.client("dynamodb")
+    table.put_item(
+        TableName="iam-access-key-alert", Item={"iam_access_key_id": {"S": odd}, "told_at": {"S": "yesterday"}}
+    )
+    world.aws.add_user("dev_singh", [199])
+    ran = run(world, "acme-dev", disable_key="True")
+    assert (ran.code, statuses(world, "dev_singh"), statuses(world, "dev_kramer")) == (0, ["Inactive"], ["Active"])
+    assert ran.first_line.startswith("W! acme-dev: nothing done for 1 access key: its record in the state table cannot")
+
+
+def test_more_old_access_keys_than_fit_into_a_message_take_turns(world: World) -> None:
+    for number in range(27):
+        world.aws.add_user(f"user_{number:02}", [170])
+        world.owners[f"user_{number:02}"] = KRAMER
+    run(world, "acme-dev", send_slack="True")
+    world.pass_time(A_DAY)
+    run(world, "acme-dev", send_slack="True")
+    said = "".join(str(message.blocks) for message in world.slack.messages)
+    assert len(world.slack.messages) == 2
+    assert [number for number in range(27) if f"user_{number:02}" not in said] == []
+
+
+def test_an_answer_to_a_disabling_that_is_lost_is_not_called_a_refusal(paged: World) -> None:
+    iam = fake_iam(paged)
+    iam.add_user("dev_kramer", [197])
+    iam.drop(action="UpdateAccessKey")
+    ran = run(paged, "acme-dev", disable_key="True")
+    assert (ran.code, run_fields(ran)["errors"], run_fields(ran)["keys_disabled"]) == (0, 1, 0)
+    assert "may be disabled" in ran.first_line

@@ -128,7 +128,7 @@ def test_an_issue_carries_the_family_label_and_the_hash_of_the_full_id() -> None
 
 
 FATES = [
-    (Fate.STAYS_ACTIVE, "it stays active and at risk: the older an access key, the more places it may have leaked to."),
+    (Fate.STAYS_ACTIVE, "it stays active, and at risk, until somebody rotates it or it is disabled."),
     (
         Fate.NEVER_DISABLED,
         "it is not disabled, since keycheck itself depends on it; it stays at risk until somebody rotates it.",
@@ -157,10 +157,12 @@ def test_issue_and_message_say_what_happens(fate: Fate, sentence: str) -> None:
 
 
 @pytest.mark.parametrize("fate", Fate, ids=lambda fate: fate.name)
-def test_the_step_to_deactivate_is_left_out_only_where_keycheck_does_it_now(fate: Fate) -> None:
+def test_the_step_to_deactivate_says_where_keycheck_does_it(fate: Fate) -> None:
+    """The command stays: keycheck may have been refused."""
     description = issue_draft(filing(fate=fate), PROFILE).description
-    assert ("update-access-key" in description) is (fate is not Fate.DISABLED_NOW)
-    assert ("keycheck is deactivating the old one now" in description) is (fate is Fate.DISABLED_NOW)
+    assert "update-access-key" in description
+    assert ("keycheck deactivates the old one now, and again if" in description) is (fate is Fate.DISABLED_NOW)
+    assert ("(to undo this: --status Active)" in description) is (fate is not Fate.DISABLED_NOW)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +298,7 @@ def test_a_digest_to_the_fallback_channel_reads_like_this() -> None:
                 "• `dev_kramer` ...VHXVM: 197 days old, expired 2026-11-06, being disabled now\n"
                 "• `dev_jones` ...JONES: 170 days old, expires 2026-12-03, then disabled"
                 " · <https://example.atlassian.net/browse/SEC-9|SEC-9>\n"
-                "... and 3 younger, named here once these are gone."
+                "... and 3 more, whose turn comes with the next messages."
             ),
             section(
                 "```# 0. find the full id of the access key that ends in LAST5\n"

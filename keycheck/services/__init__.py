@@ -130,19 +130,12 @@ class Messages(Protocol):
     def send(self, slack_id: str, draft: SlackDraft) -> None: ...
 
 
-class SecretStore(Protocol):
-    """What keycheck asks of credstash."""
-
-    def read(self, name: str) -> str: ...
-
-
 __all__ = [
     "ClaimLost",
     "Claims",
     "Iam",
     "Issues",
     "Messages",
-    "SecretStore",
     "ServiceError",
     "ServiceOff",
 ]

@@ -72,13 +72,14 @@ class _Line:
     allowed_silences: int
     has_answered: bool = False
     silences: int = 0
+    was_sent: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def before_send(self, **_: Any) -> None:
         self.check()
         limit = self.allowed_silences if self.has_answered else min(2, self.allowed_silences)
         if self.silences >= limit:
-            raise _NoAnswer
+            raise _NoAnswer(self.was_sent)
 
     def after(self, exception: BaseException | None = None, parsed_response: Any = None, **_: Any) -> None:
         from botocore.exceptions import ConnectionError as NoConnection
@@ -87,14 +88,22 @@ class _Line:
         with self.lock:
             if isinstance(exception, HTTPClientError | NoConnection):
                 self.silences += 1
+                self.was_sent = self.was_sent or isinstance(exception, HTTPClientError)
             elif exception is None:
-                self.silences, self.has_answered = 0, True
+                self.silences, self.has_answered, self.was_sent = 0, True, False
         headers = (parsed_response or {}).get("ResponseMetadata", {}).get("HTTPHeaders", {})
         check_clock(headers.get("date"), datetime.now(UTC))
 
 
 class _NoAnswer(Exception):
-    """Raised in place of another attempt at an endpoint that does not answer."""
+    """Raised in place of another attempt at an endpoint that does not answer.
+
+    `was_sent`: since the last answer, some request was on the wire and its answer was lost.
+    """
+
+    def __init__(self, was_sent: bool) -> None:
+        super().__init__()
+        self.was_sent = was_sent
 
 
 class ClockOff(Exception):
@@ -244,7 +253,10 @@ def _service_error(service: str, operation: str, profile: str, error: Exception)
         return failed(str(error), is_fatal=True)
     if isinstance(error, _NoAnswer):
         return failed(
-            f"{call}: the endpoint did not answer twice in a row; is there a network?", is_fatal=True, is_silence=True
+            f"{call}: the endpoint did not answer twice in a row; is there a network?",
+            is_fatal=True,
+            is_silence=True,
+            may_have_happened=error.was_sent,
         )
     name = type(error).__name__
     if name in CONFIGURATION_ERRORS:

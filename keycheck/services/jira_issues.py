@@ -53,10 +53,6 @@ class JiraIssues:
         self._lock = threading.Lock()
         self._client: Any = None
 
-    @property
-    def is_off(self) -> bool:
-        return self._health.is_off
-
     def connect(self) -> None:
         """Sign in: GET serverInfo (Cloud or Server?) and GET /myself (is the token alive?)."""
         with self._lock:

@@ -4,7 +4,7 @@ In: access keys, addressees, a claim's token. Out: records, ClaimLost, or Servic
 is due; it only makes sure that a write rests on what the decision rested on (design.md, section 4).
 
 A claim is one UpdateItem with a condition: no claim, a lapsed one, or the same token's (botocore may re-send a write
-whose answer was lost). Every other write is conditional too: it releases only its own claim, and a recorded time never
+whose answer was lost). A release touches only its own claim, and the time when somebody was told or messaged never
 moves backwards. Instants are epoch seconds UTC (N); attributes end in `_at`, `_until` or `_filings`.
 
     iam_access_key_id  S  hash key: an access key id, or slack:<account id>:<Slack id>
@@ -112,14 +112,25 @@ class StateTable:
         return ServiceError(SERVICE, "DescribeTable", f"the table {self._table} cannot be used: {why}", is_fatal=True)
 
     def read(self, access_key_ids: Iterable[str], addressees: Iterable[Addressee]) -> State:
-        """The records of these, by consistent BatchGetItem; what the table leaves unprocessed is asked for again."""
+        """The records of these, by consistent BatchGetItem; what the table leaves unprocessed is asked for again.
+
+        An item that keycheck did not write costs only what it is about.
+        """
         ids = list(dict.fromkeys(access_key_ids))
         names = list(dict.fromkeys(addressee.record_id for addressee in addressees))
         items = self._read_items([*ids, *names])
-        return State(
-            {id_: _key_record(id_, items[id_]) for id_ in ids if id_ in items},
-            {name: _addressee_record(items[name]) for name in names if name in items},
-        )
+        keys: dict[str, KeyRecord] = {}
+        addressed: dict[str, AddresseeRecord] = {}
+        unreadable: set[str] = set()
+        for name, item in items.items():
+            try:
+                if name in names:
+                    addressed[name] = _addressee_record(item)
+                else:
+                    keys[name] = _key_record(name, item)
+            except ServiceError:
+                unreadable.add(name)
+        return State(keys, addressed, frozenset(unreadable))
 
     def _read_items(self, names: Sequence[str]) -> dict[str, Item]:
         items: dict[str, Item] = {}
@@ -312,6 +323,7 @@ def _key_record(access_key_id: str, item: Item) -> KeyRecord:
             told_at=_instant(item["told_at"]) if "told_at" in item else None,
             issue_key=str(item["issue_key"]["S"]) if "issue_key" in item else None,
             issue_filings=filings,
+            issue_claim_until=_instant(item["issue_claim_until"]) if "issue_claim_until" in item else None,
         )
 
 
@@ -321,6 +333,7 @@ def _addressee_record(item: Item) -> AddresseeRecord:
             messaged_at=_instant(item["messaged_at"]) if "messaged_at" in item else None,
             not_before=_instant(item["not_before"]) if "not_before" in item else None,
             server_errors=int(item["server_errors"]["N"]) if "server_errors" in item else 0,
+            claim_until=_instant(item["message_claim_until"]) if "message_claim_until" in item else None,
         )
 
 

@@ -414,12 +414,20 @@ GARBAGE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("attributes", GARBAGE.values(), ids=GARBAGE.keys())
-def test_an_item_that_nobody_of_ours_wrote_is_an_error_without_the_full_id(
+def test_an_item_that_nobody_of_ours_wrote_costs_only_what_it_is_about(
     aws: MotoAws, table: StateTable, attributes: dict[str, Any]
 ) -> None:
     put(aws, KEY.access_key_id, **attributes)
+    put(aws, "AKIAINVENTEDOTHER123", issue_key={"S": "SEC-1"})
+    state = table.read([KEY.access_key_id, "AKIAINVENTEDOTHER123"], [])
+    assert state.unreadable == {KEY.access_key_id}
+    assert state.keys == {"AKIAINVENTEDOTHER123": KeyRecord("AKIAINVENTEDOTHER123", issue_key="SEC-1")}
+
+
+def test_a_claim_that_meets_such_an_item_is_an_error_without_the_full_id(aws: MotoAws, table: StateTable) -> None:
+    put(aws, KEY.access_key_id, told_at={"S": "yesterday"})
     with pytest.raises(ServiceError) as caught:
-        table.read([KEY.access_key_id], [])
+        table.claim_issue(KEY, "mine", None)
     assert f"the item that ends in {KEY.last_five}" in caught.value.text
     assert KEY.access_key_id not in f"{caught.value!r} {caught.value}"
 
@@ -429,20 +437,24 @@ def test_an_item_that_nobody_of_ours_wrote_is_an_error_without_the_full_id(
     [{"messaged_at": {"S": "x"}}, {"not_before": {"NULL": True}}, {"server_errors": {"S": "two"}}],
     ids=["messaged_at", "not_before", "server_errors"],
 )
-def test_an_addressees_item_that_nobody_of_ours_wrote_is_an_error(
+def test_an_addressees_item_that_nobody_of_ours_wrote_costs_only_that_addressee(
     aws: MotoAws, table: StateTable, attributes: dict[str, Any]
 ) -> None:
     put(aws, OWNER.record_id, **attributes)
-    with pytest.raises(ServiceError, match="holds something that keycheck did not write"):
-        table.read([], [OWNER])
+    state = table.read([], [OWNER])
+    assert state.unreadable == {OWNER.record_id}
+    assert state.addressees == {}
 
 
 # Claims on issues
 
 
 def test_a_claim_on_an_issue_is_stored_with_its_owner_and_its_end(aws: MotoAws, table: StateTable) -> None:
-    assert table.claim_issue(KEY, "mine", None) == KeyRecord(KEY.access_key_id)
+    record = table.claim_issue(KEY, "mine", None)
     item = item_of(aws)
+    assert record.issue_claim_until is not None
+    assert record == KeyRecord(KEY.access_key_id, issue_claim_until=record.issue_claim_until)
+    assert record.issue_claim_until.timestamp() == item["issue_claim_until"]
     lapses = item.pop("issue_claim_until")
     assert item == {
         HASH_KEY: KEY.access_key_id,
@@ -640,7 +652,8 @@ def test_an_issue_that_another_run_recorded_meanwhile_stays(aws: MotoAws, table:
 
 
 def test_a_claim_on_a_message_is_stored_under_account_and_addressee(aws: MotoAws, table: StateTable) -> None:
-    assert table.claim_message(OWNER, "mine", 24) == AddresseeRecord()
+    record = table.claim_message(OWNER, "mine", 24)
+    assert record == AddresseeRecord(claim_until=record.claim_until)
     item = item_of(aws, f"slack:{ACCOUNT}:{OWNER.slack_id}")
     assert (item["message_claim"], item["account_id"]) == ("mine", ACCOUNT)
     assert isinstance(item["message_claim_until"], int)
