@@ -165,7 +165,8 @@ def _finish(
             return _cannot_write(profiles, str(error), clock)
     if not result.was_anything_scanned:
         was_cut = clock.was_signalled or (clock.scan_is_over() and not result.has_scan_failed)
-        return EXIT_OK if was_cut else EXIT_NOTHING
+        if not was_cut:
+            return EXIT_NOTHING
     if options.fail_on_errors and result.has_failed:
         return EXIT_ERRORS
     return EXIT_OK

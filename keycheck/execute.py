@@ -27,6 +27,7 @@ from typing import TypeVar
 
 from keycheck.clock import RunClock, Stopped
 from keycheck.model import (
+    AccessKey,
     Action,
     Chain,
     DisableKey,
@@ -60,12 +61,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the actions of a run may use; None where it is off, and was said to be."""
+    """What the actions of a run may use; None where it is off, and was said to be.
+
+    `iams`: access key id -> the IAM of each profile that shows it, in the order the profiles were given.
+    """
 
     claims: Claims
     issues: Issues | None
     messages: Messages | None
-    iams: Mapping[str, Iam]
+    iams: Mapping[str, Sequence[Iam]]
 
 
 def find_open_issue(issues: Issues, record: KeyRecord, issue_label: str) -> str | None:
@@ -353,7 +357,7 @@ class Executor:
         self._clock.check()
         with self._flying(chain, disabling):
             try:
-                was_there = self._services.iams[chain.profile].deactivate(access_key)
+                was_there = self._deactivate(access_key)
             except ServiceError as error:
                 if error.may_have_happened:
                     self._unknown(chain, disabling, f"{error.text}; {name_key(disabling.key)} may be disabled")
@@ -371,6 +375,17 @@ class Executor:
                     lambda: claims.record_disabled(access_key, self._clock.utc_now()),
                     f"that {name_key(disabling.key)} was disabled could not be recorded",
                 )
+
+    def _deactivate(self, access_key: AccessKey) -> bool:
+        """Through the first profile that shows the access key and may do it; raises what the last one said."""
+        iams = self._services.iams[access_key.access_key_id]
+        for iam in iams[:-1]:
+            try:
+                return iam.deactivate(access_key)
+            except ServiceError as error:
+                if error.may_have_happened:
+                    raise
+        return iams[-1].deactivate(access_key)
 
     # What became of it
 
@@ -467,7 +482,8 @@ class Executor:
         """Whether the run that was first may still be at it. A claim that nobody had when the plan was made is new."""
         match action:
             case FileIssue(record=KeyRecord(issue_claim_until=claim_until)) | SendMessage(claim_until=claim_until):
-                return claim_until is None or is_held(claim_until, self._clock.now, self._settings)
+                now = self._clock.now  # one that had lapsed by then was lost to a run that took it since
+                return claim_until is None or claim_until <= now or is_held(claim_until, now, self._settings)
             case _:
                 return False
 

@@ -191,6 +191,10 @@ class SkipReason(enum.Enum):
     TOO_MANY_ISSUES = "two issues were filed for it within seven days"
     CLAIMED = "another run has claimed it"
     BAD_RECORD = "its record in the state table cannot be read; delete that item, or mend it"
+    BAD_ADDRESSEE = (
+        "the item slack:<account id>:<Slack id> of its owner in the state table holds a time in the future, or what "
+        "keycheck did not write; delete that item"
+    )
     RETRY_LATER = "Slack failed twice in a row for this addressee; tried again an hour later"
     OUT_OF_TIME = "the run's time was over"
 

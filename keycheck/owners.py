@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keycheck.model import Addressee
 
@@ -28,6 +28,10 @@ class Owners:
 
     slack_ids: Mapping[str, str]
     fallback_channel: str | None = None
+    _ids: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ids", frozenset(self.slack_ids.values()))
 
     def addressee(self, user_name: str, account_id: str) -> Addressee | None:
         """Who is told about this user's access keys; None where nobody is.
@@ -41,7 +45,7 @@ class Owners:
             return None
         if slack_id != self.fallback_channel:
             return Addressee(slack_id, account_id, is_person=slack_id[0] in "UW")
-        owns_users = slack_id in self.slack_ids.values()
+        owns_users = slack_id in self._ids
         return Addressee(slack_id, account_id, is_person=False, is_fallback=not owns_users)
 
 

@@ -178,7 +178,7 @@ class _Planner:
         is_odd = record.messaged_at is not None and record.messaged_at - self.now > CLOCKS_DIFFER_AT_MOST
         if is_odd or addressee.record_id in self.state.unreadable:
             for key in keys:
-                self.skip("nag", key, SkipReason.BAD_RECORD)
+                self.skip("nag", key, SkipReason.BAD_ADDRESSEE)
             return None
         if not may_message(record, self.now, self.settings):
             return None
@@ -206,7 +206,8 @@ class _Planner:
             return None
         was_warned = self.record(key).was_warned
         if self.settings.warns_owners and not was_warned and not warning_on_the_way:
-            self.skip("disable", key, SkipReason.NOBODY_TOLD)
+            is_filing = is_held(self.record(key).issue_claim_until, self.now, self.settings)
+            self.skip("disable", key, SkipReason.CLAIMED if is_filing else SkipReason.NOBODY_TOLD)
             return None
         return DisableKey(key, needs_warning=self.settings.warns_owners, was_warned=was_warned)
 

@@ -9,6 +9,7 @@ from the main thread and makes the best of what is known: so a signal or the dea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from keycheck.clock import RunClock, Stopped
@@ -139,16 +140,22 @@ class Run:
         table, state = self._read_state([key for keys in due.values() for key in keys], owners, concerned)
         issues, open_issues = self._look_at_jira(concerned) if state is not None else (None, None)
         known = Known(state, open_issues, owners, self._own_access_key_ids(table))
-        self._plans = self._plan(labelled, known)
-        messages = self._open_slack()
-        if messages is None and self._with_messages():
-            self._plans = self._plan(labelled, replace(known, owners=None))
-        self._is_planned = True
+        plans = self._plan(labelled, known)
+        messages = None
+        if concerned := [plan.profile for plan in plans if any(chain.message for chain in plan.chains)]:
+            messages = self._open_slack(concerned)
+            if messages is None:
+                plans = self._plan(labelled, replace(known, owners=None))
+        self._plans, self._is_planned = plans, True
         if self._is_dry_run:
             self._dry_run_lines += rehearse(self._plans, issues)
             self._dry_run_lines += [(skip.profile, describe_skip(skip)) for plan in self._plans for skip in plan.skips]
         elif table is not None:
-            iams = {profile: iam for profile in labelled if (iam := self._scanner.iam(profile)) is not None}
+            iams: dict[str, list[Iam]] = {}
+            for profile, keys in labelled.items():
+                if (iam := self._scanner.iam(profile)) is not None:
+                    for key in keys:
+                        iams.setdefault(key.access_key.access_key_id, []).append(iam)
             self._executor = Executor(self._plans, Services(table, issues, messages, iams), self._settings, self._clock)
             self._executor.run()
 
@@ -167,6 +174,8 @@ class Run:
         if not self._settings.send_slack:
             return None
         path = self._settings.slack_id_mapping_file
+        with suppress(OSError):  # the working directory may be gone
+            path = path.absolute()
         try:
             with path.open("rb") as file:
                 text = file.read(MAPPING_BYTES).decode("utf-8-sig")
@@ -177,7 +186,7 @@ class Run:
             why = f"line {1 + error.object[: error.start].count(10)}: not UTF-8"
         except OSError as error:
             why = (error.strerror or type(error).__name__).lower()
-        self._blame(self._profiles, f"nobody is nagged: slack_id_mapping_file {path.absolute()}: {why}")
+        self._blame(self._profiles, f"nobody is nagged: slack_id_mapping_file {path}: {why}")
         return None
 
     def _read_state(
@@ -231,20 +240,14 @@ class Run:
             self._blame(concerned, f"no issues are filed: {error.text}")
             return None, None
 
-    def _open_slack(self) -> SlackMessages | None:
-        """Slack, where a message is planned; its secret is not read otherwise."""
-        concerned = self._with_messages()
-        if not concerned:
-            return None
+    def _open_slack(self, concerned: Sequence[str]) -> SlackMessages | None:
+        """Slack, once a message is planned; its secret is not read otherwise."""
         try:
             token = self._secret_store().read(self._settings.credstash_keyname_slack_api_token or "")
         except ServiceError as error:
             self._blame(concerned, f"nobody is nagged: {error.text}")
             return None
         return SlackMessages(token, self._settings.slack_api_base_url, self._clock)
-
-    def _with_messages(self) -> list[str]:
-        return [plan.profile for plan in self._plans if any(chain.message for chain in plan.chains)]
 
     def _secret_store(self) -> Secrets:
         if self._secrets is None:

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["boolean", "number", "text", "word", "table", "url", "json"]
+Kind = Literal["boolean", "number", "text", "word", "secret", "table", "url", "json"]
 
 ISSUE_FIELDS_OF_OUR_OWN = ("project", "issuetype", "summary", "description")
 YOUNGEST_SENSIBLE_EXPIRE_AGE = 30
@@ -65,19 +65,19 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("credstash_region", "word", None, "region of the credstash store; by default that profile's"),
     Setting(
         "credstash_keyname_atlassian_api_email",
-        "word",
+        "secret",
         None,
         "name in credstash of the Jira user's e-mail; without it the token is sent as Bearer (Jira Data Center)",
     ),
     Setting(
         "credstash_keyname_atlassian_api_token",
-        "word",
+        "secret",
         None,
         "name in credstash of the Jira API token; needed when create_jira",
     ),
     Setting(
         "credstash_keyname_slack_api_token",
-        "word",
+        "secret",
         None,
         "name in credstash of the Slack bot token; needed when send_slack",
     ),
@@ -184,6 +184,8 @@ def _value(setting: Setting, text: str) -> Any:
             return _table_name(text or setting.default or "")
         case "word":
             return _word(text) if text else setting.default
+        case "secret":
+            return _secret_name(text) if text else setting.default
         case "text":
             return text or setting.default
 
@@ -210,11 +212,17 @@ def _number(text: str, lowest: int, highest: int) -> int:
 
 
 def _word(text: str) -> str:
-    """One word that is no token: a token pasted where its name belongs would end up in messages and logs."""
-    if re.match(r"xox|xapp-|ATATT|AKIA|ASIA", text):
-        raise ValueError("this looks like a token or an access key itself; put it into credstash, and its name here")
-    if len(text) > 200 or not text.isprintable() or any(c.isspace() for c in text):
+    if any(c.isspace() for c in text):
         raise ValueError("not one word of at most 200 characters")
+    return _secret_name(text)
+
+
+def _secret_name(text: str) -> str:
+    """Printable, and no token itself: one pasted where its name belongs would end up in messages and logs."""
+    if re.match(r"xox[a-z]-|xapp-|ATATT[A-Za-z0-9]{10}|(AKIA|ASIA)[A-Z0-9]{12}", text):
+        raise ValueError("this looks like a token or an access key itself; put it into credstash, and its name here")
+    if len(text) > 200 or not text.isprintable():
+        raise ValueError("longer than 200 characters, or not printable")
     return text
 
 

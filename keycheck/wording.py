@@ -209,6 +209,8 @@ def skip_problems(skips: Iterable[Skip], profile: str, *, issues_are_filed: bool
                 )
             case SkipReason.BAD_RECORD:
                 level, text = Level.WARNING, f"nothing done for {_count(unique)}: {reason.value}"
+            case SkipReason.BAD_ADDRESSEE:
+                level, text = Level.WARNING, f"nobody was nagged about {_count(unique)}: {reason.value}"
             case SkipReason.OUT_OF_TIME:
                 level = Level.WARNING
                 text = f"actions on {_count(unique)} are left for the next run: {reason.value}; see run_timeout_seconds"

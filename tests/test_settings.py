@@ -522,9 +522,22 @@ def test_a_token_in_place_of_its_name_is_refused_and_not_repeated(name: str, tex
 
 
 @pytest.mark.parametrize("name", WORDS)
-@pytest.mark.parametrize("text", ["general chat", "a\tb", "a\x00b", "x" * 201], ids=ascii)
-def test_what_is_not_one_word_is_refused(name: str, text: str) -> None:
-    assert problems_of(**{name: text}) == (f"{name}: not one word of at most 200 characters",)
+@pytest.mark.parametrize("text", ["a\x00b", "x" * 201], ids=ascii)
+def test_what_cannot_be_a_name_is_refused(name: str, text: str) -> None:
+    assert problems_of(**{name: text}) == (f"{name}: longer than 200 characters, or not printable",)
+
+
+@pytest.mark.parametrize(
+    "name", ["jira_project_key", "credstash_region", "aws_dynamodb_region", "slack_fallback_channel"]
+)
+def test_what_is_not_one_word_is_refused(name: str) -> None:
+    assert problems_of(**{name: "general chat"}) == (f"{name}: not one word of at most 200 characters",)
+
+
+def test_names_that_only_begin_like_a_token_are_taken() -> None:
+    assert settings_of(jira_project_key="ASIA").jira_project_key == "ASIA"
+    name = "jira api token"
+    assert settings_of(credstash_keyname_atlassian_api_token=name).credstash_keyname_atlassian_api_token == name
 
 
 def test_a_name_in_both_cases_is_no_cause_for_a_warning() -> None:

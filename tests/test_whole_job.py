@@ -8,6 +8,7 @@ a second more than the rule needs: records are rounded up to whole seconds.
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -779,3 +780,31 @@ def test_an_answer_to_a_disabling_that_is_lost_is_not_called_a_refusal(paged: Wo
     ran = run(paged, "acme-dev", disable_key="True")
     assert (ran.code, run_fields(ran)["errors"], run_fields(ran)["keys_disabled"]) == (0, 1, 0)
     assert "may be disabled" in ran.first_line
+
+
+def test_where_the_first_profile_may_not_disable_the_next_that_shows_the_key_does(paged: World) -> None:
+    iam = fake_iam(paged)
+    config = paged.config_file.read_text(encoding="utf-8")
+    paged.config_file.write_text(
+        paged.aws.aws_config({"acme-dev": ACCOUNTS["acme-dev"], "acme-too": ACCOUNTS["acme-dev"]}), encoding="utf-8"
+    )
+    iam.add_user("dev_kramer", [197])
+    iam.inject("AccessDenied", action="UpdateAccessKey", times=1)
+    ran = run(paged, "acme-dev", "acme-too", disable_key="True")
+    paged.config_file.write_text(config, encoding="utf-8")
+    assert (ran.code, ran.stderr, iam.users["dev_kramer"].keys[0].status) == (0, "", "Inactive")
+    assert iam.calls["UpdateAccessKey"] == 2
+
+
+def test_a_key_whose_issue_another_run_is_filing_is_no_cause_for_alarm(world: World) -> None:
+    """An overlap of two runs is normal: the other one warns, and this one says nothing."""
+    (key,) = world.aws.add_user("dev_kramer", [197])
+    run(world, "acme-dev", create_jira="True", expire_age="190")
+    until = str(int(time.time()) + 690)
+    world.aws.client("dynamodb").put_item(
+        TableName="iam-access-key-alert",
+        Item={"iam_access_key_id": {"S": key}, "issue_claim": {"S": "x"}, "issue_claim_until": {"N": until}},
+    )
+    ran = run(world, "acme-dev", create_jira="True", disable_key="True")
+    assert (ran.code, ran.stderr, run_fields(ran)["skipped"]) == (0, "", 2)
+    assert statuses(world, "dev_kramer") == ["Active"]

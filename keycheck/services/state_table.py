@@ -117,7 +117,7 @@ class StateTable:
         An item that keycheck did not write costs only what it is about.
         """
         ids = list(dict.fromkeys(access_key_ids))
-        names = list(dict.fromkeys(addressee.record_id for addressee in addressees))
+        names = dict.fromkeys(addressee.record_id for addressee in addressees)
         items = self._read_items([*ids, *names])
         keys: dict[str, KeyRecord] = {}
         addressed: dict[str, AddresseeRecord] = {}
