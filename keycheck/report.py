@@ -29,9 +29,7 @@ def format_line(level: Level, text: str) -> bytes:
     """One line of at most 512 bytes, its newline included; what does not fit is cut at a character, with `...`."""
     printable = "".join(c if c.isprintable() else " " for c in f"{level.value} {text}")
     line = printable.encode("utf-8", "replace")
-    if len(line) >= LINE_BYTES:
-        line = line[: LINE_BYTES - 4].decode("utf-8", "ignore").encode() + b"..."
-    return line + b"\n"
+    return _cut(line, LINE_BYTES - 1, LINE_BYTES - 4) + b"\n"
 
 
 def problem_lines(problems: Iterable[Problem], *, verbose: bool) -> list[bytes]:
@@ -55,9 +53,13 @@ def problem_lines(problems: Iterable[Problem], *, verbose: bool) -> list[bytes]:
         room = LINE_BYTES - 16 - len(first.encode())
         names, subjects = grouped[level, text]
         body = f"{_names(list(names))}: {text}{_about(list(subjects))}".encode("utf-8", "replace")
-        cut = body if len(body) <= room else body[:room].decode("utf-8", "ignore").encode() + b"..."
-        lines.append(format_line(level, cut.decode() + first))
+        lines.append(format_line(level, _cut(body, room, room).decode() + first))
     return lines
+
+
+def _cut(text: bytes, longest: int, kept: int) -> bytes:
+    """The text as it is, or, longer than `longest` bytes, its first `kept` ending at a whole character, and `...`."""
+    return text if len(text) <= longest else text[:kept].decode("utf-8", "ignore").encode() + b"..."
 
 
 def _names(profiles: Sequence[str]) -> str:

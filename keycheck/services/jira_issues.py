@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class JiraIssues:
-    """One Jira in one run; safe to share between threads. `connect` first."""
+    """One Jira in one run; safe to share between threads. Its first look signs in."""
 
     def __init__(
         self,
