@@ -3,7 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test check lint types tests format lock bench clean
+DYNALITE := tests/dynalite/node_modules/installed
+
+.PHONY: demo test lint types tests soak format lock bench clean
 
 demo: $(STAMP)
 	@$(BIN)/python -m sandbox.demo
@@ -17,8 +19,8 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-tests: $(STAMP)
-	$(BIN)/python -m pytest
+tests: $(STAMP) $(if $(shell command -v npm),$(DYNALITE))
+	$(BIN)/python -m pytest -n auto $(PYTEST_FLAGS)
 
 bench: $(STAMP)
 	$(BIN)/python -m sandbox.bench_scan
@@ -41,5 +43,10 @@ $(STAMP): requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
+# The DynamoDB engine of the race tests: pinned, with a lock file, and no package's own scripts are run.
+$(DYNALITE): tests/dynalite/package-lock.json
+	cd tests/dynalite && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv tests/dynalite/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -135,18 +135,25 @@ class MotoAws:
             sections.append("\n".join(lines + ([f"region = {region}"] if region else [])))
         return "\n\n".join(sections) + "\n"
 
-    def client(self, service: str, region: str = "us-east-1", account_id: str | None = None) -> Any:
-        """A boto3 client of this server, in that account."""
-        return _session().client(service, **self._connection(region, account_id))
+    def client(
+        self,
+        service: str,
+        region: str = "us-east-1",
+        account_id: str | None = None,
+        *,
+        endpoint_url: str | None = None,
+    ) -> Any:
+        """A boto3 client of this server, in that account, or with its credentials of the one at `endpoint_url`."""
+        return _session().client(service, **self._connection(region, account_id, endpoint_url))
 
     def resource(self, service: str, region: str = "us-east-1", account_id: str | None = None) -> Any:
         """A boto3 resource of this server, in that account."""
         return _session().resource(service, **self._connection(region, account_id))
 
-    def _connection(self, region: str, account_id: str | None) -> dict[str, Any]:
+    def _connection(self, region: str, account_id: str | None, endpoint_url: str | None = None) -> dict[str, Any]:
         caller = self._caller(account_id or self.account_id)
         return {
-            "endpoint_url": self.url,
+            "endpoint_url": endpoint_url or self.url,
             "region_name": region,
             "aws_access_key_id": caller.access_key_id,
             "aws_secret_access_key": caller.secret_access_key,

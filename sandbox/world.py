@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
+from sandbox.dynamodb import EngineTable
 from sandbox.fake_iam import FakeIam
 from sandbox.fake_jira import FakeJira, Flavour
 from sandbox.fake_slack import FakeSlack
-from sandbox.moto_aws import MotoAws
+from sandbox.gate import Gate
+from sandbox.moto_aws import STATE_TABLE, MotoAws
 
 ENTRY: Final = Path(__file__).resolve().parent.parent / "keycheck" / "iam-accesskey-check.py"
 SLACK_TOKEN: Final = "xoxb-invented-slack-token"
@@ -61,13 +63,23 @@ class World:
     """The sandbox of one test or demo. `owners` is the Slack mapping that `run` writes out.
 
     `iam`: a fake IAM to use in place of moto's; it is started and stopped with the world. `aws`: a moto that is running
-    already, which is only reset: starting and stopping one takes half a second.
+    already, which is only reset: starting and stopping one takes half a second. `state`: a table of a real DynamoDB
+    engine, to hold the state in place of moto. All AWS calls but those to a fake IAM go through `gate`.
     """
 
-    def __init__(self, flavour: Flavour = "cloud", *, iam: FakeIam | None = None, aws: MotoAws | None = None) -> None:
+    def __init__(
+        self,
+        flavour: Flavour = "cloud",
+        *,
+        iam: FakeIam | None = None,
+        aws: MotoAws | None = None,
+        state: EngineTable | None = None,
+    ) -> None:
         self._owns_aws = aws is None
         self.aws = aws if aws is not None else MotoAws()
         self.iam = iam
+        self.state = state
+        self.gate = Gate(self.aws, state)
         self.slack = FakeSlack({SLACK_TOKEN})
         self.jira = FakeJira(flavour, {"email": JIRA_EMAIL, "token": JIRA_TOKEN})
         self.owners: dict[str, str] = {}
@@ -77,12 +89,14 @@ class World:
         if self._owns_aws:
             self.aws.start()
         self.aws.reset()
+        self.gate.start()
+        if self.state is not None:
+            self.state.connect(self.aws.client("dynamodb", endpoint_url=self.state.url))
         if self.iam is not None:
             self.iam.start()
         self.slack.start()
         self.jira.start()
-        for name, value in SECRETS.items():
-            self.aws.put_secret(name, value)
+        self.put_secrets()
         self.config_file.write_text(self.aws.aws_config(ACCOUNTS), encoding="utf-8")
         return self
 
@@ -91,6 +105,9 @@ class World:
         self.slack.stop()
         if self.iam is not None:
             self.iam.stop()
+        self.gate.stop()
+        if self.state is not None:
+            self.drop_state()
         if self._owns_aws:
             self.aws.stop()
         self._folder.cleanup()
@@ -102,6 +119,11 @@ class World:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    def put_secrets(self) -> None:
+        """What credstash holds; needed again after `aws.reset()`."""
+        for name, value in SECRETS.items():
+            self.aws.put_secret(name, value)
 
     @property
     def folder(self) -> Path:
@@ -123,7 +145,7 @@ class World:
             "PATH": os.environ["PATH"],
             "AWS_CONFIG_FILE": str(self.config_file),
             "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "no-credentials"),
-            "AWS_ENDPOINT_URL": self.aws.url,
+            "AWS_ENDPOINT_URL": self.gate.url,
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1,localhost",
             "jira_server_address": self.jira.url,
@@ -138,6 +160,8 @@ class World:
         }
         if self.iam is not None:
             environ["AWS_ENDPOINT_URL_IAM"] = self.iam.url
+        if self.state is not None:
+            environ["dynamodb_table_name"] = self.state.name
         return environ
 
     def write_owners(self) -> None:
@@ -172,7 +196,34 @@ class World:
     def pass_time(self, delta: timedelta) -> None:
         """Let time pass by moving everything that has happened so far back; whole seconds."""
         self.aws.move_back(delta)
+        if self.state is not None:
+            self.state.move_back(delta)
         if self.iam is not None:
             self.iam.move_back(delta)
         self.slack.move_back(delta)
         self.jira.move_back(delta)
+
+    @property
+    def state_table(self) -> str:
+        """The name of the state table."""
+        return STATE_TABLE if self.state is None else self.state.name
+
+    def state_client(self) -> Any:
+        """A boto3 client of the engine that has the state table, past the gate."""
+        return self.aws.client("dynamodb", endpoint_url=None if self.state is None else self.state.url)
+
+    def drop_state(self) -> None:
+        """Lose the state table, as somebody might by mistake: first its protection, then the table itself."""
+        client = self.state_client()
+        try:
+            table = client.describe_table(TableName=self.state_table)["Table"]
+        except client.exceptions.ResourceNotFoundException:
+            return
+        if table.get("DeletionProtectionEnabled"):  # dynalite knows of no protection
+            client.update_table(TableName=self.state_table, DeletionProtectionEnabled=False)
+        client.delete_table(TableName=self.state_table)
+        client.get_waiter("table_not_exists").wait(TableName=self.state_table, WaiterConfig={"Delay": 1})
+
+    def state_items(self) -> list[dict[str, Any]]:
+        """What the state table holds, as plain values, by hash key; nothing where there is no table."""
+        return self.aws.state_items() if self.state is None else self.state.items()

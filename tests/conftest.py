@@ -6,15 +6,34 @@ import ipaddress
 import os
 import socket
 from collections.abc import Iterator
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 import pytest
 from botocore.loaders import JSONFileLoader
 
 from keycheck.settings import SETTINGS
+from sandbox.dynamodb import Dynalite, EngineTable, why_no_dynalite
 from sandbox.fake_iam import FakeIam
 from sandbox.moto_aws import MotoAws
 from sandbox.world import World
+from tests.end_to_end import fake_iam
+
+DYNAMODB_ENDPOINT_URL: Final = os.environ.get("DYNAMODB_ENDPOINT_URL", "")
+"""Where an Amazon DynamoDB Local listens, if the one who runs the tests has started one."""
+ENGINES: Final = ["dynalite", *(["DYNAMODB_ENDPOINT_URL"] if DYNAMODB_ENDPOINT_URL else [])]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--nothing-skipped", action="store_true", help="fail where any test was skipped, as CI does")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With --nothing-skipped a skipped test is a failed run; its reason stands in the short summary."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--nothing-skipped") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(autouse=True)
@@ -78,8 +97,43 @@ def world(moto: MotoAws) -> Iterator[World]:
         yield sandbox
 
 
+@pytest.fixture(scope="session")
+def dynalite() -> Iterator[Dynalite]:
+    """A real DynamoDB engine whose new tables are CREATING for 1.5 s; skips, with the reason, where it cannot be."""
+    if (reason := why_no_dynalite()) is not None:
+        pytest.skip(reason)
+    with Dynalite(creating_ms=1500) as engine:
+        yield engine
+
+
+@pytest.fixture(params=ENGINES)
+def engine_world(request: pytest.FixtureRequest, moto: MotoAws) -> Iterator[World]:
+    """A fresh sandbox whose state table is in a real engine: dynalite, and what DYNAMODB_ENDPOINT_URL names."""
+    engine: Dynalite | None = request.getfixturevalue("dynalite") if request.param == "dynalite" else None
+    state = EngineTable(engine.url if engine is not None else DYNAMODB_ENDPOINT_URL)
+    with World(aws=moto, state=state) as sandbox:
+        yield sandbox
+
+
 @pytest.fixture(scope="module")
 def fake_iam_world(moto: MotoAws) -> Iterator[World]:
-    """A world whose IAM is a FakeIam, for what moto does not know; a module's tests share it and leave it empty."""
+    """A world whose IAM is a FakeIam, for what moto does not know; a module's tests share it: see `iam_world`."""
     with World(aws=moto, iam=FakeIam()) as sandbox:
         yield sandbox
+
+
+@pytest.fixture
+def iam_world(fake_iam_world: World) -> Iterator[World]:
+    """`fake_iam_world`, empty, hale and never called; and no state table beside it."""
+    fake_iam_world.aws.reset()
+    fake_iam_world.put_secrets()
+    iam = fake_iam(fake_iam_world)
+    config = fake_iam_world.config_file.read_text(encoding="utf-8")
+    yield fake_iam_world
+    iam.heal()
+    iam.users.clear()
+    iam.forget_calls()
+    iam.users_per_page = iam.keys_per_page = 1000
+    iam.latency, iam.clock_skew = 0, timedelta()
+    fake_iam_world.owners.clear()
+    fake_iam_world.config_file.write_text(config, encoding="utf-8")

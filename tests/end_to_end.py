@@ -6,21 +6,15 @@ most 512 bytes, and neither holds a traceback, a secret or a full access key id.
 
 from __future__ import annotations
 
-import http.client
-import http.server
 import re
 import socket
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from line_protocol_parser import parse_line
 
 from sandbox.fake_iam import FakeIam
-from sandbox.http_fake import Answer, FakeServer, Request
-from sandbox.moto_aws import MotoAws
 from sandbox.world import JIRA_TOKEN, SLACK_TOKEN, Ran, World
 
-READS = ("List", "Get", "BatchGet", "Describe", "Query", "Decrypt", "Scan")
 PREFIXES = ("E! ", "W! ", "I! ", "D! ")
 FULL_ACCESS_KEY_ID = re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{8,}")
 PASTED_TOKEN = "xoxb-a-token-in-the-wrong-place"
@@ -76,36 +70,6 @@ def fake_iam(world: World) -> FakeIam:
     return world.iam
 
 
-class Gate(FakeServer):
-    """Forwards to moto, one call at a time, and keeps each call by its name."""
-
-    def __init__(self, aws: MotoAws) -> None:
-        super().__init__()
-        self._moto = urlsplit(aws.url)
-
-    def serve(self, request: Request) -> Answer:
-        connection = http.client.HTTPConnection(self._moto.hostname or "", self._moto.port, timeout=30)
-        try:
-            headers = {name: value for name, value in request.headers.items() if name != "host"}
-            connection.request(request.method, request.path, request.body, headers)
-            answer = connection.getresponse()
-            kept = {
-                name: value for name, value in answer.getheaders() if name.lower().startswith(("content-type", "x-"))
-            }
-            return Answer(answer.status, answer.read(), kept)
-        finally:
-            connection.close()
-
-    @property
-    def actions(self) -> list[str]:
-        """The names of all calls so far, such as `UpdateItem`."""
-        return [action_of(request) for request in self.requests]
-
-    @property
-    def writes(self) -> list[str]:
-        return [action for action in self.actions if not action.startswith(READS)]
-
-
 def statuses(world: World, user: str, account_id: str | None = None) -> list[str]:
     """AWS's status of each access key of a user."""
     return [status for _, status, _ in world.aws.keys(user, account_id)]
@@ -117,10 +81,4 @@ def issue_posts(world: World) -> int:
 
 def records(world: World) -> dict[str, dict[str, object]]:
     """The state table, by hash key."""
-    return {str(item["iam_access_key_id"]): item for item in world.aws.state_items()}
-
-
-def action_of(request: Request) -> str:
-    """The AWS operation that a request asks for."""
-    target = request.headers.get("x-amz-target", "")
-    return target.rpartition(".")[2] or parse_qs(request.body.decode())["Action"][0]
+    return {str(item["iam_access_key_id"]): item for item in world.state_items()}

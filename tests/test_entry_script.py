@@ -12,7 +12,7 @@ import select
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -48,18 +48,6 @@ def run_redirected(world: World, redirection: str, *arguments: str, **settings: 
     return run_command(world, shell, **settings)
 
 
-@pytest.fixture(name="counting")
-def world_that_counts_calls(fake_iam_world: World) -> Iterator[World]:
-    """A world whose IAM is a FakeIam, empty, hale and never called. What the module's tests share is left as it was."""
-    iam, config = fake_iam(fake_iam_world), fake_iam_world.config_file.read_text(encoding="utf-8")
-    yield fake_iam_world
-    iam.heal()
-    iam.users.clear()
-    iam.clock_skew = timedelta(0)
-    iam.forget_calls()
-    fake_iam_world.config_file.write_text(config, encoding="utf-8")
-
-
 def aws_calls(world: World) -> int:
     return len(fake_iam(world).log)
 
@@ -72,16 +60,16 @@ def to_the_fake_alone(world: World, **settings: str) -> dict[str, str]:
 # Arguments
 
 
-def test_help_names_every_option_and_every_exit_code(counting: World) -> None:
-    ran = counting.run("--help")
+def test_help_names_every_option_and_every_exit_code(iam_world: World) -> None:
+    ran = iam_world.run("--help")
     assert (ran.code, ran.stderr) == (0, "")
     assert ran.stdout.startswith("usage: iam-accesskey-check.py")
     for words in ("AWS_PROFILE", "--dry-run", "--fail-on-errors", "--verbose", "--version", "Exit codes: 0 "):
         assert words in ran.stdout
 
 
-def test_version_is_one_line_on_stdout(counting: World) -> None:
-    assert counting.run("--version") == Ran(0, f"keycheck {__version__}\n", "")
+def test_version_is_one_line_on_stdout(iam_world: World) -> None:
+    assert iam_world.run("--version") == Ran(0, f"keycheck {__version__}\n", "")
 
 
 @pytest.mark.parametrize(
@@ -97,52 +85,52 @@ def test_version_is_one_line_on_stdout(counting: World) -> None:
     ],
 )
 def test_a_usage_error_is_one_line_and_no_call(
-    counting: World, arguments: list[str], aws_profile: str | None, says: str
+    iam_world: World, arguments: list[str], aws_profile: str | None, says: str
 ) -> None:
-    ran = run(counting, *arguments, **to_the_fake_alone(counting), AWS_PROFILE=aws_profile)
+    ran = run(iam_world, *arguments, **to_the_fake_alone(iam_world), AWS_PROFILE=aws_profile)
     assert (ran.code, ran.stdout) == (2, "")
     assert ran.stderr.startswith("E! keycheck: ")
     assert ran.stderr.count("\n") == 1
     assert says in ran.stderr
     assert "see --help" in ran.stderr
-    assert aws_calls(counting) == 0
+    assert aws_calls(iam_world) == 0
 
 
-def test_without_an_argument_the_profile_is_the_environments(counting: World) -> None:
-    fake_iam(counting).add_user("dev_kramer", [197])
-    ran = run(counting, AWS_PROFILE="acme-dev")
+def test_without_an_argument_the_profile_is_the_environments(iam_world: World) -> None:
+    fake_iam(iam_world).add_user("dev_kramer", [197])
+    ran = run(iam_world, AWS_PROFILE="acme-dev")
     assert ran.code == 0
     assert ran.lines[0].endswith(",status=expired,accountAlias=acme-dev age=197")
 
 
-def test_an_argument_wins_over_the_environments_profile(counting: World) -> None:
-    ran = run(counting, "acme-prod", AWS_PROFILE="acme-typo")
+def test_an_argument_wins_over_the_environments_profile(iam_world: World) -> None:
+    ran = run(iam_world, "acme-prod", AWS_PROFILE="acme-typo")
     assert ran.code == 0
     assert run_fields(ran, "acme-prod")["users"] == 0
     assert len(ran.lines) == 1
 
 
-def test_a_profile_given_twice_is_scanned_once(counting: World) -> None:
-    ran = run(counting, "acme-dev", "acme-dev")
+def test_a_profile_given_twice_is_scanned_once(iam_world: World) -> None:
+    ran = run(iam_world, "acme-dev", "acme-dev")
     assert ran.code == 0
     assert len(ran.lines) == 1
-    assert aws_calls(counting) == 1
+    assert aws_calls(iam_world) == 1
 
 
-def test_any_profile_name_comes_back_out_of_the_metrics(counting: World) -> None:
+def test_any_profile_name_comes_back_out_of_the_metrics(iam_world: World) -> None:
     names = ["two words", "a,b=c", "naïve-日本", 'say "hi"', "emoji-🔑"]
-    one = counting.aws.aws_config({"NAME": counting.aws.account_id})
+    one = iam_world.aws.aws_config({"NAME": iam_world.aws.account_id})
     sections = [one.replace("[profile NAME]", f"[profile '{name}']") for name in names]
-    counting.config_file.write_text("\n".join(sections), encoding="utf-8")
-    fake_iam(counting).add_user("dev_kramer", [3])
-    ran = run(counting, *names, LC_ALL="C", PYTHONIOENCODING="ascii")
+    iam_world.config_file.write_text("\n".join(sections), encoding="utf-8")
+    fake_iam(iam_world).add_user("dev_kramer", [3])
+    ran = run(iam_world, *names, LC_ALL="C", PYTHONIOENCODING="ascii")
     assert (ran.code, ran.stderr) == (0, "")
     assert [parse_line(line)["tags"]["accountAlias"] for line in iam_lines(ran)] == names
     assert [run_fields(ran, name)["keys"] for name in names] == [1] * len(names)
 
 
-def test_a_profile_that_is_not_even_text_is_one_clear_line(counting: World) -> None:
-    ran = run_command(counting, [sys.executable, str(ENTRY), b"acme-\xff"])
+def test_a_profile_that_is_not_even_text_is_one_clear_line(iam_world: World) -> None:
+    ran = run_command(iam_world, [sys.executable, str(ENTRY), b"acme-\xff"])
     assert ran.code == 1
     assert ran.stderr.startswith("E! acme-")
     assert "there is no such AWS profile" in ran.first_line
@@ -151,38 +139,38 @@ def test_a_profile_that_is_not_even_text_is_one_clear_line(counting: World) -> N
 # Where and how it is started
 
 
-def test_it_runs_through_a_symlink_from_a_folder_of_decoys(counting: World, tmp_path: Path) -> None:
+def test_it_runs_through_a_symlink_from_a_folder_of_decoys(iam_world: World, tmp_path: Path) -> None:
     """Neither the working directory nor the link's folder is a place that modules come from."""
     for name in ("keycheck", "boto3", "model", "settings", "json", "scan"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the decoy was imported')\n", encoding="utf-8")
     link = tmp_path / "check"
     link.symlink_to(ENTRY)
-    fake_iam(counting).add_user("dev_kramer", [197])
-    ran = run_command(counting, [sys.executable, str(link), "acme-dev"], cwd=tmp_path)
+    fake_iam(iam_world).add_user("dev_kramer", [197])
+    ran = run_command(iam_world, [sys.executable, str(link), "acme-dev"], cwd=tmp_path)
     assert (ran.code, ran.stderr) == (0, "")
     assert run_fields(ran)["expired"] == 1
 
 
-def test_it_runs_from_a_copy_whose_folder_has_another_name(counting: World, tmp_path: Path) -> None:
+def test_it_runs_from_a_copy_whose_folder_has_another_name(iam_world: World, tmp_path: Path) -> None:
     copy = tmp_path / "opt" / "key check"
     shutil.copytree(ENTRY.parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    ran = run_command(counting, [sys.executable, str(copy / ENTRY.name), "acme-dev"])
+    ran = run_command(iam_world, [sys.executable, str(copy / ENTRY.name), "acme-dev"])
     assert (ran.code, ran.stderr) == (0, "")
     assert run_fields(ran)["keys"] == 0
 
 
 @pytest.mark.parametrize("home", [None, "/proc", "relative"])
-def test_it_needs_no_home(counting: World, home: str | None) -> None:
-    ran = run(counting, "acme-dev", HOME=home, PATH=None)
+def test_it_needs_no_home(iam_world: World, home: str | None) -> None:
+    ran = run(iam_world, "acme-dev", HOME=home, PATH=None)
     assert (ran.code, ran.stderr) == (0, "")
     assert len(ran.lines) == 1
 
 
-def test_python_m_keycheck_is_the_same_program(counting: World) -> None:
-    fake_iam(counting).add_user("dev_kramer", [197])
-    ran = run_command(counting, [sys.executable, "-m", "keycheck", "acme-dev"], PYTHONPATH=str(ENTRY.parent.parent))
+def test_python_m_keycheck_is_the_same_program(iam_world: World) -> None:
+    fake_iam(iam_world).add_user("dev_kramer", [197])
+    ran = run_command(iam_world, [sys.executable, "-m", "keycheck", "acme-dev"], PYTHONPATH=str(ENTRY.parent.parent))
     assert (ran.code, ran.stderr) == (0, "")
-    assert iam_lines(ran) == iam_lines(run(counting, "acme-dev"))
+    assert iam_lines(ran) == iam_lines(run(iam_world, "acme-dev"))
 
 
 def test_the_entry_is_executable_by_its_own_first_line() -> None:
@@ -194,9 +182,9 @@ def test_the_entry_is_executable_by_its_own_first_line() -> None:
 
 
 @pytest.mark.parametrize("redirection", ["<&-", "2>&-", "<&- 2>&-", "2>/dev/full"])
-def test_closed_stdin_or_stderr_costs_no_metrics(counting: World, redirection: str) -> None:
-    fake_iam(counting).add_user("dev_kramer", [197])
-    ran = run_redirected(counting, redirection, "acme-dev")
+def test_closed_stdin_or_stderr_costs_no_metrics(iam_world: World, redirection: str) -> None:
+    fake_iam(iam_world).add_user("dev_kramer", [197])
+    ran = run_redirected(iam_world, redirection, "acme-dev")
     assert ran.code == 0
     assert len(ran.lines) == 2
 
@@ -204,9 +192,9 @@ def test_closed_stdin_or_stderr_costs_no_metrics(counting: World, redirection: s
 @pytest.mark.parametrize(
     ("redirection", "why"), [(">&-", "it is closed"), (">/dev/full", "No space left on device"), ("<&- >&-", "closed")]
 )
-def test_an_unwritable_stdout_is_one_line_and_exit_1(counting: World, redirection: str, why: str) -> None:
-    fake_iam(counting).add_user("dev_kramer", [197])
-    ran = run_redirected(counting, redirection, "acme-dev")
+def test_an_unwritable_stdout_is_one_line_and_exit_1(iam_world: World, redirection: str, why: str) -> None:
+    fake_iam(iam_world).add_user("dev_kramer", [197])
+    ran = run_redirected(iam_world, redirection, "acme-dev")
     assert (ran.code, ran.stdout) == (1, "")
     assert ran.stderr.startswith("E! acme-dev: the metrics could not be written to stdout: ")
     assert why in ran.first_line
@@ -214,40 +202,40 @@ def test_an_unwritable_stdout_is_one_line_and_exit_1(counting: World, redirectio
 
 
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&- 2>&-"])
-def test_help_that_cannot_be_written_is_exit_1(counting: World, redirection: str) -> None:
-    ran = run_redirected(counting, redirection, "--help")
+def test_help_that_cannot_be_written_is_exit_1(iam_world: World, redirection: str) -> None:
+    ran = run_redirected(iam_world, redirection, "--help")
     assert (ran.code, ran.stdout) == (1, "")
 
 
-def test_a_reader_that_goes_away_is_exit_1_and_one_line(counting: World) -> None:
-    fake_iam(counting).add_user("dev_kramer", [197])
-    with counting.popen("acme-dev") as process:
+def test_a_reader_that_goes_away_is_exit_1_and_one_line(iam_world: World) -> None:
+    fake_iam(iam_world).add_user("dev_kramer", [197])
+    with iam_world.popen("acme-dev") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
         stderr = process.stderr.read()
         process.wait(timeout=60)
-    ran = sound(Ran(process.returncode, "", stderr), counting)
+    ran = sound(Ran(process.returncode, "", stderr), iam_world)
     assert ran.code == 1
     assert ran.stderr.startswith("E! acme-dev: the metrics could not be written to stdout: Broken pipe")
     assert ran.stderr.count("\n") == 1
 
 
-def test_a_slow_reader_gets_every_line_whole(counting: World) -> None:
+def test_a_slow_reader_gets_every_line_whole(iam_world: World) -> None:
     """More than a pipe holds, read only once the program is waiting."""
     for number in range(300):
-        fake_iam(counting).add_user(f"user_{number:03}", [1, 10, 100, 200])
-    with counting.popen("acme-dev") as process:
+        fake_iam(iam_world).add_user(f"user_{number:03}", [1, 10, 100, 200])
+    with iam_world.popen("acme-dev") as process:
         assert process.stdout is not None
         select.select([process.stdout], [], [], 60)
         stdout, stderr = process.communicate(timeout=60)
-    ran = sound(Ran(process.returncode, stdout, stderr), counting)
+    ran = sound(Ran(process.returncode, stdout, stderr), iam_world)
     assert (ran.code, ran.stderr) == (0, "")
     assert len(ran.stdout) > 65_536
     assert len(iam_lines(ran)) == 1200
 
 
-def test_a_library_that_prints_cannot_corrupt_the_metrics(counting: World, tmp_path: Path) -> None:
+def test_a_library_that_prints_cannot_corrupt_the_metrics(iam_world: World, tmp_path: Path) -> None:
     """It prints, writes to descriptor 1, starts a process that does, logs and warns, as boto3 is imported."""
     (tmp_path / "sitecustomize.py").write_text(
         """
@@ -266,12 +254,12 @@ sys.meta_path.insert(0, Noisy())
 """,
         encoding="utf-8",
     )
-    fake_iam(counting).add_user("dev_kramer", [197])
-    counting.write_owners()
-    with counting.popen("acme-dev", PYTHONPATH=str(tmp_path)) as process:
+    fake_iam(iam_world).add_user("dev_kramer", [197])
+    iam_world.write_owners()
+    with iam_world.popen("acme-dev", PYTHONPATH=str(tmp_path)) as process:
         stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 0
-    ran = sound(Ran(0, stdout, ""), counting)
+    ran = sound(Ran(0, stdout, ""), iam_world)
     assert [line.split(" ")[0].split(",")[0] for line in ran.lines] == ["iam", "iam_run"]
     assert "noise by logging" not in stderr
     assert "noise by warning" not in stderr
@@ -338,16 +326,16 @@ TYPOS = [
 
 
 @pytest.mark.parametrize(("settings", "says"), TYPOS)
-def test_a_wrong_setting_is_one_line_exit_2_and_no_call(counting: World, settings: dict[str, str], says: str) -> None:
-    ran = run(counting, "acme-dev", **to_the_fake_alone(counting, **settings))
+def test_a_wrong_setting_is_one_line_exit_2_and_no_call(iam_world: World, settings: dict[str, str], says: str) -> None:
+    ran = run(iam_world, "acme-dev", **to_the_fake_alone(iam_world, **settings))
     assert (ran.code, ran.stdout) == (2, "")
     assert ran.stderr.startswith("E! acme-dev: ")
     assert says in ran.first_line
     assert ran.stderr.count("\n") == 1
-    assert aws_calls(counting) == 0
+    assert aws_calls(iam_world) == 0
 
 
-def test_all_problems_of_the_settings_are_listed_at_once(counting: World) -> None:
+def test_all_problems_of_the_settings_are_listed_at_once(iam_world: World) -> None:
     wrong = {
         "send_slack": "yes",
         "create_jira": "True",
@@ -357,15 +345,15 @@ def test_all_problems_of_the_settings_are_listed_at_once(counting: World) -> Non
         "jira_extra_fields": "[",
         "aws_dynamodb_profile_name": "",
     }
-    ran = run(counting, "acme-dev", "acme-prod", **to_the_fake_alone(counting, **wrong))
+    ran = run(iam_world, "acme-dev", "acme-prod", **to_the_fake_alone(iam_world, **wrong))
     assert (ran.code, ran.stdout) == (2, "")
     named = [line.split(": ")[1] for line in ran.stderr.splitlines()]
     assert sorted(set(named)) == sorted(wrong.keys() - {"create_jira"})
     assert all(line.startswith("E! acme-dev, acme-prod: ") for line in ran.stderr.splitlines())
     assert f"(1 of {len(named)} lines)" in ran.first_line
-    assert aws_calls(counting) == 0
-    assert counting.jira.requests == []
-    assert counting.slack.requests == []
+    assert aws_calls(iam_world) == 0
+    assert iam_world.jira.requests == []
+    assert iam_world.slack.requests == []
 
 
 @pytest.mark.parametrize(
@@ -399,27 +387,27 @@ def test_all_problems_of_the_settings_are_listed_at_once(counting: World) -> Non
         ),
     ],
 )
-def test_the_edges_of_every_range_are_allowed(counting: World, settings: dict[str, str]) -> None:
-    fake_iam(counting).add_user("dev_kramer", [0])
-    ran = run(counting, "acme-dev", **settings)
+def test_the_edges_of_every_range_are_allowed(iam_world: World, settings: dict[str, str]) -> None:
+    fake_iam(iam_world).add_user("dev_kramer", [0])
+    ran = run(iam_world, "acme-dev", **settings)
     assert (ran.code, ran.stderr) == (0, "")
     status = "expired" if settings["expire_age"] == "0" else "expiring"
     assert f",status={status}," in ran.lines[0]
 
 
-def test_disabling_young_keys_is_said_in_one_warning(counting: World) -> None:
-    ran = run(counting, "acme-dev", disable_key="True", expire_age="29")
+def test_disabling_young_keys_is_said_in_one_warning(iam_world: World) -> None:
+    ran = run(iam_world, "acme-dev", disable_key="True", expire_age="29")
     assert ran.code == 0
     assert ran.stderr.startswith("W! acme-dev: expire_age=29 with disable_key=True: ")
     assert ran.stderr.count("\n") == 1
-    assert run(counting, "acme-dev", disable_key="True", expire_age="30").stderr == ""
+    assert run(iam_world, "acme-dev", disable_key="True", expire_age="30").stderr == ""
 
 
 # What a new user runs into
 
 
-def test_a_bad_profile_is_named_with_what_to_do(counting: World) -> None:
-    ran = run(counting, "acme-typo")
+def test_a_bad_profile_is_named_with_what_to_do(iam_world: World) -> None:
+    ran = run(iam_world, "acme-typo")
     assert ran.code == 1
     assert ran.stderr.startswith("E! acme-typo: there is no such AWS profile; ")
     assert ran.stderr.count("\n") == 1
@@ -457,37 +445,37 @@ def test_without_a_network_the_first_line_says_so(world: World) -> None:
         ),
     ],
 )
-def test_credentials_that_cannot_work_are_one_clear_line(counting: World, config: str, says: str) -> None:
-    counting.config_file.write_text(config, encoding="utf-8")
-    ran = run(counting, "acme-dev", **to_the_fake_alone(counting, PYTHONHASHSEED="0"))
+def test_credentials_that_cannot_work_are_one_clear_line(iam_world: World, config: str, says: str) -> None:
+    iam_world.config_file.write_text(config, encoding="utf-8")
+    ran = run(iam_world, "acme-dev", **to_the_fake_alone(iam_world, PYTHONHASHSEED="0"))
     assert ran.code == 1
     assert ran.stderr.startswith("E! acme-dev: ")
     assert says in ran.first_line
     assert ran.stderr.count("\n") == 1
     assert run_fields(ran)["incomplete"] == 1
-    assert aws_calls(counting) == 0
+    assert aws_calls(iam_world) == 0
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "ExpiredToken", "InvalidClientTokenId"])
-def test_credentials_that_aws_refuses_are_one_clear_line(counting: World, code: str) -> None:
-    fake_iam(counting).inject(
+def test_credentials_that_aws_refuses_are_one_clear_line(iam_world: World, code: str) -> None:
+    fake_iam(iam_world).inject(
         code, message="User: arn:aws:iam::123456789012:user/AKIAINVENTED0123456 is not authorized"
     )
-    ran = run(counting, "acme-dev")
+    ran = run(iam_world, "acme-dev")
     assert ran.code == 1
     assert ran.stderr.startswith("E! acme-dev: ")
     assert code in ran.first_line
     assert "iam:ListUsers" in ran.first_line
     assert ran.stderr.count("\n") == 1
-    assert aws_calls(counting) == 1
+    assert aws_calls(iam_world) == 1
 
 
 @pytest.mark.parametrize("skew", [timedelta(minutes=10), timedelta(minutes=-10)])
-def test_a_clock_ten_minutes_off_ends_the_run(counting: World, skew: timedelta) -> None:
+def test_a_clock_ten_minutes_off_ends_the_run(iam_world: World, skew: timedelta) -> None:
     """Ages could not be trusted, and AWS itself refuses what is signed so far off."""
-    fake_iam(counting).add_user("dev_kramer", [197])
-    fake_iam(counting).clock_skew = skew
-    ran = run(counting, "acme-dev")
+    fake_iam(iam_world).add_user("dev_kramer", [197])
+    fake_iam(iam_world).clock_skew = skew
+    ran = run(iam_world, "acme-dev")
     assert ran.code == 1
     where = "behind" if skew > timedelta() else "ahead of"
     assert ran.stderr.startswith(f"E! acme-dev: this machine's clock is 10 minutes {where} AWS's; set it")
@@ -496,9 +484,9 @@ def test_a_clock_ten_minutes_off_ends_the_run(counting: World, skew: timedelta) 
     assert run_fields(ran)["incomplete"] == 1
 
 
-def test_a_clock_four_minutes_off_is_tolerated(counting: World) -> None:
-    fake_iam(counting).clock_skew = timedelta(minutes=4)
-    assert run(counting, "acme-dev").code == 0
+def test_a_clock_four_minutes_off_is_tolerated(iam_world: World) -> None:
+    fake_iam(iam_world).clock_skew = timedelta(minutes=4)
+    assert run(iam_world, "acme-dev").code == 0
 
 
 def test_missing_secrets_are_named_and_cost_only_their_service(world: World) -> None:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from line_protocol_parser import parse_line
 
 from sandbox.fake_iam import FakeIam
 from sandbox.fake_slack import rate_limited
+from sandbox.gate import is_action
 from sandbox.http_fake import Fault, calls
-from sandbox.moto_aws import MotoAws
 from sandbox.world import Ran, World
-from tests.end_to_end import KRAMER, Gate, fake_iam, iam_lines, issue_posts, records, run, run_fields, sound, statuses
+from tests.end_to_end import KRAMER, fake_iam, iam_lines, issue_posts, records, run, run_fields, sound, statuses
 
 STOP_SECONDS = 6
 POST_ISSUE = calls("POST", "/issue")
@@ -54,29 +54,20 @@ def stop(process: subprocess.Popen[str], world: World, number: signal.Signals = 
 
 
 @pytest.fixture(name="iam")
-def empty_fake_iam(fake_iam_world: World) -> Iterator[FakeIam]:
-    """The FakeIam of `fake_iam_world`: empty, hale and never called; and no state table beside it."""
-    fake_iam_world.aws.reset()
-    iam = fake_iam(fake_iam_world)
-    yield iam
-    iam.heal()
-    iam.users.clear()
-    iam.forget_calls()
-    iam.latency = 0
+def fake_iam_of_the_world(iam_world: World) -> FakeIam:
+    return fake_iam(iam_world)
 
 
 # While scanning
 
 
-def test_a_scan_that_is_stopped_prints_what_it_has_read_and_acts_on_none_of_it(
-    fake_iam_world: World, iam: FakeIam
-) -> None:
+def test_a_scan_that_is_stopped_prints_what_it_has_read_and_acts_on_none_of_it(iam_world: World, iam: FakeIam) -> None:
     for name in ("ana", "ben", "eve"):
         iam.add_user(name, [200])
     iam.hang(action="ListAccessKeys", user="ben")
-    with fake_iam_world.popen("acme-dev", disable_key="True") as process:
+    with iam_world.popen("acme-dev", disable_key="True") as process:
         wait_until(lambda: sum(call.status == 200 for call in iam.log) == 3 and len(iam.log) == 4)
-        ran = stop(process, fake_iam_world)
+        ran = stop(process, iam_world)
     assert ran.code == 0
     assert [parse_line(line)["tags"]["name"] for line in iam_lines(ran)] == ["ana", "eve"]
     fields = run_fields(ran)
@@ -84,27 +75,25 @@ def test_a_scan_that_is_stopped_prints_what_it_has_read_and_acts_on_none_of_it(
     assert ran.stderr.startswith("W! acme-dev: the scan was cut off by its time")
     assert "W! acme-dev: actions on 2 access keys are left for the next run" in ran.stderr
     assert iam.calls == {"ListUsers": 1, "ListAccessKeys": 3}
-    assert records(fake_iam_world) == {}
+    assert records(iam_world) == {}
 
 
-def test_one_interrupt_is_heard_like_sigterm_also_before_the_first_answer(fake_iam_world: World, iam: FakeIam) -> None:
+def test_one_interrupt_is_heard_like_sigterm_also_before_the_first_answer(iam_world: World, iam: FakeIam) -> None:
     iam.hang(action="ListUsers")
-    with fake_iam_world.popen("acme-dev", "acme-prod") as process:
+    with iam_world.popen("acme-dev", "acme-prod") as process:
         wait_until(lambda: iam.calls["ListUsers"] == 2)
-        ran = stop(process, fake_iam_world, signal.SIGINT)
+        ran = stop(process, iam_world, signal.SIGINT)
     assert ran.code == 0
     assert len(ran.lines) == 2
     for profile in ("acme-dev", "acme-prod"):
         assert run_fields(ran, profile)["incomplete"] == 1
 
 
-def test_the_scan_ends_at_its_share_of_the_time_and_what_was_read_is_acted_on(
-    fake_iam_world: World, iam: FakeIam
-) -> None:
+def test_the_scan_ends_at_its_share_of_the_time_and_what_was_read_is_acted_on(iam_world: World, iam: FakeIam) -> None:
     for name in ("ana", "ben", "eve"):
         iam.add_user(name, [200])
     iam.hang(action="ListAccessKeys", user="ben")
-    ran = run(fake_iam_world, "acme-dev", disable_key="True", run_timeout_seconds="5")
+    ran = run(iam_world, "acme-dev", disable_key="True", run_timeout_seconds="5")
     assert ran.code == 0
     assert [parse_line(line)["tags"]["status"] for line in iam_lines(ran)] == ["disabled", "disabled"]
     fields = run_fields(ran)
@@ -112,15 +101,15 @@ def test_the_scan_ends_at_its_share_of_the_time_and_what_was_read_is_acted_on(
     assert "the scan was cut off by its time" in ran.stderr
 
 
-def test_a_second_interrupt_ends_the_process_at_once(fake_iam_world: World, iam: FakeIam) -> None:
+def test_a_second_interrupt_ends_the_process_at_once(iam_world: World, iam: FakeIam) -> None:
     """At once is before the first one's two seconds are over: nothing was printed yet."""
     iam.add_user("ben", [200])
     iam.hang(action="ListAccessKeys", user="ben")
-    with fake_iam_world.popen("acme-dev") as process:
+    with iam_world.popen("acme-dev") as process:
         wait_until(lambda: iam.calls["ListAccessKeys"] == 1)
         process.send_signal(signal.SIGINT)
         time.sleep(0.2)  # two pending SIGINTs are one
-        ran = stop(process, fake_iam_world, signal.SIGINT)
+        ran = stop(process, iam_world, signal.SIGINT)
     assert ran == Ran(130, "", "")
 
 
@@ -139,18 +128,18 @@ def catches_sigterm(process: subprocess.Popen[str]) -> bool:
 
 @needs_linux
 @pytest.mark.parametrize("after_ms", [0, 20, 50, 90, 140, 200, 300])
-def test_sigterm_while_starting_is_heard(fake_iam_world: World, iam: FakeIam, after_ms: int) -> None:
+def test_sigterm_while_starting_is_heard(iam_world: World, iam: FakeIam, after_ms: int) -> None:
     """From the handler's first moment on, in whatever import, and again and again until it exits."""
     iam.add_user("ana", [200])
     iam.latency = 5
-    with fake_iam_world.popen("acme-dev", disable_key="True") as process:
+    with iam_world.popen("acme-dev", disable_key="True") as process:
         wait_until(lambda: catches_sigterm(process))
         time.sleep(after_ms / 1000)
         until = time.monotonic() + STOP_SECONDS
         while process.poll() is None and time.monotonic() < until:
             process.send_signal(signal.SIGTERM)
             time.sleep(0.005)
-        ran = stop(process, fake_iam_world)
+        ran = stop(process, iam_world)
     assert ran.code == 0
     assert len(ran.lines) == 1
     assert run_fields(ran)["incomplete"] == 1
@@ -160,11 +149,11 @@ def test_sigterm_while_starting_is_heard(fake_iam_world: World, iam: FakeIam, af
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a pipe's size can be set on Linux only")
-def test_a_pipe_that_nobody_reads_holds_it_up_no_longer_than_sigterm(fake_iam_world: World, iam: FakeIam) -> None:
+def test_a_pipe_that_nobody_reads_holds_it_up_no_longer_than_sigterm(iam_world: World, iam: FakeIam) -> None:
     """Exit 1: stdout could not be written. What is in the pipe is whole lines."""
     for number in range(60):
         iam.add_user(f"user_{number:02}", [1, 200])
-    with fake_iam_world.popen("acme-dev") as process:
+    with iam_world.popen("acme-dev") as process:
         assert process.stdout is not None
         pipe = process.stdout.fileno()
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
@@ -172,7 +161,7 @@ def test_a_pipe_that_nobody_reads_holds_it_up_no_longer_than_sigterm(fake_iam_wo
         process.send_signal(signal.SIGTERM)
         code = process.wait(timeout=STOP_SECONDS)
         stdout, stderr = process.communicate(timeout=STOP_SECONDS)
-    ran = sound(Ran(code, stdout, stderr), fake_iam_world)
+    ran = sound(Ran(code, stdout, stderr), iam_world)
     assert ran.code == 1
     assert ran.stderr == "E! acme-dev: the metrics could not be written to stdout: nobody reads it\n"
     assert 0 < len(ran.lines) < 120
@@ -284,14 +273,12 @@ def test_an_unknown_issue_is_looked_for_once_its_claim_has_lapsed(
     assert [record["issue_key"] for record in records(world).values()] == list(world.jira.issues)
 
 
-def test_a_disabling_in_flight_is_an_error_and_the_key_is_not_called_disabled(
-    fake_iam_world: World, iam: FakeIam
-) -> None:
+def test_a_disabling_in_flight_is_an_error_and_the_key_is_not_called_disabled(iam_world: World, iam: FakeIam) -> None:
     iam.add_user("ana", [200])
     iam.hang(action="UpdateAccessKey")
-    with fake_iam_world.popen("acme-dev", disable_key="True") as process:
+    with iam_world.popen("acme-dev", disable_key="True") as process:
         wait_until(lambda: iam.calls["UpdateAccessKey"])
-        ran = stop(process, fake_iam_world)
+        ran = stop(process, iam_world)
     assert ran.code == 0
     assert ",status=expired," in ran.lines[0]
     fields = run_fields(ran)
@@ -299,15 +286,14 @@ def test_a_disabling_in_flight_is_an_error_and_the_key_is_not_called_disabled(
     assert iam.calls["UpdateAccessKey"] == 1
 
 
-def test_a_state_table_that_hangs_holds_it_up_no_longer(world: World, moto: MotoAws) -> None:
+def test_a_state_table_that_hangs_holds_it_up_no_longer(world: World) -> None:
     """And a message whose claim was not answered is not sent."""
     world.aws.add_user("dev_kramer", [170])
     world.owners["dev_kramer"] = KRAMER
-    with Gate(moto) as gate:
-        gate.inject(Fault.hang(), lambda request: "UpdateItem" in request.headers.get("x-amz-target", ""))
-        with world.popen("acme-dev", send_slack="True", AWS_ENDPOINT_URL=gate.url) as process:
-            wait_until(lambda: "UpdateItem" in gate.actions)
-            ran = stop(process, world)
+    world.gate.inject(Fault.hang(), is_action("UpdateItem"))
+    with world.popen("acme-dev", send_slack="True") as process:
+        wait_until(lambda: world.gate.calls["UpdateItem"])
+        ran = stop(process, world)
     assert ran.code == 0
     assert len(iam_lines(ran)) == 1
     assert world.slack.requests == []

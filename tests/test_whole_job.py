@@ -1,16 +1,14 @@
 """The whole job against the sandbox: what a run prints, files, sends, disables, records, and what the next one repeats.
 
-Between keycheck and moto stands a Gate where a test counts AWS's calls. It lets one through at a time, so that moto's
-conditional writes, which have no locks of their own, hold against several processes. Time passes by `pass_time`, always
-a second more than the rule needs: records are rounded up to whole seconds.
+Between keycheck and moto stands the world's gate, which lets one call through at a time: so moto's conditional writes,
+which have no locks of their own, hold against several processes. Time passes by `pass_time`, always a second more than
+the rule needs: records are rounded up to whole seconds.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections import Counter
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -19,14 +17,13 @@ from line_protocol_parser import parse_line
 from sandbox.fake_jira import Flavour
 from sandbox.fake_slack import Message
 from sandbox.fake_slack import render as as_slack_shows
+from sandbox.gate import is_action
 from sandbox.http_fake import Fault, calls
 from sandbox.moto_aws import STATE_TABLE, MotoAws
 from sandbox.world import ACCOUNTS, World
 from tests.end_to_end import (
     FULL_ACCESS_KEY_ID,
     KRAMER,
-    Gate,
-    action_of,
     closed_port,
     fake_iam,
     iam_lines,
@@ -43,25 +40,6 @@ A_DAY = timedelta(days=1, seconds=1)
 ODD_NAME = "svc,a=b+c@d.e_f-g"
 
 
-@pytest.fixture(name="gate")
-def gate_before_moto(moto: MotoAws) -> Iterator[Gate]:
-    with Gate(moto) as gate:
-        yield gate
-
-
-@pytest.fixture(name="paged")
-def empty_world_with_a_fake_iam(fake_iam_world: World) -> Iterator[World]:
-    """A world whose IAM is a FakeIam, empty and hale: for pages and refusals that moto does not know."""
-    fake_iam_world.aws.reset()
-    iam = fake_iam(fake_iam_world)
-    yield fake_iam_world
-    iam.heal()
-    iam.users.clear()
-    iam.forget_calls()
-    iam.users_per_page = iam.keys_per_page = 1000
-    iam.latency = 0
-
-
 def words(message: Message) -> str:
     return message.text + "\n" + as_slack_shows(message)
 
@@ -74,13 +52,13 @@ def counts(fields: dict[str, object]) -> dict[str, object]:
 # The audit
 
 
-def test_the_audit_prints_every_label_in_a_stable_order_and_writes_nothing(world: World, gate: Gate) -> None:
+def test_the_audit_prints_every_label_in_a_stable_order_and_writes_nothing(world: World) -> None:
     """Ages on both sides of each limit. The second run is in another time zone and locale: not a character changes."""
     zoe = world.aws.add_user("zoe", [180, 179.99, 165, 164.99, 0])
     odd = world.aws.add_user(ODD_NAME, [400], status="Inactive")
     world.aws.add_user("Without_keys")
-    first = run(world, "acme-dev", AWS_ENDPOINT_URL=gate.url)
-    second = run(world, "acme-dev", AWS_ENDPOINT_URL=gate.url, TZ="Pacific/Auckland", LC_ALL="tr_TR.UTF-8")
+    first = run(world, "acme-dev")
+    second = run(world, "acme-dev", TZ="Pacific/Auckland", LC_ALL="tr_TR.UTF-8")
     assert (first.code, first.stderr) == (0, "")
     assert iam_lines(first) == [
         rf"iam,name=svc\,a\=b+c@d.e_f-g,key={odd[0][-5:]},status=disabled,accountAlias=acme-dev age=400",
@@ -97,7 +75,7 @@ def test_the_audit_prints_every_label_in_a_stable_order_and_writes_nothing(world
     assert re.fullmatch(pattern, first.lines[-1])
     assert iam_lines(second) == iam_lines(first)
     assert counts(run_fields(second)) == counts(run_fields(first))
-    assert set(gate.actions) == {"ListUsers", "ListAccessKeys"}
+    assert set(world.gate.actions) == {"ListUsers", "ListAccessKeys"}
     assert world.aws.state_items() == []
     assert (world.jira.requests, world.slack.requests) == ([], [])
 
@@ -106,10 +84,8 @@ def test_the_audit_prints_every_label_in_a_stable_order_and_writes_nothing(world
 
 
 @pytest.mark.parametrize("flavour", ["cloud", "server"])
-def test_the_whole_job_once_then_nothing_twice_then_a_nag_a_day_later(
-    moto: MotoAws, gate: Gate, flavour: Flavour
-) -> None:
-    settings = {**ALL_ON, "AWS_ENDPOINT_URL": gate.url}
+def test_the_whole_job_once_then_nothing_twice_then_a_nag_a_day_later(moto: MotoAws, flavour: Flavour) -> None:
+    settings = {**ALL_ON}
     if flavour == "server":
         settings["credstash_keyname_atlassian_api_email"] = ""
     with World(flavour, aws=moto) as world:
@@ -171,7 +147,7 @@ def test_the_whole_job_once_then_nothing_twice_then_a_nag_a_day_later(
             "slack:123456789012:C0SERVICES",
         }
 
-        writes = len(gate.writes)
+        writes = len(world.gate.writes)
         again = run(world, "acme-dev", **settings)
         assert (again.code, again.stderr) == (0, "")
         assert iam_lines(again) == iam_lines(ran)
@@ -181,7 +157,7 @@ def test_the_whole_job_once_then_nothing_twice_then_a_nag_a_day_later(
             "nags_sent": 0,
             "keys_disabled": 0,
         }
-        assert (len(gate.writes), issue_posts(world), len(world.slack.requests)) == (writes, 3, 2)
+        assert (len(world.gate.writes), issue_posts(world), len(world.slack.requests)) == (writes, 3, 2)
 
         world.pass_time(A_DAY)
         tomorrow = run(world, "acme-dev", **settings)
@@ -260,9 +236,9 @@ def test_two_users_of_one_person_are_one_message(world: World) -> None:
 # Disabling
 
 
-def test_disabling_alone_disables_the_expired_and_nothing_else(world: World, gate: Gate) -> None:
+def test_disabling_alone_disables_the_expired_and_nothing_else(world: World) -> None:
     world.aws.add_user("dev_kramer", [197, 180, 179.99, 3])
-    settings = {"disable_key": "True", "AWS_ENDPOINT_URL": gate.url}
+    settings = {"disable_key": "True"}
     ran = run(world, "acme-dev", **settings)
     assert (ran.code, ran.stderr) == (0, "")
     assert statuses(world, "dev_kramer") == ["Inactive", "Inactive", "Active", "Active"]
@@ -272,7 +248,7 @@ def test_disabling_alone_disables_the_expired_and_nothing_else(world: World, gat
 
     again = run(world, "acme-dev", **settings)
     assert (again.code, run_fields(again)["keys_disabled"]) == (0, 0)
-    assert Counter(gate.actions)["UpdateAccessKey"] == 2
+    assert world.gate.calls["UpdateAccessKey"] == 2
 
 
 def test_the_access_keys_that_keycheck_depends_on_are_never_disabled(world: World) -> None:
@@ -430,13 +406,13 @@ def test_without_state_there_is_no_action_and_all_metrics(world: World, trouble:
     assert world.aws.state_items() == []
 
 
-def test_a_table_that_fails_midway_ends_all_actions_and_is_said_once(world: World, gate: Gate) -> None:
+def test_a_table_that_fails_midway_ends_all_actions_and_is_said_once(world: World) -> None:
     """Reads go well, the first claim does not: no POST rests on a claim that was not written."""
     world.aws.add_user("dev_kramer", [197, 170])
     world.owners["dev_kramer"] = KRAMER
     denied = {"__type": "com.amazon.coral.service#AccessDeniedException", "message": "no"}
-    gate.inject(Fault.status(400, denied), lambda request: action_of(request) == "UpdateItem")
-    ran = run(world, "acme-dev", **ALL_ON, AWS_ENDPOINT_URL=gate.url)
+    world.gate.inject(Fault.status(400, denied), is_action("UpdateItem"))
+    ran = run(world, "acme-dev", **ALL_ON)
     assert ran.code == 0
     assert ran.stderr.startswith("E! acme-dev: dynamodb:UpdateItem was refused (AccessDeniedException)")
     assert "without state nothing more is filed, sent or disabled" in ran.first_line
@@ -466,11 +442,11 @@ def test_a_lost_table_costs_one_more_message_and_no_second_issue(world: World) -
 # The dry run
 
 
-def test_a_dry_run_decides_alike_and_writes_nowhere(world: World, gate: Gate) -> None:
+def test_a_dry_run_decides_alike_and_writes_nowhere(world: World) -> None:
     kramer = [access_key_id[-5:] for access_key_id in world.aws.add_user("dev_kramer", [197, 170, 3])]
     (bob,) = (access_key_id[-5:] for access_key_id in world.aws.add_user("bob", [200]))
     world.owners["dev_kramer"] = KRAMER
-    settings = {**ALL_ON, "AWS_ENDPOINT_URL": gate.url}
+    settings = ALL_ON
     dry = run(world, "acme-dev", "--dry-run", **settings)
     assert dry.code == 0
     of_bob = f"access key ...{bob} of bob (expired, 200 days old)"
@@ -494,7 +470,7 @@ def test_a_dry_run_decides_alike_and_writes_nowhere(world: World, gate: Gate) ->
         )
     ]
     assert [parse_line(line)["tags"]["status"] for line in iam_lines(dry)] == ["expired", "expired", "expiring", "ok"]
-    assert gate.writes == []
+    assert world.gate.writes == []
     assert {request.method for request in world.jira.requests} == {"GET"}
     assert world.slack.requests == []
     assert STATE_TABLE not in world.aws.client("dynamodb").list_tables()["TableNames"]
@@ -504,12 +480,12 @@ def test_a_dry_run_decides_alike_and_writes_nowhere(world: World, gate: Gate) ->
     assert (fields["issues_filed"], fields["nags_sent"], fields["keys_disabled"]) == (3, 1, 2)
 
     world.pass_time(A_DAY)
-    writes, posts, sent, state = len(gate.writes), issue_posts(world), len(world.slack.requests), records(world)
+    writes, posts, sent, state = len(world.gate.writes), issue_posts(world), len(world.slack.requests), records(world)
     dry = run(world, "acme-dev", "--dry-run", **settings)
     assert (
         dry.stderr == f"I! acme-dev: would send a message to {KRAMER} about 1 access key: dev_kramer ...{kramer[1]}\n"
     )
-    assert (len(gate.writes), issue_posts(world), len(world.slack.requests)) == (writes, posts, sent)
+    assert (len(world.gate.writes), issue_posts(world), len(world.slack.requests)) == (writes, posts, sent)
     assert records(world) == state
 
 
@@ -555,14 +531,14 @@ def test_profiles_of_two_accounts_stand_apart_and_a_bad_one_costs_its_own_lines(
     ]
 
 
-def test_two_profiles_of_one_account_are_one_issue_a_key_and_one_message_an_owner(world: World, gate: Gate) -> None:
+def test_two_profiles_of_one_account_are_one_issue_a_key_and_one_message_an_owner(world: World) -> None:
     """Also where the search shows new issues only much later."""
     account = ACCOUNTS["acme-dev"]
     world.config_file.write_text(world.aws.aws_config({"acme-dev": account, "again": account}), encoding="utf-8")
     world.jira.search_lag_seconds = 60
     world.aws.add_user("dev_kramer", [197, 190, 170])
     world.owners["dev_kramer"] = KRAMER
-    ran = run(world, "acme-dev", "again", **ALL_ON, AWS_ENDPOINT_URL=gate.url)
+    ran = run(world, "acme-dev", "again", **ALL_ON)
     assert ran.code == 0
     assert len(ran.lines) == 8
     assert issue_posts(world) == 3
@@ -573,13 +549,13 @@ def test_two_profiles_of_one_account_are_one_issue_a_key_and_one_message_an_owne
     assert run_fields(ran, "acme-dev")["nags_sent"] + run_fields(ran, "again")["nags_sent"] == 1
 
 
-def test_four_runs_at_once_do_everything_once(world: World, gate: Gate) -> None:
+def test_four_runs_at_once_do_everything_once(world: World) -> None:
     users = [f"user_{number}" for number in range(4)]
     for number, user in enumerate(users):
         world.aws.add_user(user, [197 + number, 170])
         world.owners[user] = f"U0USER{number}"
     world.jira.search_lag_seconds = 60
-    started = [world.popen("acme-dev", **ALL_ON, AWS_ENDPOINT_URL=gate.url) for _ in range(4)]
+    started = [world.popen("acme-dev", **ALL_ON) for _ in range(4)]
     for process in started:
         with process:
             stdout, stderr = process.communicate(timeout=60)
@@ -597,13 +573,13 @@ def test_four_runs_at_once_do_everything_once(world: World, gate: Gate) -> None:
 # The scan
 
 
-def test_every_page_of_users_and_of_keys_is_followed(paged: World) -> None:
-    iam = fake_iam(paged)
+def test_every_page_of_users_and_of_keys_is_followed(iam_world: World) -> None:
+    iam = fake_iam(iam_world)
     iam.users_per_page = [7, 0, 7]
     iam.keys_per_page = 1
     for number in range(60):
         iam.add_user(f"user_{number:02}", [1, 100, 200][: number % 4])
-    ran = run(paged, "acme-dev")
+    ran = run(iam_world, "acme-dev")
     expected = [
         (user.user_name, key.access_key_id[-5:])
         for user in iam.users.values()
@@ -616,12 +592,12 @@ def test_every_page_of_users_and_of_keys_is_followed(paged: World) -> None:
     assert (run_fields(ran)["users"], run_fields(ran)["incomplete"]) == (60, 0)
 
 
-def test_a_user_deleted_meanwhile_is_no_error(paged: World) -> None:
-    iam = fake_iam(paged)
+def test_a_user_deleted_meanwhile_is_no_error(iam_world: World) -> None:
+    iam = fake_iam(iam_world)
     iam.add_user("here", [1])
     iam.add_user("gone", [1])
     iam.delete_user_after_listing("gone")
-    ran = run(paged, "acme-dev", "--fail-on-errors")
+    ran = run(iam_world, "acme-dev", "--fail-on-errors")
     assert (ran.code, ran.stderr) == (0, "")
     assert len(iam_lines(ran)) == 1
     fields = run_fields(ran)
@@ -629,12 +605,12 @@ def test_a_user_deleted_meanwhile_is_no_error(paged: World) -> None:
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "SomethingNew"])
-def test_a_user_that_cannot_be_read_makes_the_scan_incomplete_and_hides_no_other(paged: World, code: str) -> None:
-    iam = fake_iam(paged)
+def test_a_user_that_cannot_be_read_makes_the_scan_incomplete_and_hides_no_other(iam_world: World, code: str) -> None:
+    iam = fake_iam(iam_world)
     for name in ("ana", "ben", "eve"):
         iam.add_user(name, [200])
     iam.inject(code, action="ListAccessKeys", user="ben")
-    ran = run(paged, "acme-dev")
+    ran = run(iam_world, "acme-dev")
     assert ran.code == 0
     assert [parse_line(line)["tags"]["name"] for line in iam_lines(ran)] == ["ana", "eve"]
     fields = run_fields(ran)
@@ -645,12 +621,12 @@ def test_a_user_that_cannot_be_read_makes_the_scan_incomplete_and_hides_no_other
     assert ran.stderr.count("\n") == 1
 
 
-def test_when_no_user_can_be_read_nothing_was_scanned(paged: World) -> None:
-    iam = fake_iam(paged)
+def test_when_no_user_can_be_read_nothing_was_scanned(iam_world: World) -> None:
+    iam = fake_iam(iam_world)
     for number in range(30):
         iam.add_user(f"user_{number:02}", [200])
     iam.inject("AccessDenied", action="ListAccessKeys")
-    ran = run(paged, "acme-dev", disable_key="True")
+    ran = run(iam_world, "acme-dev", disable_key="True")
     assert ran.code == 1
     assert ran.stderr.startswith(
         "E! acme-dev: the access keys of 30 of 30 users were not read: iam:ListAccessKeys was "
@@ -662,15 +638,15 @@ def test_when_no_user_can_be_read_nothing_was_scanned(paged: World) -> None:
     assert fields["incomplete"] == 1
 
 
-def test_a_page_of_users_that_fails_keeps_the_pages_before_it(paged: World) -> None:
+def test_a_page_of_users_that_fails_keeps_the_pages_before_it(iam_world: World) -> None:
     """Also those of its users who were not yet asked for their keys when the next page failed."""
-    iam = fake_iam(paged)
+    iam = fake_iam(iam_world)
     iam.users_per_page = 40
     for number in range(60):
         iam.add_user(f"user_{number:02}", [200])
     iam.inject("AccessDenied", action="ListUsers", page=2)
     iam.latency = 0.05
-    ran = run(paged, "acme-dev", disable_key="True")
+    ran = run(iam_world, "acme-dev", disable_key="True")
     assert ran.code == 0
     assert [parse_line(line)["tags"]["name"] for line in iam_lines(ran)] == [f"user_{n:02}" for n in range(40)]
     fields = run_fields(ran)
@@ -679,12 +655,12 @@ def test_a_page_of_users_that_fails_keeps_the_pages_before_it(paged: World) -> N
     assert ran.stderr.startswith("E! acme-dev: iam:ListUsers was refused (AccessDenied)")
 
 
-def test_a_failed_disabling_is_an_error_and_the_key_stays_expired_in_the_metrics(paged: World) -> None:
-    iam = fake_iam(paged)
+def test_a_failed_disabling_is_an_error_and_the_key_stays_expired_in_the_metrics(iam_world: World) -> None:
+    iam = fake_iam(iam_world)
     iam.add_user("ana", [200])
     iam.add_user("ben", [201])
     iam.inject("AccessDenied", action="UpdateAccessKey", user="ana")
-    ran = run(paged, "acme-dev", disable_key="True")
+    ran = run(iam_world, "acme-dev", disable_key="True")
     assert ran.code == 0
     assert [parse_line(line)["tags"]["status"] for line in iam_lines(ran)] == ["expired", "disabled"]
     fields = run_fields(ran)
@@ -773,25 +749,23 @@ def test_more_old_access_keys_than_fit_into_a_message_take_turns(world: World) -
     assert [number for number in range(27) if f"user_{number:02}" not in said] == []
 
 
-def test_an_answer_to_a_disabling_that_is_lost_is_not_called_a_refusal(paged: World) -> None:
-    iam = fake_iam(paged)
+def test_an_answer_to_a_disabling_that_is_lost_is_not_called_a_refusal(iam_world: World) -> None:
+    iam = fake_iam(iam_world)
     iam.add_user("dev_kramer", [197])
     iam.drop(action="UpdateAccessKey")
-    ran = run(paged, "acme-dev", disable_key="True")
+    ran = run(iam_world, "acme-dev", disable_key="True")
     assert (ran.code, run_fields(ran)["errors"], run_fields(ran)["keys_disabled"]) == (0, 1, 0)
     assert "may be disabled" in ran.first_line
 
 
-def test_where_the_first_profile_may_not_disable_the_next_that_shows_the_key_does(paged: World) -> None:
-    iam = fake_iam(paged)
-    config = paged.config_file.read_text(encoding="utf-8")
-    paged.config_file.write_text(
-        paged.aws.aws_config({"acme-dev": ACCOUNTS["acme-dev"], "acme-too": ACCOUNTS["acme-dev"]}), encoding="utf-8"
+def test_where_the_first_profile_may_not_disable_the_next_that_shows_the_key_does(iam_world: World) -> None:
+    iam = fake_iam(iam_world)
+    iam_world.config_file.write_text(
+        iam_world.aws.aws_config({"acme-dev": ACCOUNTS["acme-dev"], "acme-too": ACCOUNTS["acme-dev"]}), encoding="utf-8"
     )
     iam.add_user("dev_kramer", [197])
     iam.inject("AccessDenied", action="UpdateAccessKey", times=1)
-    ran = run(paged, "acme-dev", "acme-too", disable_key="True")
-    paged.config_file.write_text(config, encoding="utf-8")
+    ran = run(iam_world, "acme-dev", "acme-too", disable_key="True")
     assert (ran.code, ran.stderr, iam.users["dev_kramer"].keys[0].status) == (0, "", "Inactive")
     assert iam.calls["UpdateAccessKey"] == 2
 

@@ -1,0 +1,109 @@
+"""Several runs at once: on a real DynamoDB engine, whose conditional writes are atomic, and whose table takes its time.
+
+What must be seen: one issue an access key, one message an owner, one disabling; and each run prints every line.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from sandbox.world import ACCOUNTS, Ran, World
+from tests.end_to_end import issue_posts, records, run_fields, sound, statuses
+
+RUNS = 8
+ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
+USERS = [f"user_{number}" for number in range(4)]
+
+
+@pytest.fixture(name="staffed")
+def world_with_owners_and_a_slow_search(engine_world: World) -> World:
+    """Four owners with an expired and an expiring access key each; Jira's search shows a new issue after a minute."""
+    for number, user in enumerate(USERS):
+        engine_world.aws.add_user(user, [197 + number, 170])
+        engine_world.owners[user] = f"U0USER{number}"
+    engine_world.jira.search_lag_seconds = 60
+    return engine_world
+
+
+def run_all(world: World, profiles: list[list[str]]) -> list[Ran]:
+    """One process for each list of profiles, all at once."""
+    started = [world.popen(*one, **ALL_ON) for one in profiles]
+    done = []
+    for process in started:
+        with process:
+            stdout, stderr = process.communicate(timeout=120)
+            done.append(sound(Ran(process.returncode, stdout, stderr), world))
+    return done
+
+
+def check_all_was_done_once(world: World, runs: list[Ran]) -> None:
+    for ran in runs:
+        assert ran.code == 0
+        assert "E! " not in ran.stderr
+        assert ran.stdout.count("iam,name=") == 8 * ran.stdout.count("iam_run,")
+        assert ran.stdout.count(" users=4i,keys=8i,") == ran.stdout.count("iam_run,")
+    assert issue_posts(world) == 8
+    assert set(Counter(issue.labels[1] for issue in world.jira.issues.values()).values()) == {1}
+    assert sorted(message.channel for message in world.slack.messages) == [f"U0USER{number}" for number in range(4)]
+    assert [statuses(world, user) for user in USERS] == [["Inactive", "Active"]] * 4
+    assert all("claim" not in name for item in records(world).values() for name in item)
+    assert sum(run_fields(ran, profile)["issues_filed"] for ran in runs for profile in profiles_of(ran)) == 8
+    assert sum(run_fields(ran, profile)["nags_sent"] for ran in runs for profile in profiles_of(ran)) == 4
+
+
+def profiles_of(ran: Ran) -> list[str]:
+    return [profile for profile in ("acme-dev", "again") if f"iam_run,accountAlias={profile} " in ran.stdout]
+
+
+def test_eight_processes_at_once_on_one_profile_and_no_table_yet(staffed: World) -> None:
+    """All eight find no table: one creates it, the others wait until it is active (facts/apis.md 8, T1)."""
+    runs = run_all(staffed, [["acme-dev"]] * RUNS)
+    check_all_was_done_once(staffed, runs)
+    assert staffed.gate.calls["CreateTable"] >= 1
+
+    again = run_all(staffed, [["acme-dev"]] * RUNS)
+    assert [(ran.code, ran.stderr) for ran in again] == [(0, "")] * RUNS
+    assert (issue_posts(staffed), len(staffed.slack.requests)) == (8, 4)
+
+
+def test_eight_processes_at_once_on_two_profiles_of_one_account(staffed: World) -> None:
+    account = ACCOUNTS["acme-dev"]
+    staffed.config_file.write_text(staffed.aws.aws_config({"acme-dev": account, "again": account}), encoding="utf-8")
+    runs = run_all(staffed, [["acme-dev"], ["again"], ["acme-dev", "again"], ["again", "acme-dev"]] * 2)
+    check_all_was_done_once(staffed, runs)
+
+
+def test_eight_processes_at_once_a_day_later_are_one_nag_an_owner(staffed: World) -> None:
+    run_all(staffed, [["acme-dev"]])
+    staffed.pass_time(timedelta(days=1, seconds=1))
+    runs = run_all(staffed, [["acme-dev"]] * RUNS)
+    assert sum(run_fields(ran)["nags_sent"] for ran in runs) == 4
+    assert Counter(message.channel for message in staffed.slack.messages) == dict.fromkeys(staffed.owners.values(), 2)
+    assert issue_posts(staffed) == 8
+
+
+def test_a_claim_left_by_a_run_that_died_is_taken_by_exactly_one(staffed: World) -> None:
+    """Claims on every message and every filing, just lapsed: eight runs reach for each at once."""
+    run_all(staffed, [["acme-dev"]])
+    staffed.pass_time(timedelta(days=1, seconds=1))
+    for key in list(staffed.jira.issues):
+        staffed.jira.transition(key, "Done")
+    staffed.jira.search_lag_seconds = 0
+    table, name = staffed.state_client(), staffed.state_table
+    lapsed = {":token": {"S": "a run that died"}, ":until": {"N": "1"}}
+    for item in staffed.state_items():
+        kind = "message" if item["iam_access_key_id"].startswith("slack:") else "issue"
+        table.update_item(
+            TableName=name,
+            Key={"iam_access_key_id": {"S": item["iam_access_key_id"]}},
+            UpdateExpression=f"SET {kind}_claim = :token, {kind}_claim_until = :until",
+            ExpressionAttributeValues=lapsed,
+        )
+    runs = run_all(staffed, [["acme-dev"]] * RUNS)
+    assert sum(run_fields(ran)["nags_sent"] for ran in runs) == 4
+    assert sum(run_fields(ran)["issues_filed"] for ran in runs) == 4  # the expired four are inactive since yesterday
+    assert len(staffed.slack.messages) == 8
+    assert issue_posts(staffed) == 12
