@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -191,6 +192,8 @@ def run(clock: RunClock | None = None) -> NoReturn:
     if clock is None:
         clock = RunClock()
         clock.listen()
+    os.environ["TZ"] = "UTC0"  # nothing here is local, and botocore fails on dates in a zone that makes no sense
+    time.tzset()
     code = EXIT_NOTHING
     stdout_is_open = open_standard_streams()
     try:

@@ -38,6 +38,7 @@ class RunClock:
         self._started_wall = time.time()
         self._timeout = 3600.0
         self._signalled_at: float | None = None
+        self._over_at: float | None = None
         self._interrupts = 0
 
     def listen(self) -> None:
@@ -120,7 +121,13 @@ class RunClock:
         return timeout - max(self.elapsed_seconds, time.time() - self._started_wall)
 
     def _since_over(self, allowance: float) -> float:
-        left = self._left(self._timeout)
-        if self._signalled_at is not None:
-            left = min(left, self._signalled_at - time.monotonic())
-        return left + allowance
+        """Until so many seconds after the run was over: counted from when that was noticed, and the main thread looks
+        all the time. For a host that slept past the deadline that is when it woke up: what was in flight by then was
+        sent, and must be recorded.
+        """
+        if self._over_at is None:
+            left = self._left(self._timeout)
+            if self._signalled_at is None and left > 0:
+                return left + allowance
+            self._over_at = time.monotonic() if self._signalled_at is None else self._signalled_at
+        return self._over_at + allowance - time.monotonic()

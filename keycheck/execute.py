@@ -8,7 +8,8 @@ nothing that planning decided; it only carries out, in this order and under a cl
     disable   only if a warning was delivered -> write the intent -> UpdateAccessKey -> record
 
 A refusal releases its claim; an unknown issue keeps it. Chains run side by side, and so do the issues of one chain.
-Every call asks the clock first. Where the state table fails, nothing more is done in this run.
+Every call asks the clock first. Where a claim, or a disabling's intent, cannot be written, nothing more is begun in
+this run. What another run has a claim on is left to it, and the access key's disabling too.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from keycheck.model import (
     Skip,
     SkipReason,
 )
-from keycheck.planning import is_held, may_file_another
+from keycheck.planning import ISSUES_AT_MOST, ISSUES_WITHIN, is_held, may_file_another
 from keycheck.services import ClaimLost, Claims, Iam, Issues, Messages, ServiceError, ServiceOff
 from keycheck.settings import Settings
 from keycheck.wording import describe, describe_found, issue_draft, name_key, slack_draft
@@ -120,7 +121,7 @@ class Executor:
         self._in_flight: dict[ProfileAction, Callable[[], None]] = {}
         self._posted: set[str] = set()
         self._warned: set[str] = set()
-        self._claimed_elsewhere: set[str] = set()
+        self._claimed: dict[str, bool] = {}
 
     def run(self) -> None:
         """Walk all chains, profiles taking turns; returns when all are walked, or soon after the run is over."""
@@ -233,11 +234,18 @@ class Executor:
             self._record_issue(chain, filing, token, found)
             self._done(chain, filing, Result.NOT_NEEDED)
             return found
-        if (reason := self._reason_not_to_post(record)) is not None:
+        try:
+            reason = self._reason_not_to_post(issues, record, access_key)
+        except ServiceError as error:
+            self._give_back(lambda: claims.release_issue(record, token))
+            self._refused(chain, filing, error)
+            return None
+        if reason is not None:
             self._give_back(lambda: claims.release_issue(record, token))
             self._skip(chain, filing, reason)
             return None
-        if self._rest_on(chain, filing, lambda: claims.begin_filing(record, token, self._clock.utc_now())) is None:
+        at = self._clock.utc_now()
+        if self._rest_on(chain, filing, lambda: claims.begin_filing(record, token, at)) is None:
             return None
         with self._flying(chain, filing):
             try:
@@ -250,28 +258,39 @@ class Executor:
                 self._refused(chain, filing, error)
                 return None
             self._done(chain, filing, Result.DONE)
-            self._record_issue(chain, filing, token, issue_key)
+            self._record_issue(chain, filing, token, issue_key, (*record.answered_filings, at))
         self._check_created(chain, issues, issue_key, access_key.issue_label)
         return issue_key
 
-    def _reason_not_to_post(self, record: KeyRecord) -> SkipReason | None:
+    def _reason_not_to_post(self, issues: Issues, record: KeyRecord, access_key: AccessKey) -> SkipReason | None:
         """Never a second POST for one access key in one run (two profiles may show the same account), and never a
-        third within seven days, by the record as the claim returned it.
+        third issue within seven days, by the record as the claim returned it.
+
+        Filings of unknown outcome count until Jira says what they made: its search shows that by the time that their
+        claim has lapsed. Else an hour in which Jira fails would keep each access key without an issue for a week.
         """
         with self._lock:
             is_second = record.access_key_id in self._posted
             self._posted.add(record.access_key_id)
         if is_second:
             return SkipReason.CLAIMED
-        return None if may_file_another(record, self._clock.now) else SkipReason.TOO_MANY_ISSUES
+        if may_file_another(record.issue_filings, self._clock.now):
+            return None
+        if may_file_another(record.answered_filings, self._clock.now):
+            filed = issues.count_filed(access_key.issue_label, ISSUES_WITHIN.days)
+            if filed is not None and filed < ISSUES_AT_MOST:
+                return None
+        return SkipReason.TOO_MANY_ISSUES
 
-    def _record_issue(self, chain: Chain, filing: FileIssue, token: str, issue_key: str) -> None:
+    def _record_issue(
+        self, chain: Chain, filing: FileIssue, token: str, issue_key: str, answered: Sequence[datetime] = ()
+    ) -> None:
         access_key_id = filing.key.access_key.access_key_id
         with self._lock:
             self._warned.add(access_key_id)
         self._record(
             chain,
-            lambda: self._services.claims.record_issue(access_key_id, token, issue_key),
+            lambda: self._services.claims.record_issue(access_key_id, token, issue_key, answered),
             f"{issue_key} for {name_key(filing.key)} could not be recorded, so the next run looks for it",
         )
 
@@ -343,13 +362,21 @@ class Executor:
     # Disabling
 
     def _disable(self, chain: Chain, disabling: DisableKey) -> None:
-        """Set one access key Inactive, if a warning about it was delivered, in this run or by its record."""
+        """Set one access key Inactive, if a warning about it was delivered, in this run or by its record.
+
+        Not while another run has a claim on its issue or its message: should that run have died, nobody would file or
+        send anything about an access key that is inactive by then.
+        """
         claims, access_key = self._services.claims, disabling.key.access_key
         with self._lock:
             was_warned = disabling.was_warned or access_key.access_key_id in self._warned
-            is_claimed = access_key.access_key_id in self._claimed_elsewhere
+            is_held_elsewhere = self._claimed.get(access_key.access_key_id)
         if disabling.needs_warning and not was_warned:
-            self._skip(chain, disabling, SkipReason.CLAIMED if is_claimed else SkipReason.NOBODY_TOLD)
+            reason = SkipReason.CLAIMED if is_held_elsewhere else SkipReason.NOBODY_TOLD
+            self._skip(chain, disabling, SkipReason.NO_STATE if self._state_failed else reason)
+            return
+        if disabling.needs_warning and is_held_elsewhere is not None:
+            self._skip(chain, disabling, SkipReason.CLAIMED)
             return
         self._clock.check()
         if self._rest_on(chain, disabling, lambda: claims.begin_disabling(access_key, self._clock.utc_now())) is None:
@@ -466,8 +493,12 @@ class Executor:
                     chain, action, SkipReason.JIRA_OFF if isinstance(action, FileIssue) else SkipReason.SLACK_OFF
                 )
             case ServiceError():
-                subject = "" if isinstance(action, SendMessage) or error.is_fatal else name_key(action.key)
-                self._problem(chain, Level.ERROR, error.text, subject)
+                match action:
+                    case SendMessage(addressee=addressee):
+                        subject = "" if addressee.slack_id in error.text else addressee.slack_id
+                    case FileIssue(key=key) | DisableKey(key=key):
+                        subject = name_key(key)
+                self._problem(chain, Level.ERROR, error.text, "" if error.is_fatal else subject)
                 self._done(chain, action, Result.REFUSED)
 
     def _skip(self, chain: Chain, action: Action, reason: SkipReason) -> None:
@@ -475,8 +506,9 @@ class Executor:
             if not self._is_settled:
                 skips = _skips(chain.profile, action, reason)
                 self._skips[(chain.profile, action)] = skips
-                if reason is SkipReason.CLAIMED and self._is_held(action):  # the run that has it warns, and disables
-                    self._claimed_elsewhere |= {skip.key.access_key.access_key_id for skip in skips}
+                if reason is SkipReason.CLAIMED and not isinstance(action, DisableKey):
+                    held = self._is_held(action)  # the run that has it warns, and disables
+                    self._claimed |= {skip.key.access_key.access_key_id: held for skip in skips}
 
     def _is_held(self, action: Action) -> bool:
         """Whether the run that was first may still be at it. A claim that nobody had when the plan was made is new."""

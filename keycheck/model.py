@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -103,12 +104,18 @@ class Scan:
     problems: tuple[Problem, ...] = ()
 
 
+def is_issue_key(text: object) -> bool:
+    """Whether this can be a Jira issue's key, such as SEC-12: nothing else gets into a URL, a record or a message."""
+    return isinstance(text, str) and len(text) <= 255 and re.fullmatch("[A-Za-z][A-Za-z0-9_]*-[0-9]+", text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
     """The item of the state table for one access key; `None` and empty where nothing is on record.
 
     `told_at`: when a message naming it was last answered ok. `issue_key`: the issue last filed or found for it.
-    `issue_filings`: when a POST for it was begun, oldest first, kept also where its outcome is unknown.
+    `issue_filings`: when a POST for it was begun, oldest first, kept also where its outcome is unknown;
+    `answered_filings`: those of them that Jira answered with an issue.
     `issue_claim_until`: when the claim on its filing lapses, if there is one.
     """
 
@@ -116,6 +123,7 @@ class KeyRecord:
     told_at: datetime | None = None
     issue_key: str | None = None
     issue_filings: tuple[datetime, ...] = ()
+    answered_filings: tuple[datetime, ...] = ()
     issue_claim_until: datetime | None = None
 
     @property

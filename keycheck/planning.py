@@ -70,14 +70,13 @@ def due_keys(keys: Sequence[LabelledKey], settings: Settings) -> tuple[LabelledK
     return ()
 
 
-def issues_filed_lately(record: KeyRecord, now: datetime) -> int:
-    """How many issues were begun for this access key within the last seven days, unknown outcomes included."""
-    return sum(1 for filed_at in record.issue_filings if now - filed_at < ISSUES_WITHIN)
+def may_file_another(filings: Sequence[datetime], now: datetime) -> bool:
+    """Never more than two issues for one access key in seven days (a workflow may close them as soon as made).
 
-
-def may_file_another(record: KeyRecord, now: datetime) -> bool:
-    """Never more than two issues for one access key in seven days (a workflow may close them as soon as made)."""
-    return issues_filed_lately(record, now) < ISSUES_AT_MOST
+    `filings`: of one record, those that were answered, or all that were begun. The latter may count issues that were
+    never made: execute.py asks Jira before it believes them.
+    """
+    return sum(1 for filed_at in filings if now - filed_at < ISSUES_WITHIN) < ISSUES_AT_MOST
 
 
 def is_held(claim_until: datetime | None, now: datetime, settings: Settings) -> bool:
@@ -161,7 +160,7 @@ class _Planner:
         if is_held(record.issue_claim_until, self.now, self.settings):
             self.skip("file an issue", key, SkipReason.CLAIMED)
             return None
-        if not may_file_another(record, self.now):
+        if not may_file_another(record.answered_filings, self.now):
             self.skip("file an issue", key, SkipReason.TOO_MANY_ISSUES)
             return None
         return FileIssue(key, record, self.fate(key), self.key_counts[key.access_key.user_name])
@@ -204,10 +203,13 @@ class _Planner:
         if self.is_own(key):
             self.skip("disable", key, SkipReason.OWN_ACCESS_KEY)
             return None
-        was_warned = self.record(key).was_warned
+        record = self.record(key)
+        was_warned = record.was_warned
+        if self.settings.create_jira and is_held(record.issue_claim_until, self.now, self.settings):
+            self.skip("disable", key, SkipReason.CLAIMED)  # nothing would be filed about an inactive access key
+            return None
         if self.settings.warns_owners and not was_warned and not warning_on_the_way:
-            is_filing = is_held(self.record(key).issue_claim_until, self.now, self.settings)
-            self.skip("disable", key, SkipReason.CLAIMED if is_filing else SkipReason.NOBODY_TOLD)
+            self.skip("disable", key, SkipReason.NOBODY_TOLD)
             return None
         return DisableKey(key, needs_warning=self.settings.warns_owners, was_warned=was_warned)
 

@@ -178,7 +178,10 @@ class Run:
             path = path.absolute()
         try:
             with path.open("rb") as file:
-                text = file.read(MAPPING_BYTES).decode("utf-8-sig")
+                content = file.read(MAPPING_BYTES + 1)
+            if len(content) > MAPPING_BYTES:
+                raise OwnersError(f"line 1: more than {MAPPING_BYTES:,} bytes")
+            text = content.decode("utf-8-sig")
             return Owners(parse_mapping(text), self._settings.slack_fallback_channel)
         except OwnersError as error:
             why = str(error)

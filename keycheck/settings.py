@@ -282,6 +282,10 @@ def _issue_fields(text: str) -> dict[str, Any]:
         raise ValueError(  # noqa: TRY004 - it is a value that a person typed
             'not a JSON object; write it like {"priority": {"name": "High"}}'
         )
+    try:
+        json.dumps(fields, allow_nan=False)
+    except ValueError:
+        raise ValueError("it holds a number too large to be sent") from None
     for name in ISSUE_FIELDS_OF_OUR_OWN:
         if name in fields:
             raise ValueError(f"{name!r} is filled in by keycheck; leave it out")

@@ -99,7 +99,8 @@ class FakeJira(FakeServer):
 
     These are free to be changed at any time: statuses (this site's status names, each with its category; the first is
     a new issue's), required_fields (field id -> what Jira says where a new issue lacks it), search_lag_seconds,
-    page_size (the most issues in one page of a search), auto_close (new issues are Done at once).
+    page_size (the most issues in one page of a search), auto_close (new issues are Done at once), is_blind (the
+    account may create issues, and may not see any).
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class FakeJira(FakeServer):
         self.search_lag_seconds: float = 0
         self.page_size = 100
         self.auto_close = False
+        self.is_blind = False
         self.statuses: dict[str, Category] = {"To Do": "new", "In Progress": "indeterminate", "Done": "done"}
         self.issues: dict[str, Issue] = {}
         self._token_is_dead = False
@@ -177,6 +179,8 @@ class FakeJira(FakeServer):
         match request.method, path.split("/"):
             case "GET", ["myself"]:
                 return self._myself(anonymous)
+            case "GET", ["mypermissions"]:
+                return self._my_permissions(request, anonymous)
             case "GET" | "POST", ["search"]:
                 return self._search_server(request) if self.flavour == "server" else _errors(410, _GONE)
             case "GET" | "POST", ["search", "jql"]:
@@ -184,7 +188,7 @@ class FakeJira(FakeServer):
             case "POST", ["issue"]:
                 return self._create(request, anonymous)
             case _, ["issue", name, *rest]:
-                return self._about_issue(request, None if anonymous else self._find(name), rest)
+                return self._about_issue(request, None if anonymous or self.is_blind else self._find(name), rest)
         return _not_found(request)
 
     def _about_issue(self, request: Request, issue: Issue | None, rest: list[str]) -> Answer:
@@ -222,6 +226,19 @@ class FakeJira(FakeServer):
         name = {"accountId": "5b10a2844c20165700ede21g"} if self.flavour == "cloud" else {"name": email, "key": email}
         return Answer(200, {"self": f"{self.url}/rest/api/2/user", "emailAddress": email, "active": True, **name})
 
+    def _my_permissions(self, request: Request, anonymous: bool) -> Answer:
+        """Cloud insists on being asked for certain permissions; both know more than the sandbox does."""
+        asked = request.query.get("permissions", "").split(",")
+        if self.flavour == "cloud" and asked == [""]:
+            return _errors(400, "The 'permissions' query parameter is required.")
+        if request.query.get("projectKey", "") not in self.projects:
+            return _errors(404, f"No project could be found with key '{request.query.get('projectKey', '')}'.")
+        known = {"BROWSE_PROJECTS": not anonymous and not self.is_blind, "CREATE_ISSUES": not anonymous}
+        return Answer(
+            200,
+            {"permissions": {one: {"key": one, "havePermission": known[one]} for one in asked if one in known}},
+        )
+
     def _server_info(self) -> Answer:
         cloud = self.flavour == "cloud"
         return Answer(
@@ -248,7 +265,8 @@ class FakeJira(FakeServer):
             fresh = {str(number) for number in _list(asked.get("reconcileIssues"))}
         except ValueError as err:
             return _errors(400, str(err))
-        found = [] if anonymous else [one for one in self._seen(matches, fresh) if below is None or _id(one) < below]
+        seen = [] if anonymous or self.is_blind else self._seen(matches, fresh)
+        found = [one for one in seen if below is None or _id(one) < below]
         page = found[:most]
         fields = _asked_fields(request)
         result: dict[str, Any] = {"issues": [self._issue_json(*one, fields) for one in page]}
@@ -265,7 +283,7 @@ class FakeJira(FakeServer):
             most = min(int(asked.get("maxResults", DEFAULT_RESULTS)), self.page_size)
         except ValueError as err:
             return _errors(400, str(err))
-        found = self._seen(matches, fresh=set())
+        found = [] if self.is_blind else self._seen(matches, fresh=set())
         fields = _asked_fields(request) or ["*navigable"]
         issues = [self._issue_json(*one, fields) for one in found[start : start + most]]
         return Answer(200, {"startAt": start, "maxResults": most, "total": len(found), "issues": issues})
@@ -300,6 +318,8 @@ class FakeJira(FakeServer):
                     tests.append(_is_in_project(value))
                 case "statuscategory", "!=" if value.lower() == "done":
                     tests.append(lambda _, seen: seen.category != "done")
+                case "created", ">=" if re.fullmatch(r"-\d+d", value):
+                    tests.append(_is_younger(timedelta(days=int(value[1:-1]))))
                 case _:
                     raise ValueError(f"Error in the JQL Query: the sandbox does not know '{name} {operator} {value}'.")
         return lambda issue, seen: all(test(issue, seen) for test in tests)
@@ -443,7 +463,7 @@ _FIELDS = [
 
 _ORDER_BY = re.compile(r"\s*\border\s+by\b[^\"']*$", re.IGNORECASE)
 _CLAUSE = re.compile(
-    r"""\s*(?P<name>\w+)\s*(?P<operator>!=|=)\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[\w-]+))\s*""",
+    r"""\s*(?P<name>\w+)\s*(?P<operator>!=|>=|=)\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[\w-]+))\s*""",
     re.IGNORECASE,
 )
 
@@ -469,6 +489,10 @@ def _read_jql(jql: str) -> list[tuple[str, str, str]]:
 
 def _has_label(label: str) -> _Matcher:
     return lambda issue, _: label in issue.labels
+
+
+def _is_younger(age: timedelta) -> _Matcher:
+    return lambda issue, _: datetime.now(UTC) - issue.created <= age
 
 
 def _is_in_project(project: str) -> _Matcher:

@@ -185,11 +185,12 @@ class FakeServer(ABC):
 
         What was received is still served. The port stays reserved, so that `start_listening` gets it back.
         """
-        if self._listener is None:
+        with self.lock:  # hooks of several requests may call this at once
+            listener, self._listener = self._listener, None
+        if listener is None:
             return
-        self._listener.shutdown()
-        self._listener.server_close()
-        self._listener = None
+        listener.shutdown()
+        listener.server_close()
         self._placeholder = _bound_socket(self._port)
         self._connections.cut()
 

@@ -566,6 +566,7 @@ def test_four_runs_at_once_do_everything_once(world: World) -> None:
     assert issue_posts(world) == 8
     assert len({issue.labels[1] for issue in world.jira.issues.values()}) == 8
     assert sorted(message.channel for message in world.slack.messages) == ["U0USER0", "U0USER1", "U0USER2", "U0USER3"]
+    run(world, "acme-dev", **ALL_ON)  # an access key that two runs shared is disabled by the next
     assert [statuses(world, user) for user in users] == [["Inactive", "Active"]] * 4
     assert all("claim" not in name for item in records(world).values() for name in item)
 

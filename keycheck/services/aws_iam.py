@@ -6,6 +6,7 @@ user, never indexes "the first two" keys (facts/apis.md 1.1: a user can hold mor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,9 @@ SERVICE = "iam"
 CONCURRENT_CALLS = 16
 CALLS = Calls(attempts=8, mode="adaptive", connections=CONCURRENT_CALLS, read_timeout=20, silences=CONCURRENT_CALLS)
 USERS_A_PAGE = 1000
+FIRST_CREATION = datetime(2006, 1, 1, tzinfo=UTC)
+"""AWS itself began in that year."""
+LAST_CREATION = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 class AwsIam:
@@ -72,9 +76,12 @@ class AwsIam:
         """
         try:
             with aws_errors(SERVICE, "UpdateAccessKey", self._profile):
-                self._writer.update_access_key(
+                answer = self._writer.update_access_key(
                     UserName=access_key.user_name, AccessKeyId=access_key.access_key_id, Status="Inactive"
                 )
+                if not answer["ResponseMetadata"].get("RequestId"):  # a login page, say: botocore reads any XML as done
+                    text = "iam:UpdateAccessKey had an answer that is not IAM's"
+                    raise ServiceError(SERVICE, "UpdateAccessKey", text, may_have_happened=True)
         except ServiceError as error:
             if error.code == "NoSuchEntity":
                 return False
@@ -84,12 +91,15 @@ class AwsIam:
 
 def _account_id(arn: str) -> str:
     """`arn:aws:iam::123456789012:user/path/name` -> `123456789012`"""
-    return arn.split(":")[4]
+    account_id = arn.split(":")[4]
+    if re.fullmatch("[0-9]{12}", account_id) is None:
+        raise ServiceError(SERVICE, "ListUsers", "iam:ListUsers named a user without an account id")
+    return account_id
 
 
 def _next_marker(answer: dict[str, Any], seen: set[str], operation: str) -> str | None:
     """The next page's marker; IsTruncated decides, not the number of items. One `seen` before would never end."""
-    if not answer.get("IsTruncated"):
+    if not answer.get("IsTruncated") and not answer.get("Marker"):
         return None
     marker = answer.get("Marker")
     if not marker or marker in seen:
@@ -99,7 +109,14 @@ def _next_marker(answer: dict[str, Any], seen: set[str], operation: str) -> str 
 
 
 def _access_key(item: dict[str, Any], user_name: str, account_id: str) -> AccessKey:
-    created: datetime = item["CreateDate"]
+    """Raises ServiceError for an id or a date that AWS cannot have meant: botocore reads a bare `0` as 1970, and an
+    access key that old would be disabled.
+    """
+    access_key_id, created = item["AccessKeyId"], item["CreateDate"]
     if created.tzinfo is None:
         created = created.replace(tzinfo=UTC)
-    return AccessKey(item["AccessKeyId"], user_name, account_id, str(item["Status"]), created.astimezone(UTC))
+    if not FIRST_CREATION <= created <= LAST_CREATION or re.fullmatch("[A-Za-z0-9_]{16,128}", access_key_id) is None:
+        raise ServiceError(
+            SERVICE, "ListAccessKeys", "iam:ListAccessKeys gave an access key without a sound id or date"
+        )
+    return AccessKey(access_key_id, user_name, account_id, str(item["Status"]), created.astimezone(UTC))

@@ -119,9 +119,9 @@ def check_clock(date_header: str | None, now: datetime) -> None:
         return
     try:
         theirs = email.utils.parsedate_to_datetime(date_header)
-    except ValueError:
+        ahead = now - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
         return
-    ahead = now - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))
     if abs(ahead) > AWS_CLOCK_TOLERANCE:
         minutes = abs(ahead).total_seconds() / 60
         where = "ahead of" if ahead > timedelta() else "behind"
@@ -248,7 +248,7 @@ def _service_error(service: str, operation: str, profile: str, error: Exception)
         return failed(f"{call} was refused ({code}); allow it to the profile's user or role", code=code)
     if code:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)  # type: ignore[attr-defined]
-        return failed(f"{call} failed ({_word(code)}, HTTP {status})", is_server_error=status >= 500, code=code)
+        return failed(f"{call} failed ({word(code)}, HTTP {status})", is_server_error=status >= 500, code=code)
     if isinstance(error, ClockOff):
         return failed(str(error), is_fatal=True)
     if isinstance(error, _NoAnswer):
@@ -260,7 +260,8 @@ def _service_error(service: str, operation: str, profile: str, error: Exception)
         )
     name = type(error).__name__
     if name in CONFIGURATION_ERRORS:
-        return failed(CONFIGURATION_ERRORS[name].format(profile=profile), is_fatal=True)
+        setting = "aws_dynamodb_region" if service == "dynamodb" else "credstash_region"
+        return failed(CONFIGURATION_ERRORS[name].format(profile=profile, region_setting=setting), is_fatal=True)
     if name in ("EndpointConnectionError", "ProxyConnectionError", "SSLError", "ConnectTimeoutError"):
         return failed(f"{call}: no connection to the endpoint ({name}); is there a network?", is_silence=True)
     if name in ("ReadTimeoutError", "ConnectionClosedError", "HTTPClientError", "ResponseStreamingError"):
@@ -284,7 +285,7 @@ CONFIGURATION_ERRORS = {
     "TokenRetrievalError": "the SSO session has ended; run: aws sso login --profile {profile}",
     "LoginTokenLoadError": "nobody is signed in; run: aws login --profile {profile}",
     "SSOError": "SSO failed; run: aws sso login --profile {profile}",
-    "NoRegionError": "the profile has no region; add one to it, or set the region setting",
+    "NoRegionError": "the profile {profile} has no region; add one to it, or set {region_setting}",
     "InvalidRegionError": "the profile's region is not a region's name",
     "InfiniteLoopConfigError": "the profile's source_profile leads back to itself",
     "ImportError": "boto3 is not installed for this Python; run: pip install -r requirements.txt",
@@ -294,6 +295,6 @@ CONFIGURATION_ERRORS = {
 }
 
 
-def _word(code: str) -> str:
-    """An error code as it may be shown: it comes from the network."""
+def word(code: str) -> str:
+    """An error code, or another word from the network, as it may be shown."""
     return "".join(c for c in code if c.isalnum() or c in "._-")[:60]

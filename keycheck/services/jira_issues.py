@@ -10,12 +10,15 @@ GET /myself comes first, and only after it succeeded is an empty answer believed
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
 from keycheck.clock import RunClock, Stopped
+from keycheck.model import is_issue_key
 from keycheck.services import ServiceError
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
 from keycheck.wording import FAMILY_LABEL, IssueDraft, issue_refused
@@ -67,9 +70,12 @@ class JiraIssues:
         auth: dict[str, Any] = (
             {"basic_auth": (self._email, self._token)} if self._email else {"token_auth": self._token}
         )
-        return JIRA(
-            server=self._address, timeout=TIMEOUT_SECONDS, max_retries=0, logging=False, get_server_info=True, **auth
+        client: Any = JIRA(
+            server=self._address, timeout=TIMEOUT_SECONDS, max_retries=0, logging=False, get_server_info=False, **auth
         )
+        client._session.hooks["response"].append(_refuse)  # noqa: SLF001 - python-jira has no public way to its session
+        client.deploymentType = _at(client.server_info(), "deploymentType")
+        return client
 
     def open_issue_keys(self) -> frozenset[str]:
         """All open issues of ours, whatever their project: somebody may have moved one. Raises where any page fails."""
@@ -78,6 +84,19 @@ class JiraIssues:
     def find_open(self, issue_label: str) -> str | None:
         """The open issue that carries one access key's label; the first by key where there are several."""
         return min(self._search(f'labels = "{issue_label}" AND statusCategory != Done'), default=None)
+
+    def count_filed(self, issue_label: str, days: int) -> int | None:
+        """How many issues with this label were made within so many days, whatever became of them; None where this
+        account may not see the project's issues, so that no search can tell.
+        """
+        self.connect()
+        permission = "BROWSE_PROJECTS"
+        answer = self._call(
+            "permissions", lambda: self._client.my_permissions(projectKey=self._project_key, permissions=permission)
+        )
+        if _at(answer, "permissions", permission, "havePermission") is not True:
+            return None
+        return len(self._search(f'labels = "{issue_label}" AND created >= -{days}d'))
 
     def _search(self, jql: str) -> list[str]:
         """Issue keys, all pages. Asked for one small field, since Cloud gives ids alone where none is asked for.
@@ -96,12 +115,18 @@ class JiraIssues:
         raise ServiceError(SERVICE, "search", "Jira's search does not end; no issues filed this run")
 
     def _cloud_page(self, jql: str, token: str | None, _start: int) -> tuple[list[str], str | None, bool]:
-        page = self._client.enhanced_search_issues(jql, token, maxResults=PAGE, fields=["labels"])
-        return [_issue_key(issue) for issue in page], page.nextPageToken, not page.nextPageToken
+        page = self._client.enhanced_search_issues(jql, token, maxResults=PAGE, fields=["labels"], json_result=True)
+        found, token = _issue_keys(page), page.get("nextPageToken")
+        if token is None and page.get("isLast") is False:
+            raise TypeError("unexpected answer")
+        return found, token, token is None
 
     def _server_page(self, jql: str, _token: str | None, start: int) -> tuple[list[str], str | None, bool]:
-        page = self._client.search_issues(jql, start, maxResults=PAGE, fields=["labels"])
-        return [_issue_key(issue) for issue in page], None, not page or start + len(page) >= page.total
+        page = self._client.search_issues(jql, start, maxResults=PAGE, fields=["labels"], json_result=True)
+        found, total = _issue_keys(page), page["total"]
+        if not isinstance(total, int) or total < start + len(found) or (not found and total > start):
+            raise TypeError("unexpected answer")
+        return found, None, start + len(found) >= total
 
     def is_open(self, issue_key: str) -> bool:
         """Whether an issue is there and its status category is not Done; False where it is gone (404)."""
@@ -132,7 +157,9 @@ class JiraIssues:
             "labels": list(dict.fromkeys([*draft.labels, *self._extra_fields.get("labels", ())])),
         }
         return self._call(
-            "create issue", lambda: _issue_key(self._client.create_issue(fields=fields, prefetch=False)), is_post=True
+            "create issue",
+            lambda: _issue_key(self._client.create_issue(fields=fields, prefetch=False).key),
+            is_post=True,
         )
 
     def check_created(self, issue_key: str, issue_label: str) -> str | None:
@@ -145,7 +172,8 @@ class JiraIssues:
                     f"{issue_key} was filed but cannot be read (HTTP {error.code}); let the account browse the project"
                 )
             return f"{issue_key} was filed but could not be read back: {error.text}"
-        if issue_label not in (_at(issue.raw, "fields", "labels") or ()):
+        labels = _at(issue.raw, "fields", "labels")
+        if not isinstance(labels, list) or issue_label not in labels:
             return f"{issue_key} was filed but lost its labels; put the field Labels on the project's create screen"
         if _at(issue.raw, "fields", "status", "statusCategory", "key") == DONE:
             return f"{issue_key} was filed but is Done at once; look at the project's workflow"
@@ -184,6 +212,13 @@ class JiraIssues:
             return ServiceError(SERVICE, operation, text, is_silence=True, may_have_happened=is_post)
         return self._not_jira(operation, may_have_happened=is_post)
 
+    def _without_credentials(self, text: str) -> str:
+        """A text of Jira's, or of a proxy's in between, that repeats what it was sent is not repeated."""
+        basic = base64.b64encode(f"{self._email}:{self._token}".encode()).decode()
+        for secret in (basic, self._token, self._email or ""):
+            text = text.replace(secret, "***") if secret else text
+        return text
+
     def _not_jira(self, operation: str, *, may_have_happened: bool) -> ServiceError:
         text = f"{self._address} did not answer like Jira to {operation} (a login page?); look at jira_server_address"
         return ServiceError(SERVICE, operation, text, is_fatal=True, may_have_happened=may_have_happened)
@@ -212,18 +247,44 @@ class JiraIssues:
             )
         if is_post:
             field_errors, messages = _refusal(response)
-            return failed(issue_refused(field_errors, messages, self._issue_type), is_fatal=True)
+            text = issue_refused(field_errors, messages, self._issue_type)
+            return failed(self._without_credentials(text), is_fatal=True)
         if is_sign_in or operation == "serverInfo":
             return failed(f"Jira refused {operation} (HTTP {status}); look at jira_server_address", is_fatal=True)
         return failed(f"Jira refused {operation} (HTTP {status})")
 
 
-def _issue_key(issue: Any) -> str:
-    """The issue's key; raises ValueError for anything that could not be one, before it gets into a URL or a record."""
-    key = issue.key
-    if not isinstance(key, str) or not key or len(key) > 255 or not all(c.isalnum() or c in "-_" for c in key):
+class _Refused(Exception):
+    """An answer that is no success, as it came: python-jira stumbles over odd bodies, and requests would follow a
+    redirect with a second POST.
+    """
+
+    def __init__(self, response: Any) -> None:
+        super().__init__()
+        self.status_code: int = response.status_code
+        self.response = response
+
+
+def _refuse(response: Any, **_: Any) -> None:
+    if response.status_code >= 300:
+        with suppress(OSError):
+            _ = response.content  # read, so that the connection is free again
+        raise _Refused(response)
+
+
+def _issue_key(key: Any) -> str:
+    """Raises ValueError for anything that could not be one, before it gets into a URL or a record."""
+    if not is_issue_key(key):
         raise ValueError("not an issue key")
-    return key
+    return str(key)
+
+
+def _issue_keys(page: Any) -> list[str]:
+    """The keys in one page of a search. "None" is believed only where the answer says so: an empty list of issues."""
+    issues = page["issues"]
+    if not isinstance(issues, list):
+        raise TypeError("unexpected answer")
+    return [_issue_key(issue["key"]) for issue in issues]
 
 
 def _refusal(response: Any) -> tuple[Mapping[str, str], list[str]]:

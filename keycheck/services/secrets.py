@@ -14,7 +14,16 @@ from typing import Any
 
 from keycheck.clock import RunClock
 from keycheck.services import ServiceError
-from keycheck.services.aws_session import Calls, Session, aws_errors, error_code, make_client, open_session, watch
+from keycheck.services.aws_session import (
+    CREDENTIAL_CODES,
+    Calls,
+    Session,
+    aws_errors,
+    error_code,
+    make_client,
+    open_session,
+    watch,
+)
 
 SERVICE = "credstash"
 CALLS = Calls(attempts=3, mode="standard", connections=4, read_timeout=5, connect_timeout=3, silences=2)
@@ -80,7 +89,7 @@ def _why(error: ServiceError) -> str:
         case "ItemNotFound":
             return "there is no secret of that name in the store"
         case "KmsError":
-            return "KMS refused to decrypt it; allow kms:Decrypt on the store's key to this profile"
+            return _why_kms(cause)
         case "IntegrityError":
             return "its integrity check failed: it was damaged or tampered with; put it again"
         case "ImportError" | "ModuleNotFoundError":
@@ -88,3 +97,13 @@ def _why(error: ServiceError) -> str:
     if cause is not None and error_code(cause) == "ResourceNotFoundException":
         return "there is no table credential-store in that profile's account and region"
     return error.text
+
+
+def _why_kms(cause: BaseException | None) -> str:
+    """credstash calls everything a KmsError that KMS answers; what it was is the exception beneath."""
+    code = error_code(beneath) if (beneath := cause and (cause.__cause__ or cause.__context__)) else ""
+    if code in CREDENTIAL_CODES:
+        return f"{CREDENTIAL_CODES[code]} ({code} on kms:Decrypt)"
+    if code in ("DisabledException", "KMSInvalidStateException"):
+        return f"the store's KMS key is disabled or about to be deleted ({code}); enable it"
+    return "KMS refused to decrypt it; allow kms:Decrypt on the store's key to this profile"

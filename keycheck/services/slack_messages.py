@@ -120,10 +120,11 @@ def _service_error(error: Exception, slack_id: str) -> ServiceError | RateLimite
 
 def _refused(slack_id: str, code: str, status: int) -> ServiceError:
     advice = f"; {ADVICE[code]}" if code in ADVICE else ""
+    what = "all messages" if code in DEAD_TOKEN else f"the message to {slack_id}"  # several in flight are one line
     return ServiceError(
         SERVICE,
         "chat.postMessage",
-        f"Slack refused the message to {slack_id} ({code}){advice}",
+        f"Slack refused {what} ({code}){advice}",
         is_fatal=code in DEAD_TOKEN,
         is_server_error=status >= 500,
         code=code,

@@ -10,7 +10,8 @@ moves backwards. Instants are epoch seconds UTC (N); attributes end in `_at`, `_
     iam_access_key_id  S  hash key: an access key id, or slack:<account id>:<Slack id>
     account_id, user_name  S
     told_at            N  a message naming this access key was last answered ok
-    issue_key          S  the issue last filed or found; issue_filings L of N: when a POST was begun
+    issue_key          S  the issue last filed or found
+    issue_filings      L  of N: when a POST was begun; answered_filings: those that Jira answered with an issue
     issue_claim        S  token; issue_claim_until N
     disabling_at, disabled_at  N  UpdateAccessKey begun, answered
     messaged_at        N  the addressee's last message, unknown outcomes included
@@ -27,9 +28,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from keycheck.clock import RunClock
-from keycheck.model import AccessKey, Addressee, AddresseeRecord, KeyRecord, State
+from keycheck.model import AccessKey, Addressee, AddresseeRecord, KeyRecord, State, is_issue_key
 from keycheck.services import ClaimLost, ServiceError
-from keycheck.services.aws_session import Calls, aws_errors, make_client, open_session
+from keycheck.services.aws_session import Calls, aws_errors, make_client, open_session, word
 
 SERVICE = "dynamodb"
 HASH_KEY = "iam_access_key_id"
@@ -38,6 +39,8 @@ KEYS_A_BATCH = 100
 READS_OF_A_BATCH = 8
 FILINGS_KEPT = 5
 POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 60.0
+"""A new table takes some ten seconds."""
 CONDITION_FAILED = "ConditionalCheckFailedException"
 
 Item = dict[str, dict[str, Any]]
@@ -65,14 +68,17 @@ class StateTable:
             if not create:
                 return False
             self._create()
+        waited, patience = 0.0, min(PATIENCE_SECONDS, self._clock.remaining_seconds() / 2)
         while True:
             if table is not None:
                 self._check_shape(table)
                 if table.get("TableStatus") in ("ACTIVE", "UPDATING"):
                     return True
                 if table.get("TableStatus") != "CREATING":
-                    raise self._unusable(f"it is {table.get('TableStatus')}")
+                    raise self._unusable(f"it is {word(str(table.get('TableStatus')))}")
             self._clock.sleep(POLL_SECONDS)
+            if (waited := waited + POLL_SECONDS) > patience:
+                raise self._unusable(f"it is not ready after {patience:.0f} s; the next run tries again")
             table = self._describe()
 
     def _describe(self) -> dict[str, Any] | None:
@@ -100,9 +106,9 @@ class StateTable:
                 raise
 
     def _check_shape(self, table: Mapping[str, Any]) -> None:
-        schema = [(key.get("AttributeName"), key.get("KeyType")) for key in table.get("KeySchema", ())]
-        types = {one.get("AttributeName"): one.get("AttributeType") for one in table.get("AttributeDefinitions", ())}
-        if schema != [(HASH_KEY, "HASH")] or types.get(HASH_KEY) != "S":
+        schema, attributes = table.get("KeySchema"), table.get("AttributeDefinitions")
+        is_string = isinstance(attributes, list) and {"AttributeName": HASH_KEY, "AttributeType": "S"} in attributes
+        if schema != [{"AttributeName": HASH_KEY, "KeyType": "HASH"}] or not is_string:
             raise self._unusable(
                 f"its key is not {HASH_KEY} (string, hash key, no range key), so it is not keycheck's; "
                 "set dynamodb_table_name to another name"
@@ -185,15 +191,19 @@ class StateTable:
         )
         return True
 
-    def record_issue(self, access_key_id: str, token: str, issue_key: str) -> None:
+    def record_issue(self, access_key_id: str, token: str, issue_key: str, answered: Sequence[datetime] = ()) -> None:
         """Record the issue, and release the claim where it is still this one's; raises ClaimLost where another issue
-        was recorded meanwhile.
+        was recorded meanwhile. `answered`: all filings that Jira answered, this one included; empty leaves them.
         """
-        values = {":issue": _text(issue_key), ":token": _text(token)}
+        values: dict[str, Any] = {":issue": _text(issue_key), ":token": _text(token)}
+        filings = ""
+        if answered:
+            filings = ", answered_filings = :answered"
+            values[":answered"] = _numbers(answered[-FILINGS_KEPT:])
         try:
             self._update(
                 access_key_id,
-                "SET issue_key = :issue REMOVE issue_claim, issue_claim_until",
+                f"SET issue_key = :issue{filings} REMOVE issue_claim, issue_claim_until",
                 "issue_claim = :token",
                 values,
             )
@@ -307,7 +317,12 @@ class StateTable:
                     ReturnValues="ALL_NEW",
                     **more,
                 )
-                item: Item = answer.get("Attributes", {})
+                item: Item = answer.get("Attributes") or {}
+                if item.get(HASH_KEY) != {
+                    "S": name
+                }:  # a login page, say: botocore reads anything with HTTP 200 as done
+                    text = "dynamodb:UpdateItem had an answer that is not DynamoDB's"
+                    raise ServiceError(SERVICE, "UpdateItem", text, may_have_happened=True)
                 return item
         except ServiceError as error:
             if error.code == CONDITION_FAILED:
@@ -317,12 +332,12 @@ class StateTable:
 
 def _key_record(access_key_id: str, item: Item) -> KeyRecord:
     with _reading(access_key_id):
-        filings = tuple(_instant(one) for one in item["issue_filings"]["L"]) if "issue_filings" in item else ()
         return KeyRecord(
             access_key_id,
             told_at=_instant(item["told_at"]) if "told_at" in item else None,
-            issue_key=str(item["issue_key"]["S"]) if "issue_key" in item else None,
-            issue_filings=filings,
+            issue_key=_issue_key(item["issue_key"]) if "issue_key" in item else None,
+            issue_filings=_instants(item, "issue_filings"),
+            answered_filings=_instants(item, "answered_filings"),
             issue_claim_until=_instant(item["issue_claim_until"]) if "issue_claim_until" in item else None,
         )
 
@@ -337,13 +352,24 @@ def _addressee_record(item: Item) -> AddresseeRecord:
         )
 
 
+def _issue_key(value: Mapping[str, Any]) -> str:
+    """A recorded issue counts as a warning delivered, so it must be one."""
+    if not is_issue_key(value["S"]):
+        raise ValueError("not an issue key")
+    return str(value["S"])
+
+
+def _instants(item: Item, name: str) -> tuple[datetime, ...]:
+    return tuple(_instant(one) for one in item[name]["L"]) if name in item else ()
+
+
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
     """Turn a record that nobody of ours wrote into an error that names no access key in full."""
     try:
         yield
     except (KeyError, ValueError, TypeError, OverflowError, AttributeError, OSError) as error:
-        text = f"the item that ends in {name[-5:]} holds something that keycheck did not write"
+        text = f"the item that ends in {str(name)[-5:]} holds something that keycheck did not write"
         raise ServiceError(SERVICE, "read", text) from error
 
 

@@ -175,7 +175,7 @@ def test_dynamodb_without_a_region_says_where_to_put_one(configure: Callable[...
     configure(f"[profile p]\n{KEYS}")
     session = open_session("p", "dynamodb")
     error = failed(lambda: make_client(session, "dynamodb", state_table.CALLS, go_on))
-    assert "the profile has no region" in error.text
+    assert "the profile p has no region" in error.text
     assert error.is_fatal
     client = make_client(session, "dynamodb", state_table.CALLS, go_on, "eu-west-1")
     assert client.meta.endpoint_url == "https://dynamodb.eu-west-1.amazonaws.com"

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -334,6 +335,31 @@ def test_the_first_of_several_open_issues_is_always_the_same(issues: JiraIssues)
     first = issues.create(DRAFT)
     issues.create(DRAFT)
     assert [issues.find_open(LABEL) for _ in range(2)] == [first, first]
+
+
+def test_issues_filed_lately_are_counted_whatever_became_of_them(jira: FakeJira, issues: JiraIssues) -> None:
+    old, done, _, deleted = (issues.create(DRAFT) for _ in range(4))
+    issues.create(labelled(1))
+    jira.issues[old].created -= timedelta(days=7, seconds=1)
+    jira.transition(done, "Done")
+    jira.delete(deleted)
+    assert issues.count_filed(LABEL, 7) == 2
+
+
+@pytest.mark.parametrize("answer", [{}, {"permissions": None}, {"permissions": {"BROWSE_PROJECTS": {}}}, []])
+def test_who_may_not_see_issues_cannot_count_them(jira: FakeJira, issues: JiraIssues, answer: object) -> None:
+    issues.create(DRAFT)
+    jira.inject(Fault.status(200, answer), calls("GET", "/mypermissions"), times=1)
+    assert issues.count_filed(LABEL, 7) is None
+    jira.is_blind = True
+    assert issues.count_filed(LABEL, 7) is None
+    jira.is_blind = False
+    assert issues.count_filed(LABEL, 7) == 1
+
+
+def test_a_count_that_fails_is_no_count(jira: FakeJira, issues: JiraIssues) -> None:
+    jira.inject(Fault.status(500), calls("GET", search_path(jira)))
+    failed(lambda: issues.count_filed(LABEL, 7))
 
 
 def test_a_search_that_lags_does_not_hide_what_is_asked_for_by_key(jira: FakeJira, issues: JiraIssues) -> None:

@@ -208,16 +208,23 @@ class Kms(FakeServer):
         return Answer(400, answer, {"Content-Type": "application/x-amz-json-1.1"})
 
 
-@pytest.mark.parametrize("code", ["AccessDeniedException", "DisabledException"])
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("AccessDeniedException", "KMS refused to decrypt it; allow kms:Decrypt"),
+        ("DisabledException", "the store's KMS key is disabled or about to be deleted (DisabledException); enable it"),
+        ("ExpiredTokenException", "the credentials have expired; renew them (ExpiredTokenException on kms:Decrypt)"),
+    ],
+)
 def test_a_key_that_refuses_is_said_and_asked_once(
-    aws: MotoAws, new_secrets: Secrets, monkeypatch: pytest.MonkeyPatch, code: str
+    aws: MotoAws, new_secrets: Secrets, monkeypatch: pytest.MonkeyPatch, code: str, says: str
 ) -> None:
     put(aws)
     with Kms(code) as kms:
         monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", kms.url)
         text = failed(lambda: new_secrets.read(NAME)).text
         assert len(kms.requests) == 1
-    assert "KMS refused to decrypt it; allow kms:Decrypt" in text
+    assert says in text
     assert "arn:" not in text
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from keycheck.clock import RunClock, Stopped
+from keycheck.clock import EXIT_SECONDS, RunClock, Stopped
 from keycheck.model import AccessKey, Addressee, AddresseeRecord, KeyRecord, State
 from keycheck.services import ClaimLost, ServiceError, state_table
 from keycheck.services.state_table import HASH_KEY, StateTable
@@ -304,6 +304,7 @@ def test_a_record_is_read_in_full(aws: MotoAws, table: StateTable) -> None:
         told_at={"N": "1750000000"},
         issue_key={"S": "SEC-7"},
         issue_filings={"L": [{"N": "1750000001"}, {"N": "1750000002"}]},
+        answered_filings={"L": [{"N": "1750000001"}]},
         added_tomorrow={"BOOL": True},
     )
     put(
@@ -318,7 +319,7 @@ def test_a_record_is_read_in_full(aws: MotoAws, table: StateTable) -> None:
         return datetime.fromtimestamp(1_750_000_000 + second, UTC)
 
     assert table.read([KEY.access_key_id], [OWNER]) == State(
-        {KEY.access_key_id: KeyRecord(KEY.access_key_id, instant(0), "SEC-7", (instant(1), instant(2)))},
+        {KEY.access_key_id: KeyRecord(KEY.access_key_id, instant(0), "SEC-7", (instant(1), instant(2)), (instant(1),))},
         {OWNER.record_id: AddresseeRecord(instant(3), instant(4), 2)},
     )
 
@@ -408,6 +409,7 @@ GARBAGE: dict[str, dict[str, Any]] = {
     "told_at far off": {"told_at": {"N": "99999999999999999999"}},
     "issue_key as a number": {"issue_key": {"N": "7"}},
     "issue_filings as text": {"issue_filings": {"S": "1750000000"}},
+    "answered_filings as text": {"answered_filings": {"S": "1750000000"}},
     "issue_filings as a set": {"issue_filings": {"NS": ["1750000000"]}},
     "issue_filings of texts": {"issue_filings": {"L": [{"S": "x"}]}},
 }
@@ -611,9 +613,10 @@ def test_a_released_claim_can_be_taken_at_once(table: StateTable) -> None:
 def test_an_issue_is_recorded_and_its_claim_given_back(aws: MotoAws, table: StateTable) -> None:
     record = table.claim_issue(KEY, "mine", None)
     table.begin_filing(record, "mine", START)
-    table.record_issue(KEY.access_key_id, "mine", "SEC-7")
+    table.record_issue(KEY.access_key_id, "mine", "SEC-7", [START])
     item = item_of(aws)
-    assert (item["issue_key"], item["issue_filings"]) == ("SEC-7", [int(START.timestamp())])
+    assert item["issue_key"] == "SEC-7"
+    assert item["answered_filings"] == item["issue_filings"] == [int(START.timestamp())]
     assert not {"issue_claim", "issue_claim_until"} & set(item)
 
 
@@ -622,6 +625,13 @@ def test_a_new_issue_takes_the_place_of_one_that_was_done(table: StateTable, aws
     table.claim_issue(KEY, "mine", "SEC-1")
     table.record_issue(KEY.access_key_id, "mine", "SEC-2")
     assert item_of(aws)["issue_key"] == "SEC-2"
+
+
+def test_an_issue_that_a_look_found_leaves_the_answered_filings_alone(table: StateTable, aws: MotoAws) -> None:
+    put(aws, KEY.access_key_id, answered_filings={"L": [{"N": "1750000000"}]})
+    table.claim_issue(KEY, "mine", None)
+    table.record_issue(KEY.access_key_id, "mine", "SEC-7")
+    assert item_of(aws)["answered_filings"] == [1_750_000_000]
 
 
 def test_recording_an_issue_again_is_harmless(aws: MotoAws, table: StateTable) -> None:
@@ -908,10 +918,11 @@ def test_a_table_that_is_gone_is_an_error_and_no_lost_claim(
 
 
 def test_what_was_begun_is_finished_past_the_deadline_but_not_past_the_end(table: StateTable) -> None:
-    """A message that went out must be recorded: until the process must be gone."""
-    elapsed = table._clock.elapsed_seconds
-    table._clock.set_timeout(elapsed - 1)
+    """A message that went out must be recorded: until the process must be gone, also where the host slept for hours."""
+    clock = table._clock
+    clock.set_timeout(clock.elapsed_seconds - 3 * 3600)
     table.record_told(KEY, START)
-    table._clock.set_timeout(elapsed - 10)
+    assert clock._over_at is not None
+    clock._over_at -= EXIT_SECONDS
     with pytest.raises(Stopped):
         table.record_told(KEY, START + SECOND)
