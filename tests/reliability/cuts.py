@@ -1,0 +1,161 @@
+"""Cutting a run at one of its requests: the sandbox holds the request while the process gets its signal.
+
+A request is named by what it does to a production account, so that a list of names reads like the chain of design.md,
+section 4. `before`: the request arrived and is not served. `after`: it took effect, and its answer never leaves.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal
+
+from sandbox.gate import action_of
+from sandbox.http_fake import FakeServer, Fault, Request
+from sandbox.moto_aws import SECRETS_TABLE
+from sandbox.world import Ran, World
+from tests.end_to_end import sound
+
+Moment = Literal["before", "after"]
+
+UPDATES = {
+    "SET issue_claim": "claim the issue",
+    "SET issue_filings = :filings REMOVE": "give the issue's claim back",
+    "REMOVE issue_filings": "give the issue's claim back",
+    "SET issue_filings": "note the filing",
+    "SET issue_key": "record the issue",
+    "SET message_claim": "claim the message",
+    "SET messaged_at": "record the message",
+    "SET server_errors": "give the message's claim back",
+    "SET told_at": "record who was told",
+    "SET disabling_at": "note the disabling",
+    "SET disabled_at": "record the disabling",
+}
+"""How the UpdateExpression of each write to the state table begins, and what the write is for."""
+CALLS = {
+    "ListUsers": "list the users",
+    "ListAccessKeys": "list a user's access keys",
+    "UpdateAccessKey": "disable",
+    "DescribeTable": "look for the table",
+    "CreateTable": "create the table",
+    "BatchGetItem": "read the records",
+    "Decrypt": "decrypt a secret",
+}
+JIRA = {
+    ("GET", "serverInfo"): "ask which Jira it is",
+    ("GET", "myself"): "sign in to Jira",
+    ("GET", "field"): "ask for Jira's fields",
+    ("POST", "issue"): "create the issue",
+}
+
+
+def name_of(world: World, server: FakeServer, request: Request, before: Sequence[str] = ()) -> str:
+    """What a request is for, in words, after those `before` it; fails for one that nobody has thought of."""
+    if server is world.slack:
+        return "send the message"
+    if server is world.jira:
+        return _name_of_jiras(request, before)
+    action = action_of(request)
+    if action == "Query" and SECRETS_TABLE in request.body.decode():
+        return "read a secret"
+    if action != "UpdateItem":
+        return CALLS[action]
+    update = str(request.json["UpdateExpression"])
+    return next(name for start, name in UPDATES.items() if update.startswith(start))
+
+
+def _name_of_jiras(request: Request, before: Sequence[str]) -> str:
+    path = request.path.rpartition("/rest/api/")[2].split("/", 1)[1]
+    if path.startswith("search"):
+        asked = str(request.query.get("jql") or request.body.decode())
+        return "search by the access key's label" if "keycheck-" in asked else "search all open issues"
+    if path.startswith("issue/"):
+        return "read the issue back" if "create the issue" in before else "look at the recorded issue"
+    return JIRA[request.method, path]
+
+
+class Watch:
+    """Numbers all requests of a world in the order in which they arrive, over all servers, from 0."""
+
+    def __init__(self, world: World) -> None:
+        self.names: list[str] = []
+        self._world = world
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def over(self, cut: Callable[[int, FakeServer, Request], None]) -> Iterator[None]:
+        """While this lasts, `cut` is called with each request's number before the request is served."""
+        hooks = {server: self._hook(server, cut) for server in (self._world.gate, self._world.jira, self._world.slack)}
+        for server, hook in hooks.items():
+            server.before.append(hook)
+        try:
+            yield
+        finally:
+            for server, hook in hooks.items():
+                server.before.remove(hook)
+
+    def _hook(self, server: FakeServer, cut: Callable[[int, FakeServer, Request], None]) -> Callable[[Request], None]:
+        def arrived(request: Request) -> None:
+            with self._lock:
+                number = len(self.names)
+                self.names.append(name_of(self._world, server, request, self.names))
+            cut(number, server, request)
+
+        return arrived
+
+
+def requests_of_a_run(world: World, *arguments: str, **settings: str) -> list[str]:
+    """The names of all requests of one undisturbed run, in order."""
+    watch = Watch(world)
+    with watch.over(lambda *_: None):
+        ran = sound(world.run(*arguments, **settings), world)
+    assert (ran.code, ran.stderr) == (0, "")
+    return watch.names
+
+
+def run_cut(
+    world: World, number: int, moment: Moment, by: signal.Signals, *arguments: str, **settings: str
+) -> tuple[Ran, str]:
+    """Run the script and send it a signal at its request of this number; what it left, and the request's name.
+
+    After SIGKILL at `before` the request is not served. With SIGTERM it is served and answered in either case.
+    """
+    watch = Watch(world)
+    ready = threading.Event()
+    started: list[subprocess.Popen[str]] = []
+
+    def hit() -> None:
+        ready.wait(30)
+        started[0].send_signal(by)
+        if by is signal.SIGKILL:
+            started[0].wait(30)
+
+    def cut(arrived: int, server: FakeServer, request: Request) -> None:
+        if arrived != number:
+            return
+        if moment == "before":
+            hit()
+            if by is signal.SIGKILL:
+                server.inject(Fault.drop_before_serving(), lambda one: one.number == request.number, times=1)
+        else:
+
+            def served(one: Request) -> None:
+                if one.number == request.number:
+                    hit()
+
+            server.after.append(served)
+
+    with watch.over(cut), world.popen(*arguments, **settings) as process:
+        started.append(process)
+        ready.set()
+        try:
+            stdout, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    for server in (world.gate, world.jira, world.slack):
+        server.after.clear()
+        server.heal()
+    return Ran(process.returncode, stdout, stderr), watch.names[number]

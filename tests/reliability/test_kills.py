@@ -1,0 +1,180 @@
+"""SIGKILL and SIGTERM at every request of a run, before it is served and after: what the runs after it put right.
+
+Each list names all requests of a run, in order; a test holds the list to what a run really asks for, so that no request
+is left out. Every one of them is cut both ways; what comes before the first claim is read alike in every run.
+"""
+
+from __future__ import annotations
+
+import signal
+from datetime import timedelta
+
+import pytest
+
+from sandbox.world import World
+from tests.end_to_end import KRAMER, issue_posts, records, run, run_fields, sound, statuses
+from tests.reliability.cuts import Moment, requests_of_a_run, run_cut
+
+ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
+BEYOND_A_CLAIM = timedelta(seconds=100 + 600 + 60)
+"""run_timeout_seconds and claim_margin_seconds by default, and a minute."""
+A_DAY = timedelta(days=1, seconds=1)
+
+READ = (
+    "list the users",
+    "list a user's access keys",
+    "look for the table",
+)
+ASK = (
+    "read the records",
+    "read a secret",
+    "decrypt a secret",
+    "read a secret",
+    "decrypt a secret",
+    "ask which Jira it is",
+    "sign in to Jira",
+    "ask for Jira's fields",
+    "search all open issues",
+    "read a secret",
+    "decrypt a secret",
+)
+FILE = (
+    "search by the access key's label",
+    "note the filing",
+    "create the issue",
+    "record the issue",
+    "read the issue back",
+)
+SEND = (
+    "claim the message",
+    "send the message",
+    "record the message",
+    "record who was told",
+)
+DISABLE = (
+    "note the disabling",
+    "disable",
+    "record the disabling",
+)
+FIRST_RUN = (*READ, "create the table", "look for the table", *ASK, "claim the issue", *FILE, *SEND, *DISABLE)
+"""An expired access key that nobody has heard of, and no table yet."""
+NEXT_RUN = (*READ, *ASK, "claim the issue", "look at the recorded issue", *FILE, *SEND)
+"""An expiring access key whose owner was told two days ago and whose issue was closed since."""
+
+
+CHAIN = FIRST_RUN.index("claim the issue")
+NEXT_CHAIN = NEXT_RUN.index("claim the issue")
+"""The numbers of the first requests that write for an action: a run cut before them has done nothing yet."""
+
+
+def numbered(names: tuple[str, ...], start: int = 0) -> list[object]:
+    return [pytest.param(number, id=f"{number:02} {names[number]}") for number in range(start, len(names))]
+
+
+def before_the_first_run(world: World) -> None:
+    world.aws.add_user("dev_kramer", [197])
+    world.owners["dev_kramer"] = KRAMER
+    world.jira.search_lag_seconds = 60
+
+
+def before_the_next_run(world: World) -> None:
+    world.aws.add_user("dev_kramer", [170])
+    world.owners["dev_kramer"] = KRAMER
+    run(world, "acme-dev", **ALL_ON)
+    world.jira.transition("SEC-1", "Done")
+    world.pass_time(timedelta(days=2))
+    world.jira.search_lag_seconds = 60
+
+
+def open_issues(world: World) -> list[str]:
+    return [key for key, issue in world.jira.issues.items() if issue.category != "done"]
+
+
+def no_claim_is_left(world: World) -> bool:
+    return not any("claim" in name for item in records(world).values() for name in item)
+
+
+def test_the_requests_of_a_first_run_are_all_listed(world: World) -> None:
+    before_the_first_run(world)
+    assert tuple(requests_of_a_run(world, "acme-dev", **ALL_ON)) == FIRST_RUN
+    assert (len(FIRST_RUN), len(FIRST_RUN[CHAIN:])) == (29, 13)
+
+
+def test_the_requests_of_the_next_run_are_all_listed(world: World) -> None:
+    before_the_next_run(world)
+    assert tuple(requests_of_a_run(world, "acme-dev", **ALL_ON)) == NEXT_RUN
+    assert (len(NEXT_RUN), len(NEXT_RUN[NEXT_CHAIN:])) == (25, 11)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", numbered(FIRST_RUN))
+def test_a_first_run_killed_at_any_request_is_finished_by_the_runs_after_it(
+    world: World, number: int, moment: Moment
+) -> None:
+    before_the_first_run(world)
+    killed, name = run_cut(world, number, moment, signal.SIGKILL, "acme-dev", **ALL_ON)
+    assert (killed.code, killed.stdout, name) == (-signal.SIGKILL, "", FIRST_RUN[number])
+    if statuses(world, "dev_kramer") == ["Inactive"]:
+        assert world.slack.messages
+
+    if number >= CHAIN:
+        run(world, "acme-dev", **ALL_ON)
+        world.pass_time(BEYOND_A_CLAIM)
+    last = run(world, "acme-dev", **ALL_ON)
+    assert (last.code, last.stderr) == (0, "")
+    assert run_fields(last)["disabled"] == 1
+    assert statuses(world, "dev_kramer") == ["Inactive"]
+    assert len(world.jira.issues) == 1
+    in_flight = (name, moment) in {("send the message", "after"), ("record the message", "before")}
+    assert len(world.slack.messages) == 1 + in_flight
+    assert no_claim_is_left(world)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", numbered(NEXT_RUN, NEXT_CHAIN))
+def test_a_later_run_killed_at_any_request_of_its_chain_is_finished_by_the_runs_after_it(
+    world: World, number: int, moment: Moment
+) -> None:
+    before_the_next_run(world)
+    killed, name = run_cut(world, number, moment, signal.SIGKILL, "acme-dev", **ALL_ON)
+    assert (killed.code, killed.stdout, name) == (-signal.SIGKILL, "", NEXT_RUN[number])
+
+    run(world, "acme-dev", **ALL_ON)
+    world.pass_time(BEYOND_A_CLAIM)
+    settled = run(world, "acme-dev", **ALL_ON)
+    assert (settled.code, settled.stderr) == (0, "")
+    assert (len(open_issues(world)), len(world.jira.issues)) == (1, 2)
+    in_flight = (name, moment) in {("send the message", "after"), ("record the message", "before")}
+    assert len(world.slack.messages) == 2 + in_flight
+    assert no_claim_is_left(world)
+    assert statuses(world, "dev_kramer") == ["Active"]
+
+    world.pass_time(A_DAY)
+    tomorrow = run(world, "acme-dev", **ALL_ON)
+    assert (tomorrow.code, tomorrow.stderr) == (0, "")
+    assert (len(world.slack.messages), len(world.jira.issues)) == (3 + in_flight, 2)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", numbered(FIRST_RUN, CHAIN))
+def test_a_first_run_told_to_stop_at_any_request_of_its_chain_repeats_nothing(
+    world: World, number: int, moment: Moment
+) -> None:
+    """SIGTERM: the request in flight is answered, nothing new is begun, and not even one message is repeated."""
+    before_the_first_run(world)
+    stopped, name = run_cut(world, number, moment, signal.SIGTERM, "acme-dev", **ALL_ON)
+    assert (sound(stopped, world).code, name) == (0, FIRST_RUN[number])
+    assert "E! " not in stopped.stderr
+    assert stopped.stdout.count("iam_run,") == 1
+    posts = issue_posts(world)
+    if statuses(world, "dev_kramer") == ["Inactive"]:
+        assert FIRST_RUN.index("disable") <= number
+        assert ",status=disabled," in stopped.stdout
+
+    run(world, "acme-dev", **ALL_ON)
+    world.pass_time(BEYOND_A_CLAIM)
+    last = run(world, "acme-dev", **ALL_ON)
+    assert (last.code, last.stderr) == (0, "")
+    assert statuses(world, "dev_kramer") == ["Inactive"]
+    assert (len(world.jira.issues), issue_posts(world), len(world.slack.requests)) == (1, max(posts, 1), 1)
+    assert no_claim_is_left(world)
