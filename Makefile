@@ -22,6 +22,10 @@ types: $(STAMP)
 tests: $(STAMP) $(if $(shell command -v npm),$(DYNALITE))
 	$(BIN)/python -m pytest -n auto $(PYTEST_FLAGS)
 
+# New random histories for SOAK_SECONDS (600); needs Node.
+soak: $(STAMP) $(DYNALITE)
+	$(BIN)/python -m tests.reliability.soak
+
 bench: $(STAMP)
 	$(BIN)/python -m sandbox.bench_scan
 

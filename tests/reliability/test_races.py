@@ -48,10 +48,16 @@ def check_all_was_done_once(world: World, runs: list[Ran]) -> None:
     assert issue_posts(world) == 8
     assert set(Counter(issue.labels[1] for issue in world.jira.issues.values()).values()) == {1}
     assert sorted(message.channel for message in world.slack.messages) == [f"U0USER{number}" for number in range(4)]
-    assert [statuses(world, user) for user in USERS] == [["Inactive", "Active"]] * 4
     assert all("claim" not in name for item in records(world).values() for name in item)
     assert sum(run_fields(ran, profile)["issues_filed"] for ran in runs for profile in profiles_of(ran)) == 8
     assert sum(run_fields(ran, profile)["nags_sent"] for ran in runs for profile in profiles_of(ran)) == 4
+
+
+def check_the_next_run_disables_the_rest(world: World) -> None:
+    """Runs that share an access key's issue and message between them leave its disabling to one that has all of it."""
+    (ran,) = run_all(world, [["acme-dev"]])
+    assert (ran.code, ran.stderr) == (0, "")
+    assert [statuses(world, user) for user in USERS] == [["Inactive", "Active"]] * 4
 
 
 def profiles_of(ran: Ran) -> list[str]:
@@ -67,6 +73,7 @@ def test_eight_processes_at_once_on_one_profile_and_no_table_yet(staffed: World)
     again = run_all(staffed, [["acme-dev"]] * RUNS)
     assert [(ran.code, ran.stderr) for ran in again] == [(0, "")] * RUNS
     assert (issue_posts(staffed), len(staffed.slack.requests)) == (8, 4)
+    assert [statuses(staffed, user) for user in USERS] == [["Inactive", "Active"]] * 4
 
 
 def test_eight_processes_at_once_on_two_profiles_of_one_account(staffed: World) -> None:
@@ -74,6 +81,7 @@ def test_eight_processes_at_once_on_two_profiles_of_one_account(staffed: World) 
     staffed.config_file.write_text(staffed.aws.aws_config({"acme-dev": account, "again": account}), encoding="utf-8")
     runs = run_all(staffed, [["acme-dev"], ["again"], ["acme-dev", "again"], ["again", "acme-dev"]] * 2)
     check_all_was_done_once(staffed, runs)
+    check_the_next_run_disables_the_rest(staffed)
 
 
 def test_eight_processes_at_once_a_day_later_are_one_nag_an_owner(staffed: World) -> None:

@@ -1,0 +1,448 @@
+"""Random histories: runs (several at once), faults, kills, time, people, lost tables; and what must hold after each.
+
+The whole sandbox on a real DynamoDB engine, the real script as processes. What is held to, by what the sandbox saw:
+
+- at most one open issue an access key, and never a third within seven days;
+- never two messages to an addressee inside the interval;
+- nobody disabled untold, and never an access key that is not expired;
+- a run that was not killed exits in order, with whole lines, and with every access key where IAM answered;
+- once faults stop, every active old key has been told of and filed, or is disabled.
+
+Exceptions are those at the end of design.md, section 4, each only in the history that causes it: a message whose
+record could not be written (the process was killed, or the table failed) is repeated once; a lost table costs each
+addressee one more message, and each issue that Jira's search did not show yet a second one.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar, cast
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from keycheck.model import AccessKey
+from sandbox.dynamodb import EngineTable
+from sandbox.fake_slack import Message, ok_false, rate_limited
+from sandbox.gate import action_of, aws_error, is_action
+from sandbox.http_fake import FakeServer, Fault, Match, Request, calls
+from sandbox.moto_aws import MotoAws
+from sandbox.world import ACCOUNTS, Ran, World
+from tests.end_to_end import sound
+
+ACCOUNT = ACCOUNTS["acme-dev"]
+OWNERS = {"ana": "U0ANA", "ben": "U0BEN", "svc": "U0BEN", "team": "C0TEAM"}
+USERS = (*OWNERS, "nobodys")
+FALLBACK = "C0FALLBACK"
+TIMEOUT_SECONDS = 20
+SETTINGS = {
+    "send_slack": "True",
+    "create_jira": "True",
+    "disable_key": "True",
+    "slack_fallback_channel": FALLBACK,
+    "run_timeout_seconds": str(TIMEOUT_SECONDS),
+}
+BEYOND_A_CLAIM = timedelta(seconds=TIMEOUT_SECONDS + 600 + 60)
+A_DAY = timedelta(days=1, seconds=1)
+A_WEEK = timedelta(days=7)
+INTERVAL = timedelta(hours=24) - timedelta(seconds=1)
+"""A second less: a message is accepted a moment before it is recorded, and records are whole seconds."""
+AGES = (3, 100, 164.9, 165, 170, 179.9, 180, 197, 400)
+SPANS = (
+    timedelta(minutes=5),
+    timedelta(minutes=11),
+    BEYOND_A_CLAIM,
+    timedelta(hours=6),
+    timedelta(hours=23, minutes=59),
+    A_DAY,
+    timedelta(days=3),
+    timedelta(days=8),
+)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A fault to order. `server`: gate, slack or jira. `spoils_records`: it may keep what happened from the table."""
+
+    name: str
+    server: str
+    fault: Fault
+    match: Match
+    times: int | None = None
+    spoils_records: bool = False
+
+
+def gate_error(code: str, status: int, service: str) -> Fault:
+    answer = aws_error(code, status, service)
+    return Fault(served=False, answer=answer)
+
+
+SEND, FILE, LOOK = calls("POST", "/chat.postMessage"), calls("POST", "/issue"), lambda one: one.method == "GET"
+UPDATE_ITEM = is_action("UpdateItem")
+TROUBLES = (
+    Trouble("Slack fails", "slack", Fault.status(500), SEND),
+    Trouble("Slack fails once", "slack", Fault.status(503), SEND, 1),
+    Trouble("Slack is a login page", "slack", Fault.html(200), SEND),
+    Trouble("Slack refuses one", "slack", ok_false("channel_not_found"), SEND, 1),
+    Trouble("Slack's token is dead", "slack", ok_false("invalid_auth"), SEND),
+    Trouble("Slack limits the rate", "slack", rate_limited(1), SEND, 1),
+    Trouble("Slack limits the rate for an hour", "slack", rate_limited(3600), SEND),
+    Trouble("Slack takes one and says nothing", "slack", Fault.drop_after_serving(), SEND, 1),
+    Trouble("Slack loses one and says nothing", "slack", Fault.drop_before_serving(), SEND, 1),
+    Trouble("Slack is gone", "slack", Fault.drop_before_serving(), SEND),
+    Trouble("Jira wants a field", "jira", Fault.status(400, {"errors": {"customfield_1": "is required"}}), FILE),
+    Trouble("Jira's token is dead", "jira", Fault.status(401), lambda _: True),
+    Trouble("Jira forbids filing", "jira", Fault.status(403), FILE),
+    Trouble("Jira limits the rate", "jira", Fault.status(429, None, {"Retry-After": "1"}), FILE, 1),
+    Trouble("Jira fails filing", "jira", Fault.status(503), FILE),
+    Trouble("Jira fails filing once", "jira", Fault.status(500), FILE, 1),
+    Trouble("Jira fails looking", "jira", Fault.status(500), LOOK),
+    Trouble("Jira files one and says nothing", "jira", Fault.drop_after_serving(), FILE, 1),
+    Trouble("Jira loses one and says nothing", "jira", Fault.drop_before_serving(), FILE, 1),
+    Trouble("Jira is a login page", "jira", Fault.html(200), LOOK),
+    Trouble(
+        "the table refuses writes", "gate", gate_error("AccessDeniedException", 400, "dynamodb"), UPDATE_ITEM, 9, True
+    ),
+    Trouble("the table fails", "gate", gate_error("InternalServerError", 500, "dynamodb"), UPDATE_ITEM, 6, True),
+    Trouble("the table fails once", "gate", gate_error("InternalServerError", 500, "dynamodb"), UPDATE_ITEM, 1),
+    Trouble("the table writes one and says nothing", "gate", Fault.drop_after_serving(), UPDATE_ITEM, 1),
+    Trouble("the table loses one and says nothing", "gate", Fault.drop_before_serving(), UPDATE_ITEM, 1),
+    Trouble(
+        "the table cannot be read",
+        "gate",
+        gate_error("AccessDeniedException", 400, "dynamodb"),
+        is_action("BatchGetItem"),
+    ),
+    Trouble("KMS refuses", "gate", gate_error("AccessDeniedException", 400, "kms"), is_action("Decrypt")),
+    Trouble("IAM lists nobody", "gate", gate_error("AccessDenied", 403, "iam"), is_action("ListUsers")),
+    Trouble("IAM hides one user", "gate", gate_error("AccessDenied", 403, "iam"), is_action("ListAccessKeys"), 1),
+    Trouble("IAM throttles", "gate", gate_error("Throttling", 400, "iam"), is_action("ListAccessKeys", "ListUsers"), 2),
+    Trouble("IAM disables nothing", "gate", gate_error("AccessDenied", 403, "iam"), is_action("UpdateAccessKey")),
+    Trouble("IAM disables one and says nothing", "gate", Fault.drop_after_serving(), is_action("UpdateAccessKey"), 1),
+)
+
+
+@dataclass
+class Ledger:
+    """What the sandbox saw, beyond what it shows."""
+
+    filed: dict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))
+    violations: list[str] = field(default_factory=list)
+    repeatable: set[int] = field(default_factory=set)
+    duplicable: set[str] = field(default_factory=set)
+    uncounted: set[str] = field(default_factory=set)
+
+
+class History(RuleBasedStateMachine):
+    """One history; `counts` adds up what all of them did."""
+
+    counts: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self, moto: MotoAws, engine_url: str) -> None:
+        super().__init__()
+        self.world = World(aws=moto, state=EngineTable(engine_url)).start()
+        self.world.owners |= OWNERS
+        self.iam = moto.client("iam")
+        self.passed = timedelta()
+        self.ledger = Ledger()
+        self.story: list[str] = []
+        self.checked_messages = 0
+        self.world.gate.after.append(self._aws_served)
+        self.world.jira.after.append(self._jira_served)
+        config = moto.aws_config({"acme-dev": ACCOUNT, "again": ACCOUNT})
+        self.world.config_file.write_text(config, encoding="utf-8")
+        self.counts["histories"] += 1
+
+    # What the sandbox sees
+
+    def _aws_served(self, request: Request) -> None:
+        if action_of(request) != "UpdateAccessKey" or b"Status=Inactive" not in request.body:
+            return
+        for key in self.access_keys():
+            if f"AccessKeyId={key.access_key_id}&".encode() in request.body + b"&":
+                said = [str(message.blocks) + message.text for message in self.world.slack.messages]
+                was_told = any(key.access_key_id in one or key.last_five in one for one in said)
+                if not was_told and key.issue_label not in self.ledger.filed:
+                    self.ledger.violations.append(f"{key.user_name} was disabled untold")
+                if age_of(key) < timedelta(days=180):
+                    self.ledger.violations.append(f"{key.user_name} was disabled {age_of(key)} old")
+
+    def _jira_served(self, request: Request) -> None:
+        if FILE(request) and isinstance(request.json, dict):
+            for label in request.json["fields"]["labels"]:
+                if label.startswith("keycheck-"):
+                    self.ledger.filed[label].append(datetime.now(UTC) + self.passed)
+
+    def access_keys(self) -> list[AccessKey]:
+        backend_users = [user["UserName"] for user in self.iam.list_users()["Users"]]
+        return [
+            AccessKey(access_key_id, user, ACCOUNT, status, created)
+            for user in backend_users
+            for access_key_id, status, created in self.world.aws.keys(user)
+        ]
+
+    # What happens
+
+    @initialize(
+        ages=st.lists(st.lists(st.sampled_from(AGES), max_size=2), min_size=len(USERS), max_size=len(USERS)),
+        lag=st.sampled_from([0, 60]),
+    )
+    def begin(self, ages: list[list[float]], lag: int) -> None:
+        self.world.jira.search_lag_seconds = lag
+        for user, own in zip(USERS, ages, strict=True):
+            self.world.aws.add_user(user, own)
+        self.tell(f"an account: {dict(zip(USERS, ages, strict=True))}; Jira's search lags {lag} s")
+
+    @rule(profile=st.sampled_from(["acme-dev", "again"]))
+    def run(self, profile: str) -> None:
+        self.runs([profile])
+
+    @rule(
+        troubles=st.lists(st.sampled_from(TROUBLES), min_size=1, max_size=2, unique_by=lambda one: one.name),
+        skip=st.integers(0, 12),
+    )
+    def run_in_trouble(self, troubles: list[Trouble], skip: int) -> None:
+        self.runs(["acme-dev"], troubles, skip=skip)
+
+    @rule(count=st.integers(2, 3), trouble=st.none() | st.sampled_from(TROUBLES))
+    def run_several_at_once(self, count: int, trouble: Trouble | None) -> None:
+        self.runs(["acme-dev", "again", "acme-dev"][:count], [trouble] if trouble is not None else [])
+
+    @rule(at=st.integers(0, 70), by=st.sampled_from([signal.SIGKILL, signal.SIGTERM]), count=st.integers(1, 2))
+    def run_and_be_cut(self, at: int, by: signal.Signals, count: int) -> None:
+        self.runs(["acme-dev"] * count, cut=(at, by))
+
+    @rule(span=st.sampled_from(SPANS))
+    def time_passes(self, span: timedelta) -> None:
+        self.world.pass_time(span)
+        self.passed += span
+        self.tell(f"{span} pass")
+
+    @rule(number=st.integers(0, 9), status=st.sampled_from(["In Progress", "Done"]))
+    def somebody_moves_an_issue(self, number: int, status: str) -> None:
+        if keys := open_issues(self.world):
+            key = sorted(keys)[number % len(keys)]
+            self.world.jira.transition(key, status)
+            self.tell(f"{key} is {status}")
+
+    @rule(number=st.integers(0, 9))
+    def somebody_deletes_an_issue(self, number: int) -> None:
+        if keys := sorted(self.world.jira.issues):
+            self.world.jira.delete(keys[number % len(keys)])
+            self.tell(f"{keys[number % len(keys)]} is deleted")
+
+    @rule(is_on=st.booleans())
+    def a_workflow_closes_new_issues(self, is_on: bool) -> None:
+        self.world.jira.auto_close = is_on
+        self.tell(f"new issues are closed at once: {is_on}")
+
+    @rule(number=st.integers(0, 9))
+    def somebody_rotates(self, number: int) -> None:
+        """A new access key for the old one, which is deleted."""
+        if keys := self.access_keys():
+            key = keys[number % len(keys)]
+            self.iam.delete_access_key(UserName=key.user_name, AccessKeyId=key.access_key_id)
+            self.iam.create_access_key(UserName=key.user_name)
+            self.tell(f"{key.user_name} rotates ...{key.last_five}")
+
+    @rule(number=st.integers(0, 9))
+    def somebody_enables_again(self, number: int) -> None:
+        if keys := [key for key in self.access_keys() if not key.is_active]:
+            key = keys[number % len(keys)]
+            self.world.aws.set_status(key.user_name, key.access_key_id, "Active")
+            self.tell(f"{key.user_name} enables ...{key.last_five} again")
+
+    @rule(user=st.sampled_from(USERS), age=st.sampled_from(AGES))
+    def somebody_leaves_and_another_comes(self, user: str, age: float) -> None:
+        if user in {found["UserName"] for found in self.iam.list_users()["Users"]}:
+            self.world.aws.delete_user(user)
+        self.world.aws.add_user(user, [age])
+        self.tell(f"another {user} with an access key {age} days old")
+
+    @rule()
+    def the_table_is_lost(self) -> None:
+        self.world.drop_state()
+        lag = timedelta(seconds=self.world.jira.search_lag_seconds)
+        now = datetime.now(UTC)
+        last: dict[str, int] = {message.channel: number for number, message in enumerate(self.world.slack.messages)}
+        self.ledger.repeatable |= set(last.values())
+        self.ledger.duplicable |= {
+            issue.labels[1] for issue in self.world.jira.issues.values() if now - issue.created <= lag
+        }
+        self.ledger.uncounted |= set(self.ledger.filed)
+        self.tell("the table is lost")
+
+    # Running
+
+    def runs(
+        self,
+        profiles: Sequence[str],
+        troubles: Sequence[Trouble] = (),
+        *,
+        skip: int = 0,
+        cut: tuple[int, signal.Signals] | None = None,
+    ) -> None:
+        """Run one process for each profile at once; the last is cut at the request of that number, of all of theirs."""
+        words = [", ".join(profiles), *(trouble.name for trouble in troubles)]
+        self.tell(f"run {' | '.join(words)} (skipping {skip})" + (f", cut at {cut[0]} by {cut[1].name}" if cut else ""))
+        for trouble in troubles:
+            server: FakeServer = getattr(self.world, trouble.server)
+            server.inject(trouble.fault, skipping(trouble.match, skip), trouble.times)
+        started = [self.world.popen(profile, **SETTINGS) for profile in profiles]
+        hooks = self._cut(started[-1], cut) if cut is not None else []
+        runs = []
+        for process in started:
+            with process:
+                stdout, stderr = process.communicate(timeout=60)
+                runs.append(Ran(process.returncode, stdout, stderr))
+        for server, hook in hooks:
+            server.before.remove(hook)
+        for server in (self.world.gate, self.world.jira, self.world.slack):
+            server.heal()
+        for number, (profile, ran) in enumerate(zip(profiles, runs, strict=True)):
+            is_cut = cut is not None and number == len(runs) - 1
+            self._check_run(profile, ran, troubles, cut[1] if cut is not None and is_cut else None)
+        spoils = any(trouble.spoils_records for trouble in troubles) or (cut is not None and cut[1] is signal.SIGKILL)
+        self._check_records(spoils)
+        self.counts["runs"] += len(runs)
+
+    def _cut(
+        self, process: subprocess.Popen[str], cut: tuple[int, signal.Signals]
+    ) -> list[tuple[FakeServer, Callable[[Request], None]]]:
+        arrived = iter(range(1_000_000))
+
+        def hook(_: Request) -> None:
+            if next(arrived) == cut[0]:
+                process.send_signal(cut[1])
+                if cut[1] is signal.SIGKILL:
+                    process.wait(30)
+
+        servers: list[FakeServer] = [self.world.gate, self.world.jira, self.world.slack]
+        for server in servers:
+            server.before.append(hook)
+        return [(server, hook) for server in servers]
+
+    def _check_run(self, profile: str, ran: Ran, troubles: Sequence[Trouble], cut_by: signal.Signals | None) -> None:
+        if ran.code == -signal.SIGKILL and cut_by is signal.SIGKILL:
+            assert ran.stdout == "", self.so_far()
+            return
+        sound(ran, self.world)
+        is_iam_hale = not any("IAM" in trouble.name for trouble in troubles)
+        assert ran.code == 0 or not is_iam_hale, f"exit {ran.code}: {ran.stderr}\n{self.so_far()}"
+        assert ran.stdout.count("iam_run,") == 1, self.so_far()
+        if cut_by is None and is_iam_hale:
+            shown = ran.stdout.count(f",accountAlias={profile} age=")
+            assert shown == len(self.access_keys()), f"{shown} lines: {ran.stderr}\n{self.so_far()}"
+            assert " incomplete=0i" in ran.stdout.replace(",incomplete", " incomplete"), self.so_far()
+        if not troubles and cut_by is None:
+            assert "E! " not in ran.stderr, f"{ran.stderr}\n{self.so_far()}"
+
+    def _check_records(self, may_be_missing: bool) -> None:
+        """Each new message is on record; where a kill or the table kept it from that, it may be repeated once."""
+        records = {str(item["iam_access_key_id"]): item for item in self.world.state_items()}
+        for number, message in enumerate(self.world.slack.messages):
+            if number < self.checked_messages:
+                continue
+            messaged_at = records.get(f"slack:{ACCOUNT}:{message.channel}", {}).get("messaged_at", 0)
+            if messaged_at < int(message.at.timestamp()):
+                assert may_be_missing, f"the message to {message.channel} is not on record\n{self.so_far()}"
+                self.ledger.repeatable.add(number)
+        self.checked_messages = len(self.world.slack.messages)
+
+    # What must hold
+
+    @invariant()
+    def nobody_was_disabled_untold_or_too_young(self) -> None:
+        assert self.ledger.violations == [], self.so_far()
+
+    @invariant()
+    def there_is_at_most_one_open_issue_an_access_key(self) -> None:
+        labels = Counter(issue.labels[1] for issue in self.world.jira.issues.values() if issue.category != "done")
+        twice = {label for label, count in labels.items() if count > 1}
+        assert twice <= self.ledger.duplicable, f"{twice}\n{self.so_far()}"
+
+    @invariant()
+    def there_is_no_third_issue_in_seven_days(self) -> None:
+        for label, filed in self.ledger.filed.items():
+            if label not in self.ledger.uncounted:
+                for first, third in zip(filed, filed[2:], strict=False):
+                    assert third - first >= A_WEEK - timedelta(seconds=2), f"{label}\n{self.so_far()}"
+
+    @invariant()
+    def nobody_is_messaged_twice_in_the_interval(self) -> None:
+        last: dict[str, tuple[int, Message]] = {}
+        for number, message in enumerate(self.world.slack.messages):
+            if message.channel in last:
+                before, earlier = last[message.channel]
+                is_apart = message.at - earlier.at >= INTERVAL
+                assert is_apart or before in self.ledger.repeatable, f"{message.channel}\n{self.so_far()}"
+            last[message.channel] = (number, message)
+
+    def teardown(self) -> None:
+        try:
+            self._settle()
+        finally:
+            self.counts["steps"] += len(self.story)
+            self.counts["messages"] += len(self.world.slack.messages)
+            self.counts["issues"] += sum(len(filed) for filed in self.ledger.filed.values())
+            self.world.stop()
+
+    def _settle(self) -> None:
+        """Faults stop. Within some days everybody is told, and every old access key is filed, or disabled."""
+        if not self.story:
+            return
+        self.world.jira.search_lag_seconds, self.world.jira.auto_close = 0, False
+        for span in (timedelta(days=8), A_DAY, A_DAY):
+            self.time_passes(span)
+            self.runs(["acme-dev"])
+            self.nobody_was_disabled_untold_or_too_young()
+            self.there_is_at_most_one_open_issue_an_access_key()
+            self.there_is_no_third_issue_in_seven_days()
+            self.nobody_is_messaged_twice_in_the_interval()
+        is_open = {self.world.jira.issues[key].labels[1] for key in open_issues(self.world)}
+        for key in self.access_keys():
+            about = f"{key.user_name} ...{key.last_five}, {age_of(key)} old\n{self.so_far()}"
+            assert not (key.is_active and age_of(key) >= timedelta(days=180)), f"never disabled: {about}"
+            if key.is_active and age_of(key) >= timedelta(days=165):
+                assert key.issue_label in is_open, f"never filed: {about}"
+                told = self.world.slack.messages_to(OWNERS.get(key.user_name, FALLBACK))
+                assert told, f"never told: {about}"
+                assert key.last_five in str(told[-1].blocks), f"not named: {about}"
+                assert datetime.now(UTC) - told[-1].at <= timedelta(hours=24), f"told too long ago: {about}"
+
+    def tell(self, what: str) -> None:
+        self.story.append(what)
+
+    def so_far(self) -> str:
+        return "\n".join(["", "The history:", *self.story])
+
+
+def history_of(moto: MotoAws, engine_url: str) -> type[RuleBasedStateMachine]:
+    """What hypothesis wants: something to call for a new history."""
+    return cast("type[RuleBasedStateMachine]", lambda: History(moto, engine_url))
+
+
+def age_of(key: AccessKey) -> timedelta:
+    return datetime.now(UTC) - key.create_date
+
+
+def open_issues(world: World) -> list[str]:
+    return [key for key, issue in world.jira.issues.items() if issue.category != "done"]
+
+
+def skipping(match: Match, count: int) -> Match:
+    """Matches what `match` does, but for the first so many."""
+    left = [count]
+
+    def matches(request: Request) -> bool:
+        if not match(request):
+            return False
+        left[0] -= 1
+        return left[0] < 0
+
+    return matches

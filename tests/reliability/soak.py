@@ -1,0 +1,45 @@
+"""`make soak`: new random histories until SOAK_SECONDS (600 by default) are over; says how many steps that were.
+
+A history that breaks a promise ends it with exit 1, the history, step by step, and what was broken.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from sandbox.dynamodb import Dynalite, why_no_dynalite
+from sandbox.moto_aws import MotoAws
+from tests.reliability.histories import History, history_of
+
+A_FEW = settings(
+    max_examples=6,  # the first of them is always the simplest there is
+    stateful_step_count=20,
+    deadline=None,
+    database=None,
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def main() -> int:
+    if (reason := why_no_dynalite()) is not None:
+        print(reason)
+        return 1
+    seconds = float(os.environ.get("SOAK_SECONDS", "600"))
+    until = time.monotonic() + seconds
+    with MotoAws() as moto, Dynalite(creating_ms=20) as engine:
+        while time.monotonic() < until:
+            run_state_machine_as_test(history_of(moto, engine.url), settings=A_FEW)
+            counts = ", ".join(f"{count} {what}" for what, count in History.counts.items())
+            print(f"{max(0, until - time.monotonic()):.0f} s left: {counts}", flush=True)
+    print(f"clean: {History.counts['steps']} steps in {seconds:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

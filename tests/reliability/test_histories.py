@@ -1,0 +1,36 @@
+"""Random histories in `make test`: few, and the same ones each time. `make soak` plays new ones for minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from sandbox.dynamodb import Dynalite, why_no_dynalite
+from sandbox.moto_aws import MotoAws
+from tests.reliability.histories import History, history_of
+
+HISTORIES = settings(
+    max_examples=6,
+    stateful_step_count=12,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=(Phase.generate,),  # a shorter history is worth less than the time that processes take to find it
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture(name="engine")
+def quick_dynalite() -> Iterator[Dynalite]:
+    if (reason := why_no_dynalite()) is not None:
+        pytest.skip(reason)
+    with Dynalite(creating_ms=20) as engine:
+        yield engine
+
+
+def test_random_histories_break_no_promise(moto: MotoAws, engine: Dynalite) -> None:
+    run_state_machine_as_test(history_of(moto, engine.url), settings=HISTORIES)
+    assert History.counts["runs"] > HISTORIES.max_examples
