@@ -124,7 +124,7 @@ class JiraIssues:
     def _server_page(self, jql: str, _token: str | None, start: int) -> tuple[list[str], str | None, bool]:
         page = self._client.search_issues(jql, start, maxResults=PAGE, fields=["labels"], json_result=True)
         found, total = _issue_keys(page), page["total"]
-        if not isinstance(total, int) or total < start + len(found) or (not found and total > start):
+        if not isinstance(total, int) or total < len(found) or (not found and total > start):
             raise TypeError("unexpected answer")
         return found, None, start + len(found) >= total
 
@@ -246,9 +246,10 @@ class JiraIssues:
                 is_silence=True,
             )
         if is_post:
+            hide = self._without_credentials  # before anything is cut: a token cut short is no whole one to be found
             field_errors, messages = _refusal(response)
-            text = issue_refused(field_errors, messages, self._issue_type)
-            return failed(self._without_credentials(text), is_fatal=True)
+            shown = {hide(name): hide(said) for name, said in field_errors.items()}
+            return failed(issue_refused(shown, [hide(said) for said in messages], self._issue_type), is_fatal=True)
         if is_sign_in or operation == "serverInfo":
             return failed(f"Jira refused {operation} (HTTP {status}); look at jira_server_address", is_fatal=True)
         return failed(f"Jira refused {operation} (HTTP {status})")

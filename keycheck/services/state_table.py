@@ -318,9 +318,7 @@ class StateTable:
                     **more,
                 )
                 item: Item = answer.get("Attributes") or {}
-                if item.get(HASH_KEY) != {
-                    "S": name
-                }:  # a login page, say: botocore reads anything with HTTP 200 as done
+                if item.get(HASH_KEY) != {"S": name}:  # botocore takes any HTTP 200, a login page too, for done
                     text = "dynamodb:UpdateItem had an answer that is not DynamoDB's"
                     raise ServiceError(SERVICE, "UpdateItem", text, may_have_happened=True)
                 return item
@@ -338,7 +336,7 @@ def _key_record(access_key_id: str, item: Item) -> KeyRecord:
             issue_key=_issue_key(item["issue_key"]) if "issue_key" in item else None,
             issue_filings=_instants(item, "issue_filings"),
             answered_filings=_instants(item, "answered_filings"),
-            issue_claim_until=_instant(item["issue_claim_until"]) if "issue_claim_until" in item else None,
+            issue_claim_until=_claim_until(item, "issue_claim"),
         )
 
 
@@ -348,7 +346,7 @@ def _addressee_record(item: Item) -> AddresseeRecord:
             messaged_at=_instant(item["messaged_at"]) if "messaged_at" in item else None,
             not_before=_instant(item["not_before"]) if "not_before" in item else None,
             server_errors=int(item["server_errors"]["N"]) if "server_errors" in item else 0,
-            claim_until=_instant(item["message_claim_until"]) if "message_claim_until" in item else None,
+            claim_until=_claim_until(item, "message_claim"),
         )
 
 
@@ -357,6 +355,11 @@ def _issue_key(value: Mapping[str, Any]) -> str:
     if not is_issue_key(value["S"]):
         raise ValueError("not an issue key")
     return str(value["S"])
+
+
+def _claim_until(item: Item, claim: str) -> datetime | None:
+    """When a claim lapses. One that never would holds its access key for ever, so that is no record of ours."""
+    return _instant(item[f"{claim}_until"]) if claim in item or f"{claim}_until" in item else None
 
 
 def _instants(item: Item, name: str) -> tuple[datetime, ...]:

@@ -4,13 +4,14 @@ The whole sandbox on a real DynamoDB engine, the real script as processes. What 
 
 - at most one open issue an access key, and never a third within seven days;
 - never two messages to an addressee inside the interval;
-- nobody disabled untold, and never an access key that is not expired;
+- nobody disabled untold, by what is on record at that moment, and never an access key that is not expired;
 - a run that was not killed exits in order, with whole lines, and with every access key where IAM answered;
 - once faults stop, every active old key has been told of and filed, or is disabled.
 
 Exceptions are those at the end of design.md, section 4, each only in the history that causes it: a message whose
 record could not be written (the process was killed, or the table failed) is repeated once; a lost table costs each
-addressee one more message, and each issue that Jira's search did not show yet a second one.
+addressee one more message, and each issue that Jira's search did not show yet a second one; and the two issues in
+seven days are counted anew.
 """
 
 from __future__ import annotations
@@ -41,12 +42,16 @@ USERS = (*OWNERS, "nobodys")
 FALLBACK = "C0FALLBACK"
 TIMEOUT_SECONDS = 20
 SETTINGS = {
-    "send_slack": "True",
-    "create_jira": "True",
     "disable_key": "True",
     "slack_fallback_channel": FALLBACK,
     "run_timeout_seconds": str(TIMEOUT_SECONDS),
 }
+PEOPLE = ("moves an issue", "deletes an issue", "rotates", "enables again", "leaves, and another comes")
+SWITCHES = (
+    {"send_slack": "True", "create_jira": "True"},
+    {"send_slack": "True"},
+    {"create_jira": "True"},
+)
 BEYOND_A_CLAIM = timedelta(seconds=TIMEOUT_SECONDS + 600 + 60)
 A_DAY = timedelta(days=1, seconds=1)
 A_WEEK = timedelta(days=7)
@@ -135,7 +140,6 @@ class Ledger:
     violations: list[str] = field(default_factory=list)
     repeatable: set[int] = field(default_factory=set)
     duplicable: set[str] = field(default_factory=set)
-    uncounted: set[str] = field(default_factory=set)
 
 
 class History(RuleBasedStateMachine):
@@ -152,6 +156,9 @@ class History(RuleBasedStateMachine):
         self.ledger = Ledger()
         self.story: list[str] = []
         self.checked_messages = 0
+        self.may_lack_records = False
+        self.settings = SETTINGS
+        self.was_auto_close = False
         self.world.gate.after.append(self._aws_served)
         self.world.jira.after.append(self._jira_served)
         config = moto.aws_config({"acme-dev": ACCOUNT, "again": ACCOUNT})
@@ -165,9 +172,13 @@ class History(RuleBasedStateMachine):
             return
         for key in self.access_keys():
             if f"AccessKeyId={key.access_key_id}&".encode() in request.body + b"&":
+                self.counts["disablings"] += 1
+                records = {str(item["iam_access_key_id"]): item for item in self.world.state_items()}
+                is_on_record = {"told_at", "issue_key"} & records.get(key.access_key_id, {}).keys()
                 said = [str(message.blocks) + message.text for message in self.world.slack.messages]
                 was_told = any(key.access_key_id in one or key.last_five in one for one in said)
-                if not was_told and key.issue_label not in self.ledger.filed:
+                was_told = was_told or key.issue_label in self.ledger.filed
+                if not (is_on_record or (self.may_lack_records and was_told)):
                     self.ledger.violations.append(f"{key.user_name} was disabled untold")
                 if age_of(key) < timedelta(days=180):
                     self.ledger.violations.append(f"{key.user_name} was disabled {age_of(key)} old")
@@ -191,12 +202,16 @@ class History(RuleBasedStateMachine):
     @initialize(
         ages=st.lists(st.lists(st.sampled_from(AGES), max_size=2), min_size=len(USERS), max_size=len(USERS)),
         lag=st.sampled_from([0, 60]),
+        switches=st.sampled_from(SWITCHES),
     )
-    def begin(self, ages: list[list[float]], lag: int) -> None:
+    def begin(self, ages: list[list[float]], lag: int, switches: dict[str, str]) -> None:
+        self.settings = {**SETTINGS, **switches}
         self.world.jira.search_lag_seconds = lag
         for user, own in zip(USERS, ages, strict=True):
             self.world.aws.add_user(user, own)
-        self.tell(f"an account: {dict(zip(USERS, ages, strict=True))}; Jira's search lags {lag} s")
+        self.tell(
+            f"an account: {dict(zip(USERS, ages, strict=True))}; Jira's search lags {lag} s; {' and '.join(switches)}"
+        )
 
     @rule(profile=st.sampled_from(["acme-dev", "again"]))
     def run(self, profile: str) -> None:
@@ -213,7 +228,7 @@ class History(RuleBasedStateMachine):
     def run_several_at_once(self, count: int, trouble: Trouble | None) -> None:
         self.runs(["acme-dev", "again", "acme-dev"][:count], [trouble] if trouble is not None else [])
 
-    @rule(at=st.integers(0, 70), by=st.sampled_from([signal.SIGKILL, signal.SIGTERM]), count=st.integers(1, 2))
+    @rule(at=st.integers(0, 30), by=st.sampled_from([signal.SIGKILL, signal.SIGTERM]), count=st.integers(1, 2))
     def run_and_be_cut(self, at: int, by: signal.Signals, count: int) -> None:
         self.runs(["acme-dev"] * count, cut=(at, by))
 
@@ -223,15 +238,34 @@ class History(RuleBasedStateMachine):
         self.passed += span
         self.tell(f"{span} pass")
 
-    @rule(number=st.integers(0, 9), status=st.sampled_from(["In Progress", "Done"]))
-    def somebody_moves_an_issue(self, number: int, status: str) -> None:
+    @rule(
+        what=st.sampled_from(PEOPLE),
+        number=st.integers(0, 9),
+        status=st.sampled_from(["In Progress", "Done"]),
+        user=st.sampled_from(USERS),
+        age=st.sampled_from(AGES),
+    )
+    def somebody_does(self, what: str, number: int, status: str, user: str, age: float) -> None:
+        """One rule for all that people do, so that runs stay the most of a history."""
+        match what:
+            case "moves an issue":
+                self._somebody_moves_an_issue(number, status)
+            case "deletes an issue":
+                self._somebody_deletes_an_issue(number)
+            case "rotates":
+                self._somebody_rotates(number)
+            case "enables again":
+                self._somebody_enables_again(number)
+            case _:
+                self._somebody_leaves_and_another_comes(user, age)
+
+    def _somebody_moves_an_issue(self, number: int, status: str) -> None:
         if keys := open_issues(self.world):
             key = sorted(keys)[number % len(keys)]
             self.world.jira.transition(key, status)
             self.tell(f"{key} is {status}")
 
-    @rule(number=st.integers(0, 9))
-    def somebody_deletes_an_issue(self, number: int) -> None:
+    def _somebody_deletes_an_issue(self, number: int) -> None:
         if keys := sorted(self.world.jira.issues):
             self.world.jira.delete(keys[number % len(keys)])
             self.tell(f"{keys[number % len(keys)]} is deleted")
@@ -239,10 +273,10 @@ class History(RuleBasedStateMachine):
     @rule(is_on=st.booleans())
     def a_workflow_closes_new_issues(self, is_on: bool) -> None:
         self.world.jira.auto_close = is_on
+        self.was_auto_close = self.was_auto_close or is_on
         self.tell(f"new issues are closed at once: {is_on}")
 
-    @rule(number=st.integers(0, 9))
-    def somebody_rotates(self, number: int) -> None:
+    def _somebody_rotates(self, number: int) -> None:
         """A new access key for the old one, which is deleted."""
         if keys := self.access_keys():
             key = keys[number % len(keys)]
@@ -250,15 +284,13 @@ class History(RuleBasedStateMachine):
             self.iam.create_access_key(UserName=key.user_name)
             self.tell(f"{key.user_name} rotates ...{key.last_five}")
 
-    @rule(number=st.integers(0, 9))
-    def somebody_enables_again(self, number: int) -> None:
+    def _somebody_enables_again(self, number: int) -> None:
         if keys := [key for key in self.access_keys() if not key.is_active]:
             key = keys[number % len(keys)]
             self.world.aws.set_status(key.user_name, key.access_key_id, "Active")
             self.tell(f"{key.user_name} enables ...{key.last_five} again")
 
-    @rule(user=st.sampled_from(USERS), age=st.sampled_from(AGES))
-    def somebody_leaves_and_another_comes(self, user: str, age: float) -> None:
+    def _somebody_leaves_and_another_comes(self, user: str, age: float) -> None:
         if user in {found["UserName"] for found in self.iam.list_users()["Users"]}:
             self.world.aws.delete_user(user)
         self.world.aws.add_user(user, [age])
@@ -274,7 +306,7 @@ class History(RuleBasedStateMachine):
         self.ledger.duplicable |= {
             issue.labels[1] for issue in self.world.jira.issues.values() if now - issue.created <= lag
         }
-        self.ledger.uncounted |= set(self.ledger.filed)
+        self.ledger.filed.clear()
         self.tell("the table is lost")
 
     # Running
@@ -292,8 +324,10 @@ class History(RuleBasedStateMachine):
         self.tell(f"run {' | '.join(words)} (skipping {skip})" + (f", cut at {cut[0]} by {cut[1].name}" if cut else ""))
         for trouble in troubles:
             server: FakeServer = getattr(self.world, trouble.server)
-            server.inject(trouble.fault, skipping(trouble.match, skip), trouble.times)
-        started = [self.world.popen(profile, **SETTINGS) for profile in profiles]
+            server.inject(trouble.fault, skipping(self._counted(trouble), skip), trouble.times)
+        spoils = any(trouble.spoils_records for trouble in troubles)
+        self.may_lack_records = spoils
+        started = [self.world.popen(profile, **self.settings) for profile in profiles]
         hooks = self._cut(started[-1], cut) if cut is not None else []
         runs = []
         for process in started:
@@ -307,25 +341,41 @@ class History(RuleBasedStateMachine):
         for number, (profile, ran) in enumerate(zip(profiles, runs, strict=True)):
             is_cut = cut is not None and number == len(runs) - 1
             self._check_run(profile, ran, troubles, cut[1] if cut is not None and is_cut else None)
-        spoils = any(trouble.spoils_records for trouble in troubles) or (cut is not None and cut[1] is signal.SIGKILL)
-        self._check_records(spoils)
+        self._check_records(spoils or (cut is not None and cut[1] is signal.SIGKILL))
         self.counts["runs"] += len(runs)
+
+    def _counted(self, trouble: Trouble) -> Match:
+        def matches(request: Request) -> bool:
+            if trouble.match(request):
+                self.counts["requests in trouble"] += 1
+                return True
+            return False
+
+        return matches
 
     def _cut(
         self, process: subprocess.Popen[str], cut: tuple[int, signal.Signals]
     ) -> list[tuple[FakeServer, Callable[[Request], None]]]:
         arrived = iter(range(1_000_000))
 
-        def hook(_: Request) -> None:
-            if next(arrived) == cut[0]:
-                process.send_signal(cut[1])
-                if cut[1] is signal.SIGKILL:
-                    process.wait(30)
+        def hook_of(server: FakeServer) -> Callable[[Request], None]:
+            def hook(request: Request) -> None:
+                """Every other number is cut before it is served: then nothing comes of that request."""
+                if next(arrived) == cut[0]:
+                    self.counts["cuts"] += 1
+                    process.send_signal(cut[1])
+                    if cut[1] is signal.SIGKILL:
+                        process.wait(30)
+                        if cut[0] % 2:
+                            server.inject(Fault.drop_before_serving(), lambda one: one.number == request.number, 1)
+
+            return hook
 
         servers: list[FakeServer] = [self.world.gate, self.world.jira, self.world.slack]
-        for server in servers:
+        hooks = [(server, hook_of(server)) for server in servers]
+        for server, hook in hooks:
             server.before.append(hook)
-        return [(server, hook) for server in servers]
+        return hooks
 
     def _check_run(self, profile: str, ran: Ran, troubles: Sequence[Trouble], cut_by: signal.Signals | None) -> None:
         if ran.code == -signal.SIGKILL and cut_by is signal.SIGKILL:
@@ -364,14 +414,15 @@ class History(RuleBasedStateMachine):
     def there_is_at_most_one_open_issue_an_access_key(self) -> None:
         labels = Counter(issue.labels[1] for issue in self.world.jira.issues.values() if issue.category != "done")
         twice = {label for label, count in labels.items() if count > 1}
+        if self.world.jira.search_lag_seconds == 0:
+            self.ledger.duplicable &= twice
         assert twice <= self.ledger.duplicable, f"{twice}\n{self.so_far()}"
 
     @invariant()
     def there_is_no_third_issue_in_seven_days(self) -> None:
         for label, filed in self.ledger.filed.items():
-            if label not in self.ledger.uncounted:
-                for first, third in zip(filed, filed[2:], strict=False):
-                    assert third - first >= A_WEEK - timedelta(seconds=2), f"{label}\n{self.so_far()}"
+            for first, third in zip(filed, filed[2:], strict=False):
+                assert third - first >= A_WEEK - timedelta(seconds=2), f"{label}\n{self.so_far()}"
 
     @invariant()
     def nobody_is_messaged_twice_in_the_interval(self) -> None:
@@ -397,7 +448,8 @@ class History(RuleBasedStateMachine):
         if not self.story:
             return
         self.world.jira.search_lag_seconds, self.world.jira.auto_close = 0, False
-        for span in (timedelta(days=8), A_DAY, A_DAY):
+        is_week_needed = self.was_auto_close or any(len(filed) > 1 for filed in self.ledger.filed.values())
+        for span in (timedelta(days=8) if is_week_needed else BEYOND_A_CLAIM, A_DAY, A_DAY):
             self.time_passes(span)
             self.runs(["acme-dev"])
             self.nobody_was_disabled_untold_or_too_young()
@@ -408,8 +460,9 @@ class History(RuleBasedStateMachine):
         for key in self.access_keys():
             about = f"{key.user_name} ...{key.last_five}, {age_of(key)} old\n{self.so_far()}"
             assert not (key.is_active and age_of(key) >= timedelta(days=180)), f"never disabled: {about}"
-            if key.is_active and age_of(key) >= timedelta(days=165):
+            if key.is_active and age_of(key) >= timedelta(days=165) and "create_jira" in self.settings:
                 assert key.issue_label in is_open, f"never filed: {about}"
+            if key.is_active and age_of(key) >= timedelta(days=165) and "send_slack" in self.settings:
                 told = self.world.slack.messages_to(OWNERS.get(key.user_name, FALLBACK))
                 assert told, f"never told: {about}"
                 assert key.last_five in str(told[-1].blocks), f"not named: {about}"

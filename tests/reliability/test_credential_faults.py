@@ -200,7 +200,9 @@ def test_without_a_region_the_state_table_says_what_to_set_and_that_mends_it(wor
     world.aws.add_user("dev_kramer", [197])
     ran = run(world, "acme-dev", disable_key="True")
     assert (ran.code, len(iam_lines(ran))) == (0, 1)
-    assert ran.stderr.startswith("E! acme-dev: nothing is filed, sent or disabled without state: the profile acme-dev has no ")
+    assert ran.stderr.startswith(
+        "E! acme-dev: nothing is filed, sent or disabled without state: the profile acme-dev has no "
+    )
     assert ran.stderr.count("\n") == 1
     assert statuses(world, "dev_kramer") == ["Active"]
     mended = run(world, "acme-dev", disable_key="True", aws_dynamodb_region="us-east-1")

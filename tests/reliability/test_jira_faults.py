@@ -16,7 +16,7 @@ import pytest
 from sandbox.gate import is_action
 from sandbox.http_fake import Answer, Fault, Match, Request, calls
 from sandbox.world import Ran, World
-from tests.end_to_end import closed_port, iam_lines, issue_posts, records, run, run_fields, statuses
+from tests.end_to_end import KRAMER, closed_port, iam_lines, issue_posts, records, run, run_fields, statuses
 
 ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 JIRA_ONLY = {"create_jira": "True", "disable_key": "True"}
@@ -394,6 +394,19 @@ def test_a_jira_that_takes_each_post_and_says_and_shows_nothing_gets_two_an_acce
         staffed.pass_time(BEYOND_A_CLAIM)
     assert "W! acme-dev: no further issue for" in ran.stderr
     assert posts(staffed)[0] == made(staffed)[0] == 2
+
+
+def test_an_expired_key_that_slack_can_tell_of_does_not_wait_for_jira(world: World) -> None:
+    """Its owner was told, so it is disabled, and an inactive access key gets no issue any more."""
+    world.aws.add_user("dev_kramer", [197])
+    world.owners["dev_kramer"] = KRAMER
+    world.jira.inject(Fault.status(503), POST_ISSUE)
+    ran = run(world, "acme-dev", **ALL_ON)
+    assert (run_fields(ran)["errors"], run_fields(ran)["nags_sent"], run_fields(ran)["keys_disabled"]) == (1, 1, 1)
+    world.jira.heal()
+    world.pass_time(BEYOND_A_CLAIM)
+    later = run(world, "acme-dev", **ALL_ON)
+    assert (later.stderr, statuses(world, "dev_kramer"), world.jira.issues) == ("", ["Inactive"], {})
 
 
 @pytest.mark.parametrize(

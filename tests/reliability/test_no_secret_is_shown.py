@@ -213,15 +213,21 @@ def test_a_jira_that_repeats_the_authorization_is_not_repeated(
     assert "E! acme-dev: " in ran.stderr
 
 
-def test_a_jira_that_repeats_the_token_in_the_reason_that_stderr_quotes_is_not_repeated(staffed: World) -> None:
-    """A 400 without a field: the words about the whole request are quoted, so that a person can mend the settings."""
-    echo(
-        staffed.jira,
-        calls("POST", "/issue"),
-        lambda sent: Answer(400, {"errorMessages": [f"token {JIRA_TOKEN} of {JIRA_EMAIL}, sent as {sent}"]}),
-    )
+@pytest.mark.parametrize("length", [0, 90, 102, 185], ids=lambda length: f"after {length} characters")
+@pytest.mark.parametrize("is_of_a_field", [False, True], ids=["of the request", "of a field"])
+def test_a_jira_that_repeats_the_token_in_the_reason_that_stderr_quotes_is_not_repeated(
+    staffed: World, is_of_a_field: bool, length: int
+) -> None:
+    """The words of a 400 are quoted, so that a person can mend the settings; long ones are cut, also within a token."""
+
+    def says(sent: str) -> Answer:
+        words = f"{'x' * length} {JIRA_TOKEN} of {JIRA_EMAIL}, sent as {sent}"
+        return Answer(400, {"errors": {"customfield_1": words}} if is_of_a_field else {"errorMessages": [words]})
+
+    echo(staffed.jira, calls("POST", "/issue"), says)
     ran = run_verbosely(staffed, create_jira="True")
     assert ran.stderr.count("E! acme-dev: Jira refused the new issue: ") == 1
+    assert JIRA_TOKEN[:8] not in ran.stderr
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def messaged(world: World) -> set[str]:
 
 
 def check_metrics(ran: Ran, world: World, *, errors: int, lines: int | None = None) -> None:
-    """All is printed, and each error is counted, and a line on stderr; or what is common to several is one of `lines`."""
+    """All is printed, and each error is counted, and is a line on stderr, where they do not share `lines`."""
     assert ran.code == 0
     assert len(iam_lines(ran)) == len(world.owners)
     fields = run_fields(ran)

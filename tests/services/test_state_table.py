@@ -410,6 +410,7 @@ GARBAGE: dict[str, dict[str, Any]] = {
     "issue_key as a number": {"issue_key": {"N": "7"}},
     "issue_filings as text": {"issue_filings": {"S": "1750000000"}},
     "answered_filings as text": {"answered_filings": {"S": "1750000000"}},
+    "a claim that never lapses": {"issue_claim": {"S": "x"}},
     "issue_filings as a set": {"issue_filings": {"NS": ["1750000000"]}},
     "issue_filings of texts": {"issue_filings": {"L": [{"S": "x"}]}},
 }
