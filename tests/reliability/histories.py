@@ -57,7 +57,7 @@ A_DAY = timedelta(days=1, seconds=1)
 A_WEEK = timedelta(days=7)
 INTERVAL = timedelta(hours=24) - timedelta(seconds=1)
 """A second less: a message is accepted a moment before it is recorded, and records are whole seconds."""
-AGES = (3, 100, 164.9, 165, 170, 179.9, 180, 197, 400)
+AGES = (197, 3, 164.9, 165, 170, 179.9, 180, 400)
 SPANS = (
     timedelta(minutes=5),
     timedelta(minutes=11),
@@ -200,7 +200,9 @@ class History(RuleBasedStateMachine):
     # What happens
 
     @initialize(
-        ages=st.lists(st.lists(st.sampled_from(AGES), max_size=2), min_size=len(USERS), max_size=len(USERS)),
+        ages=st.lists(
+            st.lists(st.sampled_from(AGES), min_size=1, max_size=2), min_size=len(USERS), max_size=len(USERS)
+        ),
         lag=st.sampled_from([0, 60]),
         switches=st.sampled_from(SWITCHES),
     )
@@ -219,7 +221,7 @@ class History(RuleBasedStateMachine):
 
     @rule(
         troubles=st.lists(st.sampled_from(TROUBLES), min_size=1, max_size=2, unique_by=lambda one: one.name),
-        skip=st.integers(0, 12),
+        skip=st.sampled_from([0, 0, 0, 1, 2, 5, 9]),
     )
     def run_in_trouble(self, troubles: list[Trouble], skip: int) -> None:
         self.runs(["acme-dev"], troubles, skip=skip)
@@ -328,7 +330,7 @@ class History(RuleBasedStateMachine):
         spoils = any(trouble.spoils_records for trouble in troubles)
         self.may_lack_records = spoils
         started = [self.world.popen(profile, **self.settings) for profile in profiles]
-        hooks = self._cut(started[-1], cut) if cut is not None else []
+        hooks = self._cut(started[-1], cut, is_alone=len(started) == 1) if cut is not None else []
         runs = []
         for process in started:
             with process:
@@ -354,19 +356,19 @@ class History(RuleBasedStateMachine):
         return matches
 
     def _cut(
-        self, process: subprocess.Popen[str], cut: tuple[int, signal.Signals]
+        self, process: subprocess.Popen[str], cut: tuple[int, signal.Signals], *, is_alone: bool
     ) -> list[tuple[FakeServer, Callable[[Request], None]]]:
         arrived = iter(range(1_000_000))
 
         def hook_of(server: FakeServer) -> Callable[[Request], None]:
             def hook(request: Request) -> None:
-                """Every other number is cut before it is served: then nothing comes of that request."""
+                """Where no other run is beside it, every other number is cut unserved."""
                 if next(arrived) == cut[0]:
                     self.counts["cuts"] += 1
                     process.send_signal(cut[1])
                     if cut[1] is signal.SIGKILL:
                         process.wait(30)
-                        if cut[0] % 2:
+                        if cut[0] % 2 and is_alone:
                             server.inject(Fault.drop_before_serving(), lambda one: one.number == request.number, 1)
 
             return hook
