@@ -90,18 +90,13 @@ class EngineTable:
             moved = {name: _moved_back(name, value, seconds) for name, value in item.items()}
             self._client.put_item(TableName=self.name, Item=moved)
 
-    def _is_there(self) -> bool:
-        try:
-            self._client.describe_table(TableName=self.name)
-        except self._client.exceptions.ResourceNotFoundException:
-            return False
-        return True
-
     def _scan(self) -> list[dict[str, Any]]:
-        if not self._is_there():
-            return []
+        """A table that is not there, or CREATING still, has no items."""
         pages = self._client.get_paginator("scan").paginate(TableName=self.name, ConsistentRead=True)
-        return [item for page in pages for item in page["Items"]]
+        try:
+            return [item for page in pages for item in page["Items"]]
+        except self._client.exceptions.ResourceNotFoundException:
+            return []
 
 
 def _moved_back(name: str, value: dict[str, Any], seconds: int) -> dict[str, Any]:

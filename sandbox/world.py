@@ -219,6 +219,8 @@ class World:
             table = client.describe_table(TableName=self.state_table)["Table"]
         except client.exceptions.ResourceNotFoundException:
             return
+        if table["TableStatus"] == "CREATING":  # made by a run that was killed then
+            client.get_waiter("table_exists").wait(TableName=self.state_table, WaiterConfig={"Delay": 1})
         if table.get("DeletionProtectionEnabled"):  # dynalite knows of no protection
             client.update_table(TableName=self.state_table, DeletionProtectionEnabled=False)
         client.delete_table(TableName=self.state_table)
