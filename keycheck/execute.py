@@ -391,10 +391,6 @@ class Executor:
                     return
                 self._refused(chain, disabling, error)
                 return
-            except Stopped:  # before another attempt, after one whose answer was lost
-                text = f"no time was left to hear whether {name_key(disabling.key)} is disabled; it may be"
-                self._unknown(chain, disabling, text)
-                return
             self._done(chain, disabling, Result.DONE if was_there else Result.NOT_NEEDED)
             if was_there:
                 self._record(

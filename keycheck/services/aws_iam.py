@@ -7,10 +7,12 @@ user, never indexes "the first two" keys (facts/apis.md 1.1: a user can hold mor
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from keycheck.clock import Stopped
 from keycheck.model import AccessKey
 from keycheck.services import ServiceError
 from keycheck.services.aws_session import Calls, Session, aws_errors, make_client, open_session
@@ -35,10 +37,16 @@ class AwsIam:
         self._user_markers: set[str] = set()
         self._session: Session = open_session(profile, SERVICE)
         self._client = make_client(self._session, SERVICE, CALLS, check_read)
-        self._writer = make_client(self._session, SERVICE, CALLS, check_write)
+        self._check_write = check_write
+        self._sent = threading.local()
+        self._writer = make_client(self._session, SERVICE, CALLS, self._before_write)
 
     def own_access_key_ids(self) -> frozenset[str]:
         return self._session.own_access_key_ids
+
+    def _before_write(self) -> None:
+        self._check_write()
+        self._sent.is_one = True
 
     def list_users(self, marker: str | None) -> tuple[Sequence[tuple[str, str]], str | None]:
         """One page of (user name, account id). The account id is the one in the user's ARN."""
@@ -73,7 +81,9 @@ class AwsIam:
         """Set Inactive; repeating it is harmless. False where the user or the access key is gone.
 
         No read afterwards decides success: IAM is eventually consistent, its 200 is what counts (facts/apis.md 1.5).
+        Raises Stopped only where nothing was sent; out of time between two attempts, the outcome is unknown.
         """
+        self._sent.is_one = False
         try:
             with aws_errors(SERVICE, "UpdateAccessKey", self._profile):
                 answer = self._writer.update_access_key(
@@ -86,6 +96,11 @@ class AwsIam:
             if error.code == "NoSuchEntity":
                 return False
             raise
+        except Stopped:
+            if not self._sent.is_one:
+                raise
+            text = "no time was left to hear what became of iam:UpdateAccessKey"
+            raise ServiceError(SERVICE, "UpdateAccessKey", text, may_have_happened=True) from None
         return True
 
 

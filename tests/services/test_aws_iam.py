@@ -311,6 +311,24 @@ def test_reads_and_writes_ask_a_clock_of_their_own(fake: FakeIam, connect: Calla
     assert fake.calls["UpdateAccessKey"] == 1
 
 
+def test_out_of_time_after_an_answer_was_lost_a_disabling_is_unknown(
+    fake: FakeIam, connect: Callable[..., AwsIam]
+) -> None:
+    """Nothing sent is nothing done (above); between two attempts, nobody knows: here it was done."""
+    user = fake.add_user("dev_kramer", [197])
+    key = AccessKey(user.keys[0].access_key_id, "dev_kramer", ACCOUNT, "Active", NOW)
+    checks = iter([go_on, stop])
+
+    def check() -> None:
+        next(checks)()
+
+    fake.drop("UpdateAccessKey", times=1)
+    with pytest.raises(ServiceError) as caught:
+        connect(fake.url, check_write=check).deactivate(key)
+    assert caught.value.may_have_happened
+    assert (fake.calls["UpdateAccessKey"], user.keys[0].status) == (1, "Inactive")
+
+
 # Throttled
 
 
