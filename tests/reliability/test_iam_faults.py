@@ -133,13 +133,14 @@ def test_a_user_refused_for_ever_is_left_out_and_the_scan_says_that_it_is_not_wh
 
 @pytest.mark.parametrize("code", ["Throttling", "ServiceFailure"])
 def test_a_list_of_users_refused_for_ever_is_no_empty_account(iam_world: World, iam: FakeIam, code: str) -> None:
+    """Whether the retries end first, or the scan's time, is up to chance: either is said, and neither is an account."""
     iam.inject(code, action="ListUsers")
     ran = run(iam_world, "acme-dev", "--fail-on-errors", **SHORT)
-    assert ran.code == 3
+    assert ran.code in (1, 3)
     assert iam_lines(ran) == []
     assert run_fields(ran).keys() == {"errors", "incomplete", "duration_seconds"}
     assert run_fields(ran)["incomplete"] == 1
-    assert ran.first_line.startswith("W! acme-dev: the scan was cut off by its time")
+    assert ran.first_line.startswith(("W! acme-dev: the scan was cut off by its time", "E! acme-dev: iam:ListUsers "))
     assert iam.calls.keys() == {"ListUsers"}
     assert iam.calls["ListUsers"] > 1
     assert set(map(tuple, done_by_user(iam_world).values())) == {(NOTHING,)}

@@ -349,11 +349,11 @@ def test_two_answers_lost_in_a_row_turn_slack_off_and_nobody_is_told_twice(many:
 
 
 def test_a_message_that_hangs_costs_one_owner_a_day_and_the_others_nothing(four: World) -> None:
-    """The run's deadline comes before the adapter's own ten seconds."""
+    """The run's deadline and its grace are about the adapter's own ten seconds: either may end the call."""
     four.slack.inject(Fault.hang(), to(ANA))
     ran = run(four, "acme-dev", **SLACK, run_timeout_seconds="8")
     check_metrics(ran, four, errors=1)
-    assert ran.first_line.startswith("E! acme-dev: no answer before the run's time was over; it is unknown whether")
+    assert ran.first_line.startswith("E! acme-dev: no answer ")
     assert told(four) == {BEN: 1, CEM: 1, EVE: 1}
     assert messaged(four) == set(four.owners.values())
     assert disabled(four) == ["ben"]
