@@ -5,7 +5,7 @@ STAMP := .venv/installed
 
 DYNALITE := tests/dynalite/node_modules/installed
 
-.PHONY: demo test lint types tests soak format lock bench clean
+.PHONY: demo test lint types tests soak rehearsal format lock bench clean
 
 demo: $(STAMP)
 	@$(BIN)/python -m sandbox.demo
@@ -25,6 +25,10 @@ tests: $(STAMP) $(if $(shell command -v npm),$(DYNALITE))
 # New random histories for SOAK_SECONDS (600); needs Node.
 soak: $(STAMP) $(DYNALITE)
 	$(BIN)/python -m tests.reliability.soak
+
+# Thirty days of an account of 500 old access keys, a run every hour; half an hour or more.
+rehearsal: $(STAMP)
+	$(BIN)/python -m sandbox.rehearsal
 
 bench: $(STAMP)
 	$(BIN)/python -m sandbox.bench_scan

@@ -12,11 +12,21 @@ export expire_age="180"  # days; a key this old or older is expired (0-3650)
 export expiring_days="15"  # days before expire_age in which a key is expiring (0-3650)
 export nag_interval_hours="24"  # hours; least time between two messages to one owner about one account (1-720)
 
+# When it is disabled, and when not. docs/rollout.md says how to begin.
+export disable_notice_days="0"  # days between the first delivered warning and disabling; 0 disables at once after it (0-365)
+export max_disables_per_day="50"  # access keys of one account disabled in any 24 hours, oldest first (1-5000)
+export disable_in_use_hours="0"  # hours; an access key used within them is not disabled but escalated; 0 disables it all the same (0-8760)
+export reenable_grace_days="7"  # days that an access key re-enabled by a person is left alone (0-365)
+export exemptions_file=""  # TOML file of dated exemptions: see the README
+export exempt_by_tag="False"  # take exemptions from the IAM tags keycheck:exempt-... too
+
 # Jira.
 export jira_server_address=""  # https address of Jira; needed when create_jira
 export jira_project_key=""  # key of the Jira project; needed when create_jira
 export jira_issue_type="Task"  # name of the issue type to file
 export jira_extra_fields=""  # a JSON object merged into a new issue's fields
+export jira_assign_owner="False"  # assign the issue to the owner, by the owner's e-mail
+export resolve_jira="True"  # close an issue of ours once its access key is inactive or gone
 
 # Secrets, by their names in credstash.
 export credstash_aws_profile_name=""  # AWS profile of the credstash store; needed when send_slack or create_jira
@@ -30,8 +40,10 @@ export aws_dynamodb_profile_name=""  # AWS profile of the state table; needed wh
 export aws_dynamodb_region=""  # region of the state table; by default that profile's
 export dynamodb_table_name="iam-access-key-alert"  # the state table, made on first need
 
-# Slack.
+# Slack, and who owns what.
 export slack_id_mapping_file=""  # Python file holding mapping = {"IAM user": "Slack id"}; read as data, never executed; by default slack_ID_mapping.py beside the entry
+export owner_slack_tag="slack_id"  # IAM tag of a user that holds its owner's Slack id
+export owner_email_tag="email"  # IAM tag of a user that holds its owner's e-mail, looked up on Slack
 export slack_api_base_url=""  # another Slack (GovSlack, a test server); by default the SDK's
 export slack_fallback_channel=""  # told, in one digest, about keys whose owner is in no mapping
 

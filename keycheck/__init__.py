@@ -11,13 +11,15 @@
     settings.py              environment -> one frozen Settings
     model.py                 frozen values: AccessKey, LabelledKey, records, Plan and its actions, Outcomes
     labels.py     pure       access key + now -> label
-    owners.py     pure       the mapping file's text -> who owns whom
+    owners.py     pure       mapping file, tags, look-ups -> who owns whom
+    exemptions.py pure       exemptions file, tags -> who is left alone, until when and why
     planning.py   pure       labelled keys + records + settings -> Plan: what to do, in what order, what not and why
     wording.py    pure       words of the issue, the message, the dry run
     metrics.py    pure       labelled keys + outcomes -> line protocol
     run.py        shell      one run: scan, ask, plan, act, measure
     scan.py       shell      IAM -> access keys
-    execute.py    shell      walks the plans, one chain an addressee: file its issues, send one message, disable
+    facts.py      shell      exemptions, tags, owners, last uses: what planning must know beside keys and records
+    execute.py    shell      walks the plans, one chain an addressee: see to its issues, send one message, disable
     services/                one thin adapter per outside system, each with only the calls that keycheck needs
 
 Pure modules import no boto3, jira, slack_sdk, os or time, and read no clock (tests/test_shape.py holds them to it).

@@ -3,9 +3,12 @@
 In: plans, services, the run's clock. Out: Outcomes: what was done, what was surely not, what nobody knows. It decides
 nothing that planning decided; it only carries out, in this order and under a claim for each (design.md, section 4):
 
-    issue     claim -> look (recorded issue, then label) -> note the filing -> POST -> record -> read back
+    note      one write to the state table
+    issue     claim -> look (recorded issue, then label) -> note the filing -> POST -> record -> assign -> read back
+    comment   claim -> look (is it open, was this said?) -> POST -> close, where it is the last word -> record
     message   claim -> POST -> record (an unknown outcome too)
-    disable   only if a warning was delivered -> write the intent -> UpdateAccessKey -> record
+    disable   only if a warning was delivered -> last use once more -> take one of the day's disablings -> write the
+              intent -> UpdateAccessKey -> record
 
 A refusal releases its claim; an unknown issue keeps it. Chains run side by side, and so do the issues of one chain.
 Every call asks the clock first. Where a claim, or a disabling's intent, cannot be written, nothing more is begun in
@@ -20,8 +23,9 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain as joined
 from itertools import zip_longest
 from typing import TypeVar
@@ -30,11 +34,16 @@ from keycheck.clock import RunClock, Stopped
 from keycheck.model import (
     AccessKey,
     Action,
+    AssignIssue,
     Chain,
+    CommentIssue,
     DisableKey,
     FileIssue,
     KeyRecord,
     Level,
+    NoteKind,
+    NoteState,
+    Notice,
     Outcome,
     Outcomes,
     Plan,
@@ -43,11 +52,21 @@ from keycheck.model import (
     SendMessage,
     Skip,
     SkipReason,
+    Warned,
 )
-from keycheck.planning import ISSUES_AT_MOST, ISSUES_WITHIN, is_held, may_file_another
+from keycheck.planning import ISSUES_AT_MOST, ISSUES_WITHIN, is_held, is_in_use, may_file_another
 from keycheck.services import ClaimLost, Claims, Iam, Issues, Messages, ServiceError, ServiceOff
 from keycheck.settings import Settings
-from keycheck.wording import describe, describe_found, issue_draft, name_key, slack_draft
+from keycheck.wording import (
+    comment_text,
+    describe,
+    describe_found,
+    issue_draft,
+    mark_line,
+    name_access_key,
+    name_key,
+    slack_draft,
+)
 
 CHAINS_AT_ONCE = 8
 FILINGS_AT_ONCE = 8
@@ -121,7 +140,8 @@ class Executor:
         self._in_flight: dict[ProfileAction, Callable[[], None]] = {}
         self._posted: set[str] = set()
         self._warned: set[str] = set()
-        self._claimed: dict[str, bool] = {}
+        self._claimed: dict[str, bool] = {}  # access key id -> whether the run that was first may still be at it
+        self._run = uuid.uuid4().hex
 
     def run(self) -> None:
         """Walk all chains, profiles taking turns; returns when all are walked, or soon after the run is over."""
@@ -174,7 +194,9 @@ class Executor:
 
     def _walk(self, chain: Chain) -> None:
         try:
-            issue_keys = self._file_all(chain)
+            for note in chain.notes:
+                self._note(chain, note)
+            issue_keys = self._see_to_issues(chain)
             if chain.message is not None:
                 self._send(chain, chain.message, issue_keys)
             for disabling in chain.disablings:
@@ -184,12 +206,12 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - a fault of ours in one chain must not cost the others
             self._problem(chain, Level.ERROR, f"unexpected {type(error).__name__} while acting; please report it")
 
-    def _file_all(self, chain: Chain) -> dict[str, str]:
-        """File what is to be filed; access key id -> issue key of those whose open issue is known by then."""
+    def _see_to_issues(self, chain: Chain) -> dict[str, str]:
+        """File, assign and comment; access key id -> issue key of those whose open issue is known by then."""
         self._clock.check()
-        futures = [self._filings.submit(self._file, chain, filing) for filing in chain.filings]
+        futures = [self._filings.submit(self._see_to_issue, chain, action) for action in chain.filings]
         issue_keys: dict[str, str] = {}
-        for filing, future in zip(chain.filings, futures, strict=True):
+        for action, future in zip(chain.filings, futures, strict=True):
             try:
                 issue_key = future.result()
             except (Stopped, CancelledError):
@@ -198,10 +220,39 @@ class Executor:
                 self._problem(chain, Level.ERROR, f"unexpected {type(error).__name__} while filing; please report it")
                 continue
             if issue_key is not None:
-                issue_keys[filing.key.access_key.access_key_id] = issue_key
+                issue_keys[action.record.access_key_id] = issue_key
         return issue_keys
 
-    # Issues
+    def _see_to_issue(self, chain: Chain, action: FileIssue | AssignIssue | CommentIssue) -> str | None:
+        match action:
+            case FileIssue():
+                return self._file(chain, action)
+            case AssignIssue():
+                self._assign(chain, action)
+            case CommentIssue():
+                self._comment(chain, action)
+        return None
+
+    # What the scan has shown
+
+    def _note(self, chain: Chain, note: NoteState) -> None:
+        claims, record = self._services.claims, note.record
+
+        def write() -> bool:
+            match note.kind:
+                case NoteKind.CONFIRMED if record.disabling_at is not None:
+                    why = "found inactive after its disabling was begun"
+                    claims.record_disabled(record.access_key_id, record.disabling_at, self._run, why)
+                case NoteKind.DROPPED if record.disabling_at is not None:
+                    claims.drop_disabling(record.access_key_id, record.disabling_at)
+                case NoteKind.REENABLED:
+                    claims.record_reenabled(record, self._clock.now)
+                case NoteKind.EXEMPT if note.key is not None and note.until is not None:
+                    claims.record_exempt(note.key.access_key, note.until)
+            return True
+
+        if self._rest_on(chain, note, write) is not None:
+            self._done(chain, note, Result.DONE)
 
     def _file(self, chain: Chain, filing: FileIssue) -> str | None:
         """Make sure that one access key has an open issue; its key, or None where there is none or nobody knows."""
@@ -226,6 +277,7 @@ class Executor:
         claims, access_key = self._services.claims, filing.key.access_key
         try:
             found = find_open_issue(issues, record, access_key.issue_label)
+            reason = None if found is not None else self._reason_not_to_post(issues, record, access_key)
         except ServiceError as error:
             self._give_back(lambda: claims.release_issue(record, token))
             self._refused(chain, filing, error)
@@ -234,12 +286,6 @@ class Executor:
             self._record_issue(chain, filing, token, found)
             self._done(chain, filing, Result.NOT_NEEDED)
             return found
-        try:
-            reason = self._reason_not_to_post(issues, record, access_key)
-        except ServiceError as error:
-            self._give_back(lambda: claims.release_issue(record, token))
-            self._refused(chain, filing, error)
-            return None
         if reason is not None:
             self._give_back(lambda: claims.release_issue(record, token))
             self._skip(chain, filing, reason)
@@ -259,6 +305,8 @@ class Executor:
                 return None
             self._done(chain, filing, Result.DONE)
             self._record_issue(chain, filing, token, issue_key, (*record.answered_filings, at))
+            if filing.email is not None:
+                self._assign_new(chain, issues, filing, replace(record, issue_key=issue_key), filing.email)
         self._check_created(chain, issues, issue_key, access_key.issue_label)
         return issue_key
 
@@ -285,14 +333,115 @@ class Executor:
     def _record_issue(
         self, chain: Chain, filing: FileIssue, token: str, issue_key: str, answered: Sequence[datetime] = ()
     ) -> None:
+        """Record an issue that was filed (`answered`), or found: what a found one promised to whom is not known."""
         access_key_id = filing.key.access_key.access_key_id
-        with self._lock:
-            self._warned.add(access_key_id)
+        warned = self._warned_by(filing.notice) if answered and filing.email is None else None
         self._record(
             chain,
-            lambda: self._services.claims.record_issue(access_key_id, token, issue_key, answered),
+            lambda: self._services.claims.record_issue(
+                access_key_id, token, issue_key, answered, said=(filing.key.label.value,), warning=warned
+            ),
             f"{issue_key} for {name_key(filing.key)} could not be recorded, so the next run looks for it",
+            access_key_id if warned is not None else None,
         )
+
+    def _warned_by(self, notice: Notice | None) -> Warned | None:
+        return None if notice is None else Warned(self._clock.utc_now(), notice.owner, notice.day)
+
+    def _assign_new(self, chain: Chain, issues: Issues, filing: FileIssue, record: KeyRecord, email: str) -> None:
+        """Assign an issue that was just filed; where that fails, the next run assigns it."""
+        try:
+            is_assigned = issues.assign(record.issue_key or "", email)
+        except (ServiceError, Stopped):
+            return
+        if is_assigned:
+            warned = self._warned_by(filing.notice)
+            self._record(
+                chain,
+                lambda: self._services.claims.record_assigned(record, email, warned),
+                f"that {record.issue_key} is assigned could not be recorded, so it is assigned again",
+                record.access_key_id if warned is not None else None,
+            )
+        else:
+            self._nobody_in_jira(chain, record)
+
+    def _nobody_in_jira(self, chain: Chain, record: KeyRecord) -> None:
+        text = "an issue could not be assigned: Jira knows nobody by the owner's e-mail, or may not assign to them"
+        self._problem(chain, Level.WARNING, text, f"{record.issue_key} of {record.user_name}")
+
+    def _assign(self, chain: Chain, action: AssignIssue) -> None:
+        """Assign the recorded issue: repeating that is harmless, so it needs no claim, and a silence is a refusal."""
+        issues, record = self._services.issues, action.record
+        if issues is None:
+            self._skip(chain, action, SkipReason.JIRA_OFF)
+            return
+        self._clock.check()
+        try:
+            is_assigned = issues.assign(record.issue_key or "", action.email)
+        except ServiceError as error:
+            self._refused(chain, action, error)
+            return
+        if not is_assigned:
+            self._nobody_in_jira(chain, replace(record, user_name=action.key.access_key.user_name))
+            self._done(chain, action, Result.REFUSED)
+            return
+        self._done(chain, action, Result.DONE)
+        self._record(
+            chain,
+            lambda: self._services.claims.record_assigned(record, action.email),
+            f"that {record.issue_key} is assigned could not be recorded, so it is assigned again",
+        )
+
+    def _comment(self, chain: Chain, action: CommentIssue) -> None:
+        """Say one thing in the recorded issue, unless that was said, or there is nobody left to say it to."""
+        issues, claims, record = self._services.issues, self._services.claims, action.record
+        if issues is None:
+            self._skip(chain, action, SkipReason.JIRA_OFF)
+            return
+        access_key = (
+            action.key.access_key
+            if action.key is not None
+            else AccessKey(record.access_key_id, record.user_name, record.account_id, "Deleted", self._clock.now)
+        )
+        token = uuid.uuid4().hex
+        claimed = self._rest_on(chain, action, lambda: claims.claim_issue(access_key, token, record.issue_key))
+        if claimed is None:
+            return
+        try:
+            self._comment_claimed(chain, action, issues, claimed, token)
+        except Stopped:  # what was said by then is found by its mark
+            self._give_back(lambda: claims.release_issue(claimed, token))
+            raise
+
+    def _comment_claimed(
+        self, chain: Chain, action: CommentIssue, issues: Issues, record: KeyRecord, token: str
+    ) -> None:
+        claims, issue_key = self._services.claims, record.issue_key or ""
+        with self._flying(chain, action):
+            try:
+                is_new = action.mark not in record.issue_said and issues.is_open(issue_key)
+                if is_new and not issues.was_said(issue_key, mark_line(action.mark)):
+                    issues.comment(issue_key, comment_text(action, chain.profile))
+                if is_new and action.event.closes and not issues.close(issue_key):
+                    text = "an issue whose access key is inactive or gone could not be closed: its workflow, or Jira, "
+                    self._problem(chain, Level.WARNING, f"{text}does not let this account; close it by hand", issue_key)
+            except ServiceError as error:
+                self._landed(chain, action)
+                if error.may_have_happened:
+                    self._unknown(chain, action, f"{error.text}; what was to be said in {issue_key} is looked up later")
+                    return
+                self._give_back(lambda: claims.release_issue(record, token))
+                self._refused(chain, action, error)
+                return
+            self._done(chain, action, Result.DONE if is_new else Result.NOT_NEEDED)
+            warned = self._warned_by(action.notice) if is_new else None
+            ended_at = self._clock.utc_now() if action.event.closes else None
+            self._record(
+                chain,
+                lambda: claims.record_said(record, token, action.mark, ended_at=ended_at, warning=warned),
+                f"what was said in {issue_key} could not be recorded, so the next run looks whether it was",
+                record.access_key_id if warned is not None else None,
+            )
 
     def _check_created(self, chain: Chain, issues: Issues, issue_key: str, issue_label: str) -> None:
         """Read the new issue back: what is wrong with it is said while a person can still connect it to a cause."""
@@ -331,15 +480,22 @@ class Executor:
                 self._refused(chain, message, error)
                 return
             at = self._clock.utc_now()
-            with self._lock:
-                self._warned |= {one.key.access_key.access_key_id for one in message.keys}
             self._done(chain, message, Result.DONE)
             self._record_message(chain, message, token)
             for one in message.keys:
+                access_key = one.key.access_key
+                warned = None if one.notice is None else Warned(at, one.notice.owner, one.notice.day)
                 self._record(
                     chain,
-                    lambda access_key=one.key.access_key: claims.record_told(access_key, at),  # type: ignore[misc]
+                    partial(
+                        claims.record_told,
+                        access_key,
+                        at,
+                        warned,
+                        ends_exemption=one.standing.ended_exemption is not None,
+                    ),
                     f"that {addressee.slack_id} was told of {name_key(one.key)} could not be recorded",
+                    access_key.access_key_id if warned is not None else None,
                 )
 
     def _record_message(self, chain: Chain, message: SendMessage, token: str) -> None:
@@ -379,9 +535,26 @@ class Executor:
             self._skip(chain, disabling, SkipReason.CLAIMED)
             return
         self._clock.check()
-        if self._rest_on(chain, disabling, lambda: claims.begin_disabling(access_key, self._clock.utc_now())) is None:
+        if self._is_in_use(access_key):
+            self._skip(chain, disabling, SkipReason.IN_USE)
             return
-        self._clock.check()
+        account_id, at, most = access_key.account_id, self._clock.utc_now(), self._settings.max_disables_per_day
+        has_room = self._rest_on(chain, disabling, lambda: claims.take_disabling(account_id, at, most))
+        if not has_room:
+            if has_room is not None:
+                self._skip(chain, disabling, SkipReason.BRAKE)
+            return
+        if self._rest_on(chain, disabling, lambda: claims.begin_disabling(access_key, at)) is None:
+            return
+        try:
+            self._clock.check()
+            self._disable_begun(chain, disabling, at)
+        except Stopped:  # raised before the request, never after it
+            self._take_back(access_key, at)
+            raise
+
+    def _disable_begun(self, chain: Chain, disabling: DisableKey, at: datetime) -> None:
+        claims, access_key = self._services.claims, disabling.key.access_key
         with self._flying(chain, disabling):
             try:
                 was_there = self._deactivate(access_key)
@@ -389,15 +562,36 @@ class Executor:
                 if error.may_have_happened:
                     self._unknown(chain, disabling, f"{error.text}; {name_key(disabling.key)} may be disabled")
                     return
+                self._take_back(access_key, at)
                 self._refused(chain, disabling, error)
                 return
             self._done(chain, disabling, Result.DONE if was_there else Result.NOT_NEEDED)
-            if was_there:
-                self._record(
-                    chain,
-                    lambda: claims.record_disabled(access_key, self._clock.utc_now()),
-                    f"that {name_key(disabling.key)} was disabled could not be recorded",
-                )
+            if not was_there:
+                self._take_back(access_key, at)
+                return
+            why = f"expired: {disabling.key.age_days} days old"
+            self._record(
+                chain,
+                lambda: claims.record_disabled(access_key.access_key_id, self._clock.utc_now(), self._run, why),
+                f"that {name_key(disabling.key)} was disabled could not be recorded",
+            )
+
+    def _take_back(self, access_key: AccessKey, at: datetime) -> None:
+        """Surely nothing was disabled: neither the intent nor one of the day's disablings stays."""
+        claims = self._services.claims
+        self._give_back(lambda: claims.drop_disabling(access_key.access_key_id, at))
+        self._give_back(lambda: claims.give_back_disabling(access_key.account_id, at))
+
+    def _is_in_use(self, access_key: AccessKey) -> bool:
+        """Read again, immediately before disabling: a read that fails counts as in use."""
+        hours = self._settings.disable_in_use_hours
+        if not hours:
+            return False
+        try:
+            last_use = self._services.iams[access_key.access_key_id][0].last_used(access_key)
+        except ServiceError:
+            return True
+        return is_in_use(last_use, self._clock.utc_now(), hours)
 
     def _deactivate(self, access_key: AccessKey) -> bool:
         """Through the first profile that shows the access key and may do it; raises what the last one said."""
@@ -435,10 +629,17 @@ class Executor:
             self._skip(chain, action, SkipReason.NO_STATE)
             return None
 
-    def _record(self, chain: Chain, write: Callable[[], None], consequence: str) -> None:
-        """Record what has happened. A failure changes nothing about that; it is said, with its consequence."""
+    def _record(self, chain: Chain, write: Callable[[], None], consequence: str, warned_of: str | None = None) -> None:
+        """Record what has happened. A failure changes nothing about that; it is said, with its consequence.
+
+        `warned_of`: the access key id that the owner was warned of by it: only a warning on record lets it be disabled,
+        since the day that was told must be known to every later run.
+        """
         try:
             write()
+            if warned_of is not None:
+                with self._lock:
+                    self._warned.add(warned_of)
         except ClaimLost:
             self._problem(chain, Level.ERROR, f"{consequence} (another run has recorded something else)")
         except ServiceError as error:
@@ -486,14 +687,16 @@ class Executor:
                 return
             case ServiceOff():
                 self._skip(
-                    chain, action, SkipReason.JIRA_OFF if isinstance(action, FileIssue) else SkipReason.SLACK_OFF
+                    chain, action, SkipReason.SLACK_OFF if isinstance(action, SendMessage) else SkipReason.JIRA_OFF
                 )
             case ServiceError():
                 match action:
                     case SendMessage(addressee=addressee):
                         subject = "" if addressee.slack_id in error.text else addressee.slack_id
-                    case FileIssue(key=key) | DisableKey(key=key):
+                    case FileIssue(key=key) | DisableKey(key=key) | AssignIssue(key=key):
                         subject = name_key(key)
+                    case CommentIssue(record=record) | NoteState(record=record):
+                        subject = name_access_key(record)
                 self._problem(chain, Level.ERROR, error.text, "" if error.is_fatal else subject)
                 self._done(chain, action, Result.REFUSED)
 
@@ -504,12 +707,16 @@ class Executor:
                 self._skips[(chain.profile, action)] = skips
                 if reason is SkipReason.CLAIMED and not isinstance(action, DisableKey):
                     held = self._is_held(action)  # the run that has it warns, and disables
-                    self._claimed |= {skip.key.access_key.access_key_id: held for skip in skips}
+                    self._claimed |= dict.fromkeys(_access_key_ids(action), held)
 
     def _is_held(self, action: Action) -> bool:
         """Whether the run that was first may still be at it. A claim that nobody had when the plan was made is new."""
         match action:
-            case FileIssue(record=KeyRecord(issue_claim_until=claim_until)) | SendMessage(claim_until=claim_until):
+            case (
+                FileIssue(record=KeyRecord(issue_claim_until=claim_until))
+                | CommentIssue(record=KeyRecord(issue_claim_until=claim_until))
+                | SendMessage(claim_until=claim_until)
+            ):
                 now = self._clock.now  # one that had lapsed by then was lost to a run that took it since
                 return claim_until is None or claim_until <= now or is_held(claim_until, now, self._settings)
             case _:
@@ -524,10 +731,26 @@ class Executor:
 def _actions(plan: Plan) -> Iterable[Action]:
     """All actions of a plan in the order they are taken."""
     for chain in plan.chains:
+        yield from chain.notes
         yield from chain.filings
         if chain.message is not None:
             yield chain.message
         yield from chain.disablings
+
+
+def _access_key_ids(action: Action) -> tuple[str, ...]:
+    match action:
+        case SendMessage(keys=keys):
+            return tuple(one.key.access_key.access_key_id for one in keys)
+        case DisableKey(key=key):
+            return (key.access_key.access_key_id,)
+        case (
+            NoteState(record=record)
+            | FileIssue(record=record)
+            | AssignIssue(record=record)
+            | CommentIssue(record=record)
+        ):
+            return (record.access_key_id,)
 
 
 def _skips(profile: str, action: Action, reason: SkipReason) -> tuple[Skip, ...]:
@@ -535,6 +758,12 @@ def _skips(profile: str, action: Action, reason: SkipReason) -> tuple[Skip, ...]
     match action:
         case FileIssue(key=key):
             return (Skip(profile, "file an issue", key, reason),)
+        case AssignIssue(key=key):
+            return (Skip(profile, "assign the issue", key, reason),)
+        case CommentIssue(record=record, key=shown):
+            return (Skip(profile, "update the issue", shown or record, reason),)
+        case NoteState(record=record, key=shown):
+            return (Skip(profile, "note what was seen", shown or record, reason),)
         case SendMessage(keys=keys):
             return tuple(Skip(profile, "nag", one.key, reason) for one in keys)
         case DisableKey(key=key):

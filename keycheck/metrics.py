@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from keycheck.model import (
     AgeLabel,
@@ -42,6 +43,9 @@ RUN_FIELDS = {
     "nags_sent": "integer",
     "keys_disabled": "integer",
     "skipped": "integer",
+    "exempt": "integer",
+    "overdue": "integer",
+    "root_access_keys": "integer",
     "errors": "integer",
     "incomplete": "integer",
     "duration_seconds": "float",
@@ -90,10 +94,17 @@ def settle_labels(keys: Sequence[LabelledKey], outcomes: Outcomes) -> tuple[Labe
     )
 
 
-def render(scan: Scan, keys: Sequence[LabelledKey], outcomes: Outcomes, duration_seconds: float) -> Lines:
+def render(
+    scan: Scan,
+    keys: Sequence[LabelledKey],
+    outcomes: Outcomes,
+    duration_seconds: float,
+    more: Mapping[str, int] = MappingProxyType({}),
+) -> Lines:
     """Every line of one profile: one an access key in the order given, then its `iam_run`.
 
     `keys` carry their settled labels; `outcomes` are this profile's. The `errors` field counts the lines dropped here.
+    `more`: exempt, overdue and root_access_keys, each only where it is known.
     """
     problems: list[Problem] = []
     sound = []
@@ -108,7 +119,7 @@ def render(scan: Scan, keys: Sequence[LabelledKey], outcomes: Outcomes, duration
     errors = sum(
         problem.count for problem in (*scan.problems, *outcomes.problems, *problems) if problem.level is Level.ERROR
     )
-    line = run_line(scan, keys, outcomes, errors, duration_seconds)
+    line = run_line(scan, keys, outcomes, errors, duration_seconds, more)
     if is_sound(line):
         sound.append(line)
     else:
@@ -123,7 +134,14 @@ def key_line(profile: str, key: LabelledKey) -> str:
     return f"iam,{tags} age={key.age_days}"
 
 
-def run_line(scan: Scan, keys: Sequence[LabelledKey], outcomes: Outcomes, errors: int, duration_seconds: float) -> str:
+def run_line(
+    scan: Scan,
+    keys: Sequence[LabelledKey],
+    outcomes: Outcomes,
+    errors: int,
+    duration_seconds: float,
+    more: Mapping[str, int] = MappingProxyType({}),
+) -> str:
     """The profile's `iam_run` line; of a profile that could not be scanned: errors, incomplete and duration only."""
     incomplete = 0 if scan.is_complete and scan.was_scanned else 1
     values: dict[str, int] = {}
@@ -138,6 +156,7 @@ def run_line(scan: Scan, keys: Sequence[LabelledKey], outcomes: Outcomes, errors
             "nags_sent": _count(done, SendMessage),
             "keys_disabled": _count(done, DisableKey),
             "skipped": len(outcomes.skips),
+            **{name: more[name] for name in ("exempt", "overdue", "root_access_keys") if name in more},
         }
     values |= {"errors": errors, "incomplete": incomplete}
     fields = ",".join(f"{name}={value}i" for name, value in values.items())

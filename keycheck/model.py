@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 
 
 class AgeLabel(enum.Enum):
@@ -94,6 +94,8 @@ class Scan:
     """What one profile's scan learned. `is_complete` is False where anything of it is missing.
 
     `was_scanned` is False where nothing can be said about the account at all: then there are no keys and no counts.
+    `is_listed`: ListUsers came to its end. `users_read`, `users_failed`: of the users that were asked for, those whose
+    access keys are known, and those whose call failed. `root_access_keys` is None where IAM did not say.
     """
 
     profile: str
@@ -102,6 +104,31 @@ class Scan:
     is_complete: bool = True
     was_scanned: bool = True
     problems: tuple[Problem, ...] = ()
+    is_listed: bool = True
+    users_read: int = 0
+    users_failed: int = 0
+    root_access_keys: int | None = None
+    account_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LastUse:
+    """What GetAccessKeyLastUsed says. `at` is None where AWS knows of no use (it began to note them in April 2015).
+
+    `service` and `region` are AWS's words, such as `s3` and `eu-west-1`; `N/A` where there is none.
+    """
+
+    at: datetime | None
+    service: str = "N/A"
+    region: str = "N/A"
+
+
+@dataclass(frozen=True, slots=True)
+class Exemption:
+    """Why nothing is done about a user's access keys, and until which day in UTC, that day included."""
+
+    until: date
+    reason: str
 
 
 def is_issue_key(text: object) -> bool:
@@ -116,20 +143,38 @@ class KeyRecord:
     `told_at`: when a message naming it was last answered ok. `issue_key`: the issue last filed or found for it.
     `issue_filings`: when a POST for it was begun, oldest first, kept also where its outcome is unknown;
     `answered_filings`: those of them that Jira answered with an issue.
-    `issue_claim_until`: when the claim on its filing lapses, if there is one.
+    `issue_claim_until`: when the claim on its filing, or on a comment, lapses, if there is one.
+
+    `issue_said`: marks of what was said in that issue, each once. `issue_assigned_to`: the e-mail of whom it was
+    assigned to. `issue_ended_at`: when keycheck was done with it: closed, or found closed or gone.
+
+    `warned_at`: the first delivery of a warning that named a day, to `warned_owner` (an Owner's `identity`).
+    `disable_from`: the latest day told to anybody, as its first instant in UTC.
+    `disabling_at`: an intent to disable that was never confirmed. `disabled_at`: AWS answered that it is Inactive,
+    to the run `disabled_by`.
+    `reenabled_at`: when it was first seen Active again. `exempt_until`: the exemption last seen, until it is said that
+    it has ended.
     """
 
     access_key_id: str
+    account_id: str = ""
+    user_name: str = ""
     told_at: datetime | None = None
     issue_key: str | None = None
     issue_filings: tuple[datetime, ...] = ()
     answered_filings: tuple[datetime, ...] = ()
     issue_claim_until: datetime | None = None
-
-    @property
-    def was_warned(self) -> bool:
-        """Whether a warning about this access key was ever delivered: the gate before disabling."""
-        return self.told_at is not None or self.issue_key is not None
+    issue_said: frozenset[str] = frozenset()
+    issue_assigned_to: str | None = None
+    issue_ended_at: datetime | None = None
+    warned_at: datetime | None = None
+    warned_owner: str | None = None
+    disable_from: datetime | None = None
+    disabling_at: datetime | None = None
+    disabled_at: datetime | None = None
+    disabled_by: str | None = None
+    reenabled_at: datetime | None = None
+    exempt_until: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +206,73 @@ class Addressee:
 
 
 @dataclass(frozen=True, slots=True)
+class Warned:
+    """A delivered warning that named a day: when, under which Owner's `identity`, and the first instant of that day."""
+
+    at: datetime
+    owner: str
+    day: datetime
+
+
+class OwnerKind(enum.Enum):
+    """KNOWN: a switched-on channel reaches the owner. UNKNOWN: nobody is named. UNREAD: it could not be found out in
+    this run (tags, or Slack's answer, are missing), so nobody else is told, and nothing is disabled.
+    """
+
+    KNOWN = enum.auto()
+    UNKNOWN = enum.auto()
+    UNREAD = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who owns an IAM user's access keys, as far as this run knows.
+
+    `addressee`: who is told on Slack: the owner, or, of an UNKNOWN one, the fallback channel; None where nobody is.
+    `group`: a Slack user group that a team's message mentions. `email`: whom the issue is assigned to, if that is on.
+    """
+
+    kind: OwnerKind
+    addressee: Addressee | None = None
+    group: str | None = None
+    email: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What a delivered warning is recorded under: a new owner has not been warned."""
+        if self.kind is not OwnerKind.KNOWN:
+            return "unknown"
+        if self.addressee is not None and not self.is_told_by_others:
+            return self.addressee.slack_id
+        return self.email or "unknown"
+
+    @property
+    def is_told_by_others(self) -> bool:
+        """Known by e-mail alone: the addressee is the fallback channel, and its ok is no warning to the owner."""
+        return self.kind is OwnerKind.KNOWN and self.addressee is not None and self.addressee.is_fallback
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """Who on Slack has an e-mail address, as Slack last said; `slack_id` is None where it knows nobody."""
+
+    slack_id: str | None
+    looked_up_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """What the state table holds about the keys and addressees of this run; what is absent has no record.
 
-    `unreadable`: the hash keys of items that hold something that keycheck did not write.
+    `unreadable`: the hash keys of items that hold something that keycheck did not write. `lookups`: by e-mail address.
+    `disablings`: account id -> when access keys of that account were disabled, or may have been, oldest first.
     """
 
     keys: Mapping[str, KeyRecord] = field(default_factory=dict)
     addressees: Mapping[str, AddresseeRecord] = field(default_factory=dict)
     unreadable: frozenset[str] = frozenset()
+    lookups: Mapping[str, Lookup] = field(default_factory=dict)
+    disablings: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)
 
     def key(self, access_key_id: str) -> KeyRecord:
         return self.keys.get(access_key_id, KeyRecord(access_key_id))
@@ -179,11 +282,17 @@ class State:
 
 
 class Fate(enum.Enum):
-    """What will happen to an access key if nobody acts: what its owner is told."""
+    """What will happen to an access key if nobody acts: what its owner is told.
+
+    DISABLED_FROM: not before a day. DISABLED_NOW: in this run. IN_USE: due, but somebody uses it. LEFT_ALONE: a person
+    re-enabled it, so not before a day. NEVER_DISABLED: keycheck itself depends on it.
+    """
 
     STAYS_ACTIVE = enum.auto()
-    DISABLED_WHEN_EXPIRED = enum.auto()
+    DISABLED_FROM = enum.auto()
     DISABLED_NOW = enum.auto()
+    IN_USE = enum.auto()
+    LEFT_ALONE = enum.auto()
     NEVER_DISABLED = enum.auto()
 
 
@@ -194,7 +303,18 @@ class SkipReason(enum.Enum):
     JIRA_OFF = "Jira is off for this run"
     SLACK_OFF = "Slack is off for this run"
     UNKNOWN_OWNER = "the user is in no Slack mapping and slack_fallback_channel is not set"
+    OWNER_UNREAD = "who owns it could not be found out in this run"
     NOBODY_TOLD = "nobody could be told: no warning about this access key has been delivered yet"
+    NOTICE = "its notice is not over"
+    BRAKE = "max_disables_per_day of its account is reached"
+    IN_USE = "it was used within disable_in_use_hours, or its last use could not be read"
+    EXEMPT = "its user is exempt"
+    EXEMPTIONS_UNREAD = "exemptions_file could not be used, so nobody is known not to be exempt"
+    TAGS_UNREAD = "the tags of its user could not be read"
+    BAD_EXEMPT_TAG = "the tags keycheck:exempt-until and keycheck:exempt-reason of its user are not sound"
+    SCAN_BROKEN = "the users could not all be listed, or more than 5 % of them could not be read"
+    REENABLED = "a person re-enabled it, and it is left alone for reenable_grace_days"
+    JUST_DISABLED = "it was disabled, or was about to be, less than 15 minutes ago"
     OWN_ACCESS_KEY = "keycheck itself depends on this access key"
     TOO_MANY_ISSUES = "two issues were filed for it within seven days"
     CLAIMED = "another run has claimed it"
@@ -208,26 +328,122 @@ class SkipReason(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Notice:
+    """What a warning promises once it is delivered: to whom (an Owner's `identity`), and the day told."""
+
+    owner: str
+    day: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What messages and issues say of an access key beside its age.
+
+    `day`: the first instant of the day before which it is not disabled, where the fate has one. `last_use` is None
+    where it could not be read. `newer`: the last five characters of the user's newest younger active access key.
+    `key_count`: how many access keys the user has: AWS allows two. `ended_exemption`: an exemption that has ended, its
+    last day. `tag_trouble`: why the user's exemption tags do not count.
+    """
+
+    fate: Fate
+    day: datetime | None = None
+    last_use: LastUse | None = None
+    newer: str | None = None
+    key_count: int = 1
+    ended_exemption: date | None = None
+    tag_trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class FileIssue:
-    """Make sure that an open issue exists for this access key. `record` is what the decision rests on."""
+    """Make sure that an open issue exists for this access key. `record` is what the decision rests on.
+
+    `email`: whom it is assigned to. `notice`: what it promises, where it counts as a warning: unassigned for an owner
+    nobody knows, otherwise only once it is assigned.
+    """
 
     key: LabelledKey
     record: KeyRecord
-    fate: Fate
-    key_count: int
+    standing: Standing
+    email: str | None = None
+    notice: Notice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssignIssue:
+    """Assign the recorded, open issue of this access key to its owner."""
+
+    key: LabelledKey
+    record: KeyRecord
+    email: str
+
+
+class IssueEvent(enum.Enum):
+    """What a comment on an issue is about. After DELETED, DEACTIVATED and GRACE_OVER the issue is closed."""
+
+    EXPIRED = enum.auto()
+    NO_LONGER_DUE = enum.auto()
+    EXEMPTION_ENDED = enum.auto()
+    NOTICE = enum.auto()
+    IN_USE = enum.auto()
+    DISABLED = enum.auto()
+    REENABLED = enum.auto()
+    DEACTIVATED = enum.auto()
+    GRACE_OVER = enum.auto()
+    DELETED = enum.auto()
+
+    @property
+    def closes(self) -> bool:
+        return self in (IssueEvent.DEACTIVATED, IssueEvent.GRACE_OVER, IssueEvent.DELETED)
+
+
+@dataclass(frozen=True, slots=True)
+class CommentIssue:
+    """Say once, in the issue on record, what has become of its access key; and close it where the event says so.
+
+    `mark` stands in the comment and in the record: what was said is not said again. `key` is None where AWS no longer
+    shows the access key. `at`: when it was disabled or re-enabled, where the event is about that.
+    """
+
+    record: KeyRecord
+    event: IssueEvent
+    mark: str
+    key: LabelledKey | None = None
+    standing: Standing | None = None
+    at: datetime | None = None
+    notice: Notice | None = None
+
+
+class NoteKind(enum.Enum):
+    """CONFIRMED: an intent was carried out. DROPPED: an intent came to nothing. REENABLED, EXEMPT: seen first."""
+
+    CONFIRMED = enum.auto()
+    DROPPED = enum.auto()
+    REENABLED = enum.auto()
+    EXEMPT = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class NoteState:
+    """Write down in the state table what this scan has shown of an access key. `until`: an exemption's last day."""
+
+    record: KeyRecord
+    kind: NoteKind
+    key: LabelledKey | None = None
+    until: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MessageKey:
-    """One access key as its owner's message names it.
+    """One access key as its owner's message names it. `issue_key` is the issue on record, if any.
 
-    `issue_key` is the issue on record, if any. `key_count` is how many access keys the user has: AWS allows two.
+    `notice`: what the message promises, where its delivery counts as a warning to the owner.
     """
 
     key: LabelledKey
-    fate: Fate
-    issue_key: str | None
-    key_count: int
+    standing: Standing
+    issue_key: str | None = None
+    notice: Notice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +451,14 @@ class SendMessage:
     """One message to one addressee about one account. `unlisted` keys need attention too, but did not fit.
 
     `claim_until`: when the claim on messaging this addressee lapses, if there was one when the plan was made.
+    `groups`: Slack user groups to mention.
     """
 
     addressee: Addressee
     keys: tuple[MessageKey, ...]
     unlisted: int = 0
     claim_until: datetime | None = None
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,25 +473,29 @@ class DisableKey:
     was_warned: bool
 
 
-Action = FileIssue | SendMessage | DisableKey
+Action = NoteState | FileIssue | AssignIssue | CommentIssue | SendMessage | DisableKey
 
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Something that was due for this access key (or for the message about it) and is not done, with its reason."""
+    """Something that was due for this access key (or for the message about it) and is not done, with its reason.
+
+    `key` is the record of an access key that AWS no longer shows.
+    """
 
     profile: str
     what: str
-    key: LabelledKey
+    key: LabelledKey | KeyRecord
     reason: SkipReason
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What is done for one addressee, in this order: file the issues, send the message, disable."""
+    """What is done for one addressee, in this order: note, see to the issues, send the message, disable."""
 
     profile: str
-    filings: tuple[FileIssue, ...] = ()
+    notes: tuple[NoteState, ...] = ()
+    filings: tuple[FileIssue | AssignIssue | CommentIssue, ...] = ()
     message: SendMessage | None = None
     disablings: tuple[DisableKey, ...] = ()
 
@@ -323,3 +545,19 @@ class Outcomes:
             tuple(one for one in self.skips if one.profile == profile),
             tuple(one for one in self.problems if one.profile == profile),
         )
+
+    def warned_access_key_ids(self) -> frozenset[str]:
+        """Those whose owner was warned in this run, the day named: by a message, an issue or a comment."""
+        done = [outcome.action for outcome in self.outcomes if outcome.result is Result.DONE]
+        warned = {
+            one.key.access_key.access_key_id
+            for action in done
+            if isinstance(action, SendMessage)
+            for one in action.keys
+            if one.notice is not None
+        }
+        return frozenset(warned) | {
+            action.record.access_key_id
+            for action in done
+            if isinstance(action, FileIssue | CommentIssue) and action.notice is not None
+        }

@@ -66,6 +66,9 @@ class _ProfileScan:
         self._gone = 0
         self._read = 0
         self._is_listed = False
+        self._account_id = ""
+        self._root_access_keys: int | None = None
+        self._root_failure: ServiceError | None = None
 
     def run(self, open_iam: Callable[[str], Iam]) -> None:
         """List the users page by page, and each page's users' access keys while the next page is on its way."""
@@ -75,6 +78,8 @@ class _ProfileScan:
             self._clock.check_scan()
             self.iam = open_iam(self.profile)
             for users in self._pages(self.iam):
+                if not futures:  # not before the first answer: dead credentials cost one call
+                    futures.append(pool.submit(self._read_root, self.iam))
                 futures += [pool.submit(self._read_user, self.iam, *user) for user in users]
             self._is_listed = True
         except Stopped:
@@ -101,7 +106,21 @@ class _ProfileScan:
         with self._lock:
             new = [user for user in dict.fromkeys(users) if user[0] not in self._user_names]
             self._user_names |= dict.fromkeys(user_name for user_name, _ in new)
+            self._account_id = self._account_id or next((account_id for _, account_id in new), "")
         return new
+
+    def _read_root(self, iam: Iam) -> None:
+        """Whether the root user has access keys: worth knowing, and never a reason to end a scan."""
+        try:
+            self._clock.check_scan()
+            self._root_access_keys = iam.root_access_keys()
+        except Stopped:
+            return
+        except ServiceError as error:
+            self._root_failure = error
+        except Exception as error:  # noqa: BLE001 - an odd answer here must not cost the scan
+            text = f"unexpected {type(error).__name__}; please report it"
+            self._root_failure = ServiceError("iam", "GetAccountSummary", text)
 
     def _read_user(self, iam: Iam, user_name: str, account_id: str) -> None:
         if self._failure is not None and self._failure.is_fatal:
@@ -150,10 +169,24 @@ class _ProfileScan:
                 is_complete=self._is_listed and self._read == len(self._user_names) and not unread,
                 was_scanned=was_scanned,
                 problems=tuple(problems),
+                is_listed=self._is_listed,
+                users_read=self._read,
+                users_failed=unread,
+                root_access_keys=self._root_access_keys,
+                account_id=self._account_id,
             )
 
+    def _about_root(self) -> list[Problem]:
+        if self._root_access_keys:
+            text = f"the root user has {self._root_access_keys} access keys; delete them: root must have none"
+        elif self._root_failure is not None and self._is_listed and self._failure is None:
+            text = f"whether the root user has access keys is not known: {self._root_failure.text}"
+        else:
+            return []
+        return [Problem(Level.WARNING, self.profile, text)]
+
     def _problems(self) -> list[Problem]:
-        problems = []
+        problems = self._about_root()
         if self._failure is not None:
             part = "" if self._is_listed or not self._user_names else "; the list of users is not complete"
             problems.append(Problem(Level.ERROR, self.profile, f"{self._failure.text}{part}"))

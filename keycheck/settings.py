@@ -45,6 +45,40 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("expire_age", "number", "180", "days; a key this old or older is expired", 0, 3650),
     Setting("expiring_days", "number", "15", "days before expire_age in which a key is expiring", 0, 3650),
     Setting(
+        "disable_notice_days",
+        "number",
+        "0",
+        "days between the first delivered warning and disabling; 0 disables at once after it",
+        0,
+        365,
+    ),
+    Setting(
+        "max_disables_per_day",
+        "number",
+        "50",
+        "access keys of one account disabled in any 24 hours, oldest first",
+        1,
+        5000,
+    ),
+    Setting(
+        "disable_in_use_hours",
+        "number",
+        "0",
+        "hours; an access key used within them is not disabled but escalated; 0 disables it all the same",
+        0,
+        8760,
+    ),
+    Setting(
+        "reenable_grace_days",
+        "number",
+        "7",
+        "days that an access key re-enabled by a person is left alone",
+        0,
+        365,
+    ),
+    Setting("exemptions_file", "text", None, "TOML file of dated exemptions: see the README"),
+    Setting("exempt_by_tag", "boolean", "False", "take exemptions from the IAM tags keycheck:exempt-... too"),
+    Setting(
         "nag_interval_hours",
         "number",
         "24",
@@ -55,6 +89,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("jira_server_address", "url", None, "https address of Jira; needed when create_jira"),
     Setting("jira_project_key", "word", None, "key of the Jira project; needed when create_jira"),
     Setting("jira_issue_type", "text", "Task", "name of the issue type to file"),
+    Setting("jira_assign_owner", "boolean", "False", "assign the issue to the owner, by the owner's e-mail"),
+    Setting("resolve_jira", "boolean", "True", "close an issue of ours once its access key is inactive or gone"),
     Setting("jira_extra_fields", "json", None, "a JSON object merged into a new issue's fields"),
     Setting(
         "credstash_aws_profile_name",
@@ -95,6 +131,8 @@ SETTINGS: tuple[Setting, ...] = (
         "slack_ID_mapping.py beside the entry",
         'Python file holding mapping = {"IAM user": "Slack id"}; read as data, never executed',
     ),
+    Setting("owner_slack_tag", "text", "slack_id", "IAM tag of a user that holds its owner's Slack id"),
+    Setting("owner_email_tag", "text", "email", "IAM tag of a user that holds its owner's e-mail, looked up on Slack"),
     Setting("slack_api_base_url", "url", None, "another Slack (GovSlack, a test server); by default the SDK's"),
     Setting("slack_fallback_channel", "word", None, "told, in one digest, about keys whose owner is in no mapping"),
     Setting(
@@ -114,10 +152,18 @@ class Settings:
     disable_key: bool
     expire_age: int
     expiring_days: int
+    disable_notice_days: int
+    max_disables_per_day: int
+    disable_in_use_hours: int
+    reenable_grace_days: int
+    exemptions_file: Path | None
+    exempt_by_tag: bool
     nag_interval_hours: int
     jira_server_address: str | None
     jira_project_key: str | None
     jira_issue_type: str
+    jira_assign_owner: bool
+    resolve_jira: bool
     jira_extra_fields: Mapping[str, Any]
     credstash_aws_profile_name: str | None
     credstash_region: str | None
@@ -128,6 +174,8 @@ class Settings:
     aws_dynamodb_region: str | None
     dynamodb_table_name: str
     slack_id_mapping_file: Path
+    owner_slack_tag: str
+    owner_email_tag: str
     slack_api_base_url: str | None
     slack_fallback_channel: str | None
     run_timeout_seconds: int
@@ -138,6 +186,11 @@ class Settings:
     def warns_owners(self) -> bool:
         """Whether owners are warned at all: with both off, disable_key alone disables."""
         return self.send_slack or self.create_jira
+
+    @property
+    def acts(self) -> bool:
+        """Whether anything is done beside measuring."""
+        return self.warns_owners or self.disable_key
 
 
 class SettingsError(Exception):
@@ -163,6 +216,7 @@ def parse(environ: Mapping[str, str], default_mapping_file: Path) -> Settings:
             values[setting.name] = _value(setting, "")
     given = environ.get("slack_id_mapping_file", "").strip()
     values["slack_id_mapping_file"] = Path(given) if given else default_mapping_file
+    values["exemptions_file"] = Path(values["exemptions_file"]) if values["exemptions_file"] else None
     problems += _missing(values, wrong)
     if problems:
         raise SettingsError(tuple(problems))

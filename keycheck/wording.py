@@ -18,16 +18,24 @@ from typing import Any
 from keycheck.model import (
     Action,
     AgeLabel,
+    AssignIssue,
+    CommentIssue,
     DisableKey,
     Fate,
     FileIssue,
+    IssueEvent,
+    KeyRecord,
     LabelledKey,
+    LastUse,
     Level,
     MessageKey,
+    NoteKind,
+    NoteState,
     Problem,
     SendMessage,
     Skip,
     SkipReason,
+    Standing,
 )
 
 FAMILY_LABEL = "AWS-User-Key-Rotation"
@@ -75,12 +83,14 @@ def issue_draft(action: FileIssue, profile: str) -> IssueDraft:
             f"* Created: {_day(access_key.create_date)}",
             f"* Age when this was filed: {_days(key.age_days)}",
             f"* {'Expired' if key.label is AgeLabel.EXPIRED else 'Expires'}: {_day(key.expires_at)}",
-            f"* What happens then: {_what_happens(action.fate)}",
+            f"* Last used: {_wiki(_last_use(action.standing.last_use))}",
+            f"* What happens then: {_wiki(_what_happens(action.standing))}",
+            *(f"* {_wiki(line)}" for line in _remarks(action.standing)),
             "",
             "h3. What to do",
-            *(_wiki(line) for line in _crowded(access_key.user_name, action.key_count)),
+            *(_wiki(line) for line in _crowded(access_key.user_name, action.standing)),
             "{code:bash}",
-            *_commands(access_key.user_name, None, access_key.last_five, action.fate),
+            *_commands(access_key.user_name, None, access_key.last_five, action.standing.fate),
             "{code}",
             "",
             f"AWS on rotating access keys: {ROTATION_PAGE}",
@@ -91,6 +101,50 @@ def issue_draft(action: FileIssue, profile: str) -> IssueDraft:
     return IssueDraft(
         summary=_one_line(summary)[:250], description=description, labels=(FAMILY_LABEL, access_key.issue_label)
     )
+
+
+def mark_line(mark: str) -> str:
+    """The last line of a comment of ours, by which a later run finds that it was said: the same in every run."""
+    return f"keycheck noted: {mark}."
+
+
+def comment_text(action: CommentIssue, profile: str) -> str:
+    """A comment on the issue of one access key, named by its last five characters; its mark is its last line."""
+    record, standing, key = action.record, action.standing, action.key
+    user_name = key.access_key.user_name if key is not None else record.user_name
+    name = f"The access key ending in *{record.access_key_id[-5:]}* of *{_wiki(user_name)}* ({_wiki(profile)})"
+    undo = [
+        "{code:bash}",
+        "# undo: find the full id, then",
+        f"aws iam update-access-key {_user_option(user_name)} --access-key-id ACCESS_KEY_ID --status Active",
+        "{code}",
+    ]
+    on = f" on {_day(action.at)}" if action.at is not None else ""
+    next_up = [] if standing is None else [f"What happens next: {_wiki(_what_happens(standing))}"]
+    match action.event:
+        case IssueEvent.IN_USE:
+            used = _last_use(standing.last_use if standing is not None else None)
+            lines = [
+                f"{name} has expired and was to be disabled, but it is still in use: {_wiki(used)}.",
+                "Whoever uses it must get the new one first.",
+            ]
+        case IssueEvent.DISABLED:
+            lines = [f"keycheck disabled it{on}: {name} is Inactive, not deleted.", *undo]
+        case _:
+            lines = [_NEWS[action.event].format(name=name, on=on), *next_up]
+    return "\n".join([*lines, "", mark_line(action.mark)])
+
+
+_NEWS = {
+    IssueEvent.EXPIRED: "{name} has expired.",
+    IssueEvent.NO_LONGER_DUE: "{name} is younger than what is asked for now, and needs no rotating yet.",
+    IssueEvent.EXEMPTION_ENDED: "The exemption of its user has ended: {name} is due again.",
+    IssueEvent.NOTICE: "{name} is going to be disabled.",
+    IssueEvent.REENABLED: "{name} was disabled by keycheck, and a person re-enabled it.",
+    IssueEvent.DEACTIVATED: "{name} is inactive, and keycheck did not do that. There is nothing left to do here.",
+    IssueEvent.GRACE_OVER: "{name} was disabled{on}, and nobody has needed it since. There is nothing left to do here.",
+    IssueEvent.DELETED: "{name} is gone. There is nothing left to do here.",
+}
 
 
 def slack_draft(
@@ -132,7 +186,8 @@ def _blocks(
 ) -> tuple[dict[str, Any], ...]:
     """The message with its first `in_full` access keys in full, and the others in a line each."""
     account_id = action.keys[0].key.access_key.account_id
-    blocks = [_section(f":key: *{_title(action)}* in account `{_tick(profile[:100])}` ({account_id})")]
+    mentions = "".join(f"<!subteam^{group}> " for group in action.groups[:5])
+    blocks = [_section(f"{mentions}:key: *{_title(action)}* in account `{_tick(profile[:100])}` ({account_id})")]
     for one in action.keys[:in_full]:
         blocks.append({"type": "divider"})
         link = links.get(one.key.access_key.access_key_id)
@@ -175,6 +230,35 @@ def describe(action: Action) -> str:
         case DisableKey(key=key, needs_warning=needs_warning, was_warned=was_warned):
             only = ", once the warning above is delivered" if needs_warning and not was_warned else ""
             return f"would disable {name_key(key)}{only}"
+        case AssignIssue(key=key, record=record):
+            return f"would assign {record.issue_key} to the owner of {name_key(key)}"
+        case CommentIssue(record=record, event=event, key=shown):
+            what = "comment on and close" if event.closes else "comment on"
+            name = name_access_key(record) if shown is None else name_key(shown)
+            return f"would {what} {record.issue_key} ({_EVENTS[event]}): {name}"
+        case NoteState(record=record, kind=kind, key=shown):
+            name = name_access_key(record) if shown is None else name_key(shown)
+            return f"would note in the state table that {_NOTES[kind]}: {name}"
+
+
+_EVENTS = {
+    IssueEvent.EXPIRED: "it has expired",
+    IssueEvent.NO_LONGER_DUE: "it needs no rotating any more",
+    IssueEvent.EXEMPTION_ENDED: "its exemption has ended",
+    IssueEvent.NOTICE: "the day from which it is disabled",
+    IssueEvent.IN_USE: "it is still in use",
+    IssueEvent.DISABLED: "keycheck disabled it",
+    IssueEvent.REENABLED: "a person re-enabled it",
+    IssueEvent.DEACTIVATED: "somebody else deactivated it",
+    IssueEvent.GRACE_OVER: "disabled, and not missed",
+    IssueEvent.DELETED: "it is gone",
+}
+_NOTES = {
+    NoteKind.CONFIRMED: "a disabling that was begun was carried out",
+    NoteKind.DROPPED: "a disabling that was begun came to nothing",
+    NoteKind.REENABLED: "a person re-enabled it",
+    NoteKind.EXEMPT: "it is exempt, so that warnings given before do not count",
+}
 
 
 def describe_found(action: FileIssue, issue_key: str) -> str:
@@ -184,7 +268,8 @@ def describe_found(action: FileIssue, issue_key: str) -> str:
 
 def describe_skip(skip: Skip) -> str:
     """What is due and would not be done, for --dry-run and -v."""
-    return f"would not {skip.what}: {name_key(skip.key)}: {skip.reason.value}"
+    name = name_access_key(skip.key) if isinstance(skip.key, KeyRecord) else name_key(skip.key)
+    return f"would not {skip.what}: {name}: {skip.reason.value}"
 
 
 def skip_problems(skips: Iterable[Skip], profile: str, *, issues_are_filed: bool) -> list[Problem]:
@@ -192,42 +277,55 @@ def skip_problems(skips: Iterable[Skip], profile: str, *, issues_are_filed: bool
 
     A user without a known owner is a warning only where no issue tells anybody either.
     """
-    grouped: dict[SkipReason, list[LabelledKey]] = {}
+    grouped: dict[SkipReason, list[LabelledKey | KeyRecord]] = {}
     for skip in skips:
         grouped.setdefault(skip.reason, []).append(skip.key)
     problems = []
     for reason, keys in grouped.items():
-        unique = sorted(set(keys), key=lambda key: (-key.age_days, key.access_key.user_name, key.access_key.last_five))
-        match reason:
-            case SkipReason.NOBODY_TOLD:
-                level, text = Level.WARNING, f"{_count(unique)} not disabled: {reason.value}"
-            case SkipReason.TOO_MANY_ISSUES:
-                level = Level.WARNING
-                text = (
-                    f"no further issue for {_count(unique)}: {reason.value}, and Jira's search shows none open; "
-                    "look for a workflow that closes them"
-                )
-            case SkipReason.BAD_RECORD:
-                level, text = Level.WARNING, f"nothing done for {_count(unique)}: {reason.value}"
-            case SkipReason.BAD_ADDRESSEE:
-                level, text = Level.WARNING, f"nobody was nagged about {_count(unique)}: {reason.value}"
-            case SkipReason.OUT_OF_TIME:
-                level = Level.WARNING
-                text = f"actions on {_count(unique)} are left for the next run: {reason.value}; see run_timeout_seconds"
-            case SkipReason.UNKNOWN_OWNER:
-                level = Level.INFO if issues_are_filed else Level.WARNING
-                text = f"nobody was nagged about {_count(unique)}: {reason.value}"
-            case (
-                SkipReason.NO_STATE
-                | SkipReason.JIRA_OFF
-                | SkipReason.SLACK_OFF
-                | SkipReason.OWN_ACCESS_KEY
-                | SkipReason.CLAIMED
-                | SkipReason.RETRY_LATER
-            ):
-                level, text = Level.INFO, f"nothing done for {_count(unique)}: {reason.value}"
+        unique = sorted(set(keys), key=_oldest_first)
+        level, text = _skip_words(reason, _count(unique), issues_are_filed=issues_are_filed)
         problems.append(Problem(level, profile, f"{text}: {_some(unique)}"))
     return problems
+
+
+def _skip_words(reason: SkipReason, count: str, *, issues_are_filed: bool) -> tuple[Level, str]:
+    said = reason.value
+    match reason:
+        case (
+            SkipReason.NOBODY_TOLD
+            | SkipReason.BRAKE
+            | SkipReason.IN_USE
+            | SkipReason.SCAN_BROKEN
+            | SkipReason.BAD_EXEMPT_TAG
+        ):
+            return Level.WARNING, f"{count} not disabled: {said}"
+        case SkipReason.TOO_MANY_ISSUES:
+            text = f"no further issue for {count}: {said}, and Jira's search shows none open"
+            return Level.WARNING, f"{text}; look for a workflow that closes them"
+        case SkipReason.BAD_RECORD:
+            return Level.WARNING, f"nothing done for {count}: {said}"
+        case SkipReason.BAD_ADDRESSEE:
+            return Level.WARNING, f"nobody was nagged about {count}: {said}"
+        case SkipReason.OUT_OF_TIME:
+            return Level.WARNING, f"actions on {count} are left for the next run: {said}; see run_timeout_seconds"
+        case SkipReason.UNKNOWN_OWNER:
+            return Level.INFO if issues_are_filed else Level.WARNING, f"nobody was nagged about {count}: {said}"
+        case (
+            SkipReason.EXEMPTIONS_UNREAD
+            | SkipReason.TAGS_UNREAD
+            | SkipReason.OWNER_UNREAD
+            | SkipReason.NOTICE
+            | SkipReason.EXEMPT
+            | SkipReason.REENABLED
+            | SkipReason.JUST_DISABLED
+            | SkipReason.NO_STATE
+            | SkipReason.JIRA_OFF
+            | SkipReason.SLACK_OFF
+            | SkipReason.OWN_ACCESS_KEY
+            | SkipReason.CLAIMED
+            | SkipReason.RETRY_LATER
+        ):
+            return Level.INFO, f"nothing done for {count}: {said}"
 
 
 def issue_refused(field_errors: Mapping[str, str], messages: Sequence[str], issue_type: str) -> str:
@@ -266,42 +364,76 @@ def _standing(key: LabelledKey) -> str:
     return f"expires on {_day(key.expires_at)}: it is {_days(key.age_days)} old."
 
 
-def _what_happens(fate: Fate) -> str:
-    match fate:
+def _what_happens(standing: Standing) -> str:
+    day = "" if standing.day is None else _day(standing.day)
+    match standing.fate:
         case Fate.STAYS_ACTIVE:
             return "it stays active, and at risk, until somebody rotates it or it is disabled."
         case Fate.NEVER_DISABLED:
             return (
                 "it is not disabled, since keycheck itself depends on it; it stays at risk until somebody rotates it."
             )
-        case Fate.DISABLED_WHEN_EXPIRED:
-            return "it is disabled (AWS status Inactive, not deleted), and what still uses it stops working."
+        case Fate.DISABLED_FROM:
+            return f"from {day} on it is disabled (AWS status Inactive, not deleted); what still uses it stops working."
         case Fate.DISABLED_NOW:
             return "it is being disabled now (AWS status Inactive, not deleted), and what still uses it stops working."
+        case Fate.IN_USE:
+            return "it was to be disabled, but it is still in use; it is disabled as soon as nothing uses it any more."
+        case Fate.LEFT_ALONE:
+            return f"a person re-enabled it, so it is left alone; from {day} on it is disabled again."
 
 
-def _crowded(user_name: str, key_count: int) -> list[str]:
+def _last_use(last_use: LastUse | None) -> str:
+    """When and by what an access key was last used; AWS began to note that in April 2015."""
+    if last_use is None:
+        return "could not be read"
+    if last_use.at is None:
+        return "never, as far as AWS knows"
+    return f"{_day(last_use.at)} by {last_use.service} in {last_use.region}"
+
+
+def _remarks(standing: Standing) -> list[str]:
+    """What else the owner should know, a sentence each."""
+    remarks = []
+    if standing.newer is not None:
+        remarks.append(
+            f"Your new access key ends in {standing.newer}; once nothing uses the old one, deactivate the old one."
+        )
+    if standing.ended_exemption is not None:
+        remarks.append(f"It was exempt until {standing.ended_exemption:%Y-%m-%d}; that has ended.")
+    if standing.tag_trouble:
+        remarks.append(f"Its exemption does not count: {standing.tag_trouble}.")
+    return remarks
+
+
+def _crowded(user_name: str, standing: Standing) -> list[str]:
     """AWS refuses a third access key, so the first step of a rotation would fail."""
-    if key_count < ACCESS_KEYS_AT_MOST:
+    if standing.key_count < ACCESS_KEYS_AT_MOST or standing.newer is not None:
         return []
     return [
-        f"{user_name} has {key_count} access keys already, and AWS allows no third.",
+        f"{user_name} has {standing.key_count} access keys already, and AWS allows no third.",
         "If one of the others is the replacement, begin at step 2; if not, first delete one that is not in use.",
     ]
+
+
+def _user_option(user_name: str) -> str:
+    return f"--user-name{'=' if user_name.startswith('-') else ' '}{_shell(user_name)}"
 
 
 def _commands(user_name: str, access_key_id: str | None, last_five: str, fate: Fate = Fate.STAYS_ACTIVE) -> list[str]:
     """The AWS CLI steps: create, switch, deactivate, delete. Without the id, a step to find it comes first; with
     keycheck deactivating it anyway, that step has no command.
     """
-    user = f"--user-name{'=' if user_name.startswith('-') else ' '}{_shell(user_name)}"
+    user = _user_option(user_name)
     key = f"--access-key-id {access_key_id or 'OLD_ACCESS_KEY_ID'}"
     deactivate = [
-        "# 3. deactivate the old one (to undo this: --status Active)",
+        "# 3. keycheck deactivates the old one now; by hand it is"
+        if fate is Fate.DISABLED_NOW
+        else "# 3. deactivate the old one",
         f"aws iam update-access-key {user} {key} --status Inactive",
+        "# to undo that, whoever did it",
+        f"aws iam update-access-key {user} {key} --status Active",
     ]
-    if fate is Fate.DISABLED_NOW:
-        deactivate[0] = "# 3. keycheck deactivates the old one now, and again if it is re-activated; by hand it is"
     find = [
         f"# 0. find the full id of the access key that ends in {last_five}",
         f"aws iam list-access-keys {user}",
@@ -321,9 +453,9 @@ def _commands(user_name: str, access_key_id: str | None, last_five: str, fate: F
 def _key_commands(key: MessageKey, *, person: bool) -> list[str]:
     access_key = key.key.access_key
     commands = _commands(
-        access_key.user_name, access_key.access_key_id if person else None, access_key.last_five, key.fate
+        access_key.user_name, access_key.access_key_id if person else None, access_key.last_five, key.standing.fate
     )
-    return [*(f"# {line}" for line in _crowded(access_key.user_name, key.key_count)), *commands]
+    return [*(f"# {line}" for line in _crowded(access_key.user_name, key.standing)), *commands]
 
 
 def _key_in_full(key: MessageKey, link: str | None, *, person: bool) -> str:
@@ -334,7 +466,9 @@ def _key_in_full(key: MessageKey, link: str | None, *, person: bool) -> str:
         f"*`{_tick(access_key.user_name)}`* · access key {identity}",
         f"• {_days(key.key.age_days)} old, created {_day(access_key.create_date)}",
         f"• {expiry} {_day(key.key.expires_at)}",
-        f"• What happens then: {_what_happens(key.fate)}",
+        f"• Last used: {_mrkdwn(_last_use(key.standing.last_use))}",
+        f"• What happens then: {_what_happens(key.standing)}",
+        *(f"• {_mrkdwn(remark)}" for remark in _remarks(key.standing)),
     ]
     if link:
         lines.append(f"• Issue: {link}")
@@ -344,12 +478,15 @@ def _key_in_full(key: MessageKey, link: str | None, *, person: bool) -> str:
 def _key_in_short(key: MessageKey, link: str | None) -> str:
     access_key = key.key.access_key
     expiry = "expired" if key.key.label is AgeLabel.EXPIRED else "expires"
+    day = "" if key.standing.day is None else _day(key.standing.day)
     then = {
         Fate.STAYS_ACTIVE: ", stays active",
         Fate.NEVER_DISABLED: ", never disabled",
-        Fate.DISABLED_WHEN_EXPIRED: ", then disabled",
+        Fate.DISABLED_FROM: f", disabled from {day} on",
         Fate.DISABLED_NOW: ", being disabled now",
-    }[key.fate]
+        Fate.IN_USE: f", in use ({_mrkdwn(_last_use(key.standing.last_use))})",
+        Fate.LEFT_ALONE: f", re-enabled, disabled again from {day} on",
+    }[key.standing.fate]
     issue = f" · {link}" if link else ""
     return (
         f"• `{_tick(access_key.user_name)}` ...{access_key.last_five}: {_days(key.key.age_days)} old, {expiry} "
@@ -415,11 +552,27 @@ def name_key(key: LabelledKey) -> str:
     )
 
 
-def _count(keys: Sequence[LabelledKey]) -> str:
+def name_access_key(record: KeyRecord) -> str:
+    """An access key that AWS no longer shows, as lines on stderr name it."""
+    return f"access key ...{record.access_key_id[-5:]} of {record.user_name or 'an unknown user'}"
+
+
+def _oldest_first(key: LabelledKey | KeyRecord) -> tuple[int, str, str]:
+    if isinstance(key, KeyRecord):
+        return (0, key.user_name, key.access_key_id[-5:])
+    return (-key.age_days, key.access_key.user_name, key.access_key.last_five)
+
+
+def _count(keys: Sequence[LabelledKey | KeyRecord]) -> str:
     return "1 access key" if len(keys) == 1 else f"{len(keys)} access keys"
 
 
-def _some(keys: Sequence[LabelledKey]) -> str:
-    names = Counter(f"{key.access_key.user_name} ...{key.access_key.last_five}" for key in keys)
+def _some(keys: Sequence[LabelledKey | KeyRecord]) -> str:
+    names = Counter(
+        f"{key.user_name} ...{key.access_key_id[-5:]}"
+        if isinstance(key, KeyRecord)
+        else f"{key.access_key.user_name} ...{key.access_key.last_five}"
+        for key in keys
+    )
     shown = list(names)[:5]
     return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")

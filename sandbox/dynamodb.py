@@ -100,9 +100,9 @@ class EngineTable:
 
 
 def _moved_back(name: str, value: dict[str, Any], seconds: int) -> dict[str, Any]:
-    if "N" in value and (name.endswith(("_at", "_until")) or name == "not_before"):
+    if "N" in value and (name.endswith(("_at", "_until", "_from")) or name == "not_before"):
         return {"N": str(int(value["N"]) - seconds)}
-    if "L" in value and name.endswith("_filings"):
+    if "L" in value and name.endswith(("_filings", "_times")):
         return {"L": [{"N": str(int(one["N"]) - seconds)} for one in value["L"]]}
     return value
 

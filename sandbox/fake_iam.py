@@ -79,6 +79,8 @@ class FakeKey:
     access_key_id: str
     status: str
     create_date: datetime
+    last_use: tuple[datetime, str, str] | None = None
+    """When, by which service, in which Region."""
 
 
 @dataclass
@@ -134,6 +136,7 @@ class FakeIam:
         self.account_id = account_id
         self.partition = partition
         self.alias = alias
+        self.root_access_keys = 0
         self.latency = latency
         self.rate = rate
         self.burst = burst
@@ -162,6 +165,7 @@ class FakeIam:
             "GetAccessKeyLastUsed": self._get_access_key_last_used,
             "ListAccountAliases": self._list_account_aliases,
             "ListUserTags": self._list_user_tags,
+            "GetAccountSummary": self._get_account_summary,
             "GetUser": self._get_user,
         }
 
@@ -219,8 +223,16 @@ class FakeIam:
         with self._lock:
             self._gone.add(self.users[name].user_name)
 
+    def use_key(self, access_key_id: str, at: datetime, service: str = "s3", region: str = "eu-west-1") -> None:
+        """The access key was last used then, as GetAccessKeyLastUsed says at once (AWS's note lags by minutes)."""
+        with self._lock:
+            for user in self.users.values():
+                for key in user.keys:
+                    if key.access_key_id == access_key_id:
+                        key.last_use = (_whole_second(at), service, region)
+
     def move_back(self, delta: timedelta) -> None:
-        """Let `delta` (whole seconds) go by: every creation date moves back by it."""
+        """Let `delta` (whole seconds) go by: every creation date and last use moves back by it."""
         if delta.microseconds:
             raise ValueError("IAM's dates are whole seconds: move back by whole seconds")
         with self._lock:
@@ -228,6 +240,8 @@ class FakeIam:
                 user.create_date -= delta
                 for key in user.keys:
                     key.create_date -= delta
+                    if key.last_use is not None:
+                        key.last_use = (key.last_use[0] - delta, *key.last_use[1:])
 
     # What goes wrong
 
@@ -432,8 +446,16 @@ class FakeIam:
         owner = self._owner(access_key_id)
         if owner is None:
             raise _ApiError("NoSuchEntity", f"The Access Key with id {access_key_id} cannot be found.", 404)
-        never = "<AccessKeyLastUsed><Region>N/A</Region><ServiceName>N/A</ServiceName></AccessKeyLastUsed>"
-        return f"<UserName>{escape(owner)}</UserName>{never}".encode()
+        uses = (key.last_use for key in self.users[owner].keys if key.access_key_id == access_key_id)
+        at, service, region = next(uses) or (None, "N/A", "N/A")
+        date = "" if at is None else f"<LastUsedDate>{_timestamp(at)}</LastUsedDate>"
+        last = f"{date}<Region>{escape(region)}</Region><ServiceName>{escape(service)}</ServiceName>"
+        return f"<UserName>{escape(owner)}</UserName><AccessKeyLastUsed>{last}</AccessKeyLastUsed>".encode()
+
+    def _get_account_summary(self, _params: dict[str, str]) -> bytes:
+        counts = {"Users": len(self.users), "AccountAccessKeysPresent": self.root_access_keys}
+        entries = "".join(f"<entry><key>{name}</key><value>{count}</value></entry>" for name, count in counts.items())
+        return f"<SummaryMap>{entries}</SummaryMap>".encode()
 
     def _owner(self, access_key_id: str) -> str | None:
         """The name of the user who has that access key, by an index that is made anew when it turns out wrong."""

@@ -7,6 +7,8 @@ What it is strict about, because the real ones are and keycheck rests on it:
   `/search` only.
 - A wrong token is nobody on Cloud: the search says "no issues" and a GET says "not found", both politely.
 - An issue that lacks a field, or has a label with a space, is refused with the name of the field.
+- Cloud names a user by account id and looks for `query`; Server by name and for `username`. Both also find those whose
+  address merely begins so. Transitions go where the workflow lets them, and may want a field filled in.
 
 The paths /rest/api/2, 3 and latest are served alike, with text as plain text. Where the real one would want or give
 Atlassian's document format (version 3 on Cloud), writing is refused loudly rather than half understood.
@@ -15,12 +17,14 @@ Atlassian's document format (version 3 on Cloud), writing is refused loudly rath
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 from sandbox.http_fake import Answer, FakeServer, Request
 
@@ -71,7 +75,10 @@ class Comment:
 
 @dataclass
 class Issue:
-    """One issue. `transitions` begins with its creation and is never empty; `fields` holds what has no place here."""
+    """One issue. `transitions` begins with its creation and is never empty; `fields` holds what has no place here.
+
+    `assignee` is the e-mail address of one of the site's `users`, whether or not the site shows it.
+    """
 
     key: str
     id: str
@@ -84,6 +91,7 @@ class Issue:
     created: datetime
     transitions: list[Transition]
     comments: list[Comment] = field(default_factory=list)
+    assignee: str | None = None
 
     @property
     def status(self) -> str:
@@ -99,8 +107,14 @@ class FakeJira(FakeServer):
 
     These are free to be changed at any time: statuses (this site's status names, each with its category; the first is
     a new issue's), required_fields (field id -> what Jira says where a new issue lacks it), search_lag_seconds,
-    page_size (the most issues in one page of a search), auto_close (new issues are Done at once), is_blind (the
-    account may create issues, and may not see any).
+    page_size (the most issues in one page of a search, and comments in one of an issue's), auto_close (new issues are
+    Done at once), is_blind (the account may create issues, and may not see any).
+
+    users: whom the site knows, each a dict of which all but "email" may be left out: "account_id" (Cloud) and "name"
+    (Server), else made up; "active", else True; "assignable" (may be assigned issues), else True. hides_emails: no
+    address is shown, as where Cloud's users chose so. allowed_transitions: names of the statuses that the API may take
+    an issue to (None: all); required_on_transition: status -> what `required_fields` is for a new issue. Neither is in
+    the way of `transition`.
     """
 
     def __init__(
@@ -122,6 +136,10 @@ class FakeJira(FakeServer):
         self.auto_close = False
         self.is_blind = False
         self.statuses: dict[str, Category] = {"To Do": "new", "In Progress": "indeterminate", "Done": "done"}
+        self.users: list[dict[str, Any]] = []
+        self.hides_emails = False
+        self.allowed_transitions: set[str] | None = None
+        self.required_on_transition: dict[str, dict[str, str]] = {}
         self.issues: dict[str, Issue] = {}
         self._token_is_dead = False
         self._last_id = 10_000
@@ -181,6 +199,8 @@ class FakeJira(FakeServer):
                 return self._myself(anonymous)
             case "GET", ["mypermissions"]:
                 return self._my_permissions(request, anonymous)
+            case "GET", ["user", "search"]:
+                return self._search_users(request, anonymous)
             case "GET" | "POST", ["search"]:
                 return self._search_server(request) if self.flavour == "server" else _errors(410, _GONE)
             case "GET" | "POST", ["search", "jql"]:
@@ -202,7 +222,9 @@ class FakeJira(FakeServer):
                 transitions = {"expand": "transitions", "transitions": self._transitions_json()}
                 return self._do_transition(request, issue) if is_post else Answer(200, transitions)
             case "GET" | "POST", ["comment"]:
-                return self._comment(request, issue) if is_post else Answer(200, _comments_json(issue))
+                return self._comment(request, issue) if is_post else self._comments(request, issue)
+            case "PUT", ["assignee"]:
+                return self._assign(request, issue)
         return _errors(405, "Method Not Allowed")
 
     # Who asks
@@ -383,10 +405,40 @@ class FakeJira(FakeServer):
         names = {one["id"]: one["name"] for one in self._transitions_json()}
         if wanted not in names:
             return _errors(400, f"Transition id '{wanted}' is not valid for this issue.")
+        given = asked.get("fields") or {}
+        lacking = self.required_on_transition.get(names[wanted], {})
+        errors = {name: says for name, says in lacking.items() if given.get(name) in (None, "", [])}
+        if errors:
+            return Answer(400, {"errorMessages": [], "errors": errors})
         self.transition(issue.key, names[wanted])
         for operation in (asked.get("update") or {}).get("comment", []):
             self._add_comment(issue, operation["add"]["body"])
         return Answer(204)
+
+    def _assign(self, request: Request, issue: Issue) -> Answer:
+        asked = request.json if isinstance(request.json, dict) else {}
+        id_name = self._id_name
+        if id_name not in asked:
+            return _errors(400, f"The sandbox wants an assignee's '{id_name}'.")
+        if asked[id_name] is None:
+            issue.assignee = None
+            return Answer(204)
+        user = next((user for user in self.users if self._user_id(user) == asked[id_name]), None)
+        if user is None and self.flavour == "cloud":
+            return _errors(404, f"User '{asked[id_name]}' does not exist.")
+        if user is None or not user.get("active", True) or not user.get("assignable", True):
+            says = f"User '{asked[id_name]}' cannot be assigned issues."
+            return Answer(400, {"errorMessages": [], "errors": {"assignee": says}})
+        issue.assignee = user["email"]
+        return Answer(204)
+
+    def _comments(self, request: Request, issue: Issue) -> Answer:
+        try:
+            start = int(request.query.get("startAt", 0))
+            most = min(int(request.query.get("maxResults", self.page_size)), self.page_size)
+        except ValueError as err:
+            return _errors(400, str(err))
+        return Answer(200, _comments_json(issue, start, most))
 
     def _comment(self, request: Request, issue: Issue) -> Answer:
         body = request.json.get("body") if isinstance(request.json, dict) else None
@@ -399,6 +451,51 @@ class FakeJira(FakeServer):
         comment = Comment(str(self._last_id), body, datetime.now(UTC))
         issue.comments.append(comment)
         return comment
+
+    # Users
+
+    @property
+    def _id_name(self) -> str:
+        return "accountId" if self.flavour == "cloud" else "name"
+
+    def _user_id(self, user: Mapping[str, Any]) -> str:
+        """Cloud's account id does not tell the address; a user's name on Server is often its first part."""
+        email = str(user["email"])
+        if self.flavour == "cloud":
+            return str(user.get("account_id") or hashlib.sha256(email.encode()).hexdigest()[:24])
+        return str(user.get("name") or email.partition("@")[0])
+
+    def _search_users(self, request: Request, anonymous: bool) -> Answer:
+        """Whose address, or name, begins so. Inactive ones too: Data Center was seen to give them."""
+        name = "query" if self.flavour == "cloud" else "username"
+        wanted = request.query.get(name, "").casefold()
+        if not wanted:
+            return _errors(400, f"The '{name}' query parameter was not provided.")
+        try:
+            start, most = int(request.query.get("startAt", 0)), int(request.query.get("maxResults", DEFAULT_RESULTS))
+        except ValueError as err:
+            return _errors(400, str(err))
+        found = [
+            self._user_json(user)
+            for user in ([] if anonymous else self.users)
+            if user["email"].casefold().startswith(wanted)
+            or (self.flavour == "server" and self._user_id(user).casefold().startswith(wanted))
+        ]
+        return Answer(200, found[start : start + most])
+
+    def _user_json(self, user: Mapping[str, Any]) -> dict[str, Any]:
+        shown = {} if self.hides_emails else {"emailAddress": user["email"]}
+        user_id = self._user_id(user)
+        return {
+            "self": f"{self.url}/rest/api/2/user?{urlencode({self._id_name: user_id})}",
+            self._id_name: user_id,
+            **shown,
+            "displayName": "A user",
+            "active": user.get("active", True),
+        }
+
+    def _assignee_json(self, issue: Issue) -> dict[str, Any] | None:
+        return next((self._user_json(user) for user in self.users if user["email"] == issue.assignee), None)
 
     # As JSON
 
@@ -417,6 +514,7 @@ class FakeJira(FakeServer):
             "issuetype": {"name": issue.issue_type, "subtask": False},
             "project": {"key": issue.project, "name": issue.project},
             "status": _status_json(seen.status, seen.category),
+            "assignee": self._assignee_json(issue),
             "created": _jira_time(issue.created),
             "updated": _jira_time(issue.transitions[-1].at),
             "comment": _comments_json(issue),
@@ -434,14 +532,19 @@ class FakeJira(FakeServer):
         return [
             {"id": str(10 * number + 1), "name": name, "to": _status_json(name, category)}
             for number, (name, category) in enumerate(self.statuses.items(), start=1)
+            if self.allowed_transitions is None or name in self.allowed_transitions
         ]
 
 
 def render(issue: Issue) -> str:
-    """Key, type and status, labels, summary, then the description as it stands; no newline at the end."""
+    """Key, type and status, labels, the assignee if any, summary, then the description and each comment as they stand;
+    no newline at the end.
+    """
     labels = ", ".join(issue.labels) or "none"
-    head = f"{issue.key}  {issue.issue_type}  [{issue.status}]\nlabels: {labels}\n{issue.summary}"
-    return f"{head}\n\n{issue.description}".rstrip("\n")
+    assignee = f"\nassignee: {issue.assignee}" if issue.assignee else ""
+    head = f"{issue.key}  {issue.issue_type}  [{issue.status}]\nlabels: {labels}{assignee}\n{issue.summary}"
+    comments = [f"comment:\n{comment.body}".rstrip("\n") for comment in issue.comments]
+    return "\n\n".join([f"{head}\n\n{issue.description}".rstrip("\n"), *comments])
 
 
 _Matcher = Callable[[Issue, Transition], bool]
@@ -456,6 +559,7 @@ _FIELDS = [
         "status": ["status"],
         "project": ["project"],
         "issuetype": ["issuetype", "type"],
+        "assignee": ["assignee"],
         "created": ["created", "createdDate"],
         "updated": ["updated", "updatedDate"],
     }.items()
@@ -572,9 +676,12 @@ def _comment_json(comment: Comment) -> dict[str, Any]:
     return {"id": comment.id, "body": comment.body, "created": _jira_time(comment.at)}
 
 
-def _comments_json(issue: Issue) -> dict[str, Any]:
-    comments = [_comment_json(comment) for comment in issue.comments]
-    return {"startAt": 0, "maxResults": len(comments), "total": len(comments), "comments": comments}
+def _comments_json(issue: Issue, start: int = 0, most: int | None = None) -> dict[str, Any]:
+    """All of them, as among an issue's fields, or one page."""
+    total = len(issue.comments)
+    most = total if most is None else most
+    comments = [_comment_json(comment) for comment in issue.comments[start : start + most]]
+    return {"startAt": start, "maxResults": most, "total": total, "comments": comments}
 
 
 def _jira_time(at: datetime) -> str:

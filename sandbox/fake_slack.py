@@ -19,6 +19,7 @@ from urllib.parse import parse_qs
 from sandbox.http_fake import Answer, FakeServer, Fault, Request
 
 POST_MESSAGE = "/api/chat.postMessage"
+LOOK_UP = "/api/users.lookupByEmail"
 BOT_ID = "B0KEYCHECK"
 
 MAX_TEXT = 40_000
@@ -56,6 +57,7 @@ class FakeSlack(FakeServer):
     """tokens: those that are accepted. unknown: the addressees that this workspace does not have; it has all others.
 
     rate_per_channel_seconds: where above 0, the least time between two messages to one addressee; Slack's is about 1.
+    users (e-mail address -> Slack id), deleted (Slack ids of who has left) and scopes are free to be changed.
     """
 
     def __init__(
@@ -69,6 +71,9 @@ class FakeSlack(FakeServer):
         self.tokens = set(tokens)
         self.unknown = set(unknown)
         self.rate_per_channel_seconds = rate_per_channel_seconds
+        self.users: dict[str, str] = {}
+        self.deleted: set[str] = set()
+        self.scopes = {"chat:write", "users:read.email"}
         self._messages: list[Message] = []
         self._refused: dict[str, str] = {}
         self._last_ts = 0
@@ -106,7 +111,7 @@ class FakeSlack(FakeServer):
     def serve(self, request: Request) -> Answer:
         if not request.path.startswith("/api/"):
             return Answer(404, "<html><body>Page not found</body></html>\n")
-        if request.path != POST_MESSAGE or request.method != "POST":
+        if (request.method, request.path) not in (("POST", POST_MESSAGE), ("GET", LOOK_UP), ("POST", LOOK_UP)):
             return _refusal("unknown_method", req_method=request.path.removeprefix("/api/"))
         fields = _fields(request)
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -115,7 +120,16 @@ class FakeSlack(FakeServer):
             return _refusal("not_authed")
         if token not in self.tokens:
             return _refusal("invalid_auth")
-        return self._post_message(fields)
+        return self._post_message(fields) if request.path == POST_MESSAGE else self._look_up(request, fields)
+
+    def _look_up(self, request: Request, fields: dict[str, Any]) -> Answer:
+        if "users:read.email" not in self.scopes:
+            return _refusal("missing_scope", needed="users:read.email")
+        email = str(fields.get("email") or request.query.get("email") or "")
+        slack_id = {address.lower(): slack_id for address, slack_id in self.users.items()}.get(email.lower())
+        if slack_id is None:
+            return _refusal("users_not_found")
+        return Answer(200, {"ok": True, "user": {"id": slack_id, "deleted": slack_id in self.deleted}})
 
     def _post_message(self, fields: dict[str, Any]) -> Answer:
         channel, text = str(fields.get("channel") or ""), str(fields.get("text") or "")

@@ -227,8 +227,8 @@ class MotoAws:
         """Let `delta` (whole seconds) go by in every account.
 
         Back by it go the creation dates of all users and their access keys, and in the `state_tables`, by as many
-        seconds and to the last digit: each number whose name ends in `_at` or `_until` or is `not_before`, and each
-        number in a list or a number set whose name ends in `_at_list` or `_filings`.
+        seconds and to the last digit: each number whose name ends in `_at`, `_until` or `_from` or is `not_before`,
+        and each number in a list or a number set whose name ends in `_at_list`, `_filings` or `_times`.
         """
         if delta.microseconds:
             raise ValueError("IAM's dates are whole seconds: move back by whole seconds")
@@ -320,11 +320,11 @@ def _items(table: Table) -> list[Item]:
 
 def _move_item_back(item: Item, seconds: int) -> None:
     for name, attribute in item.attrs.items():
-        if attribute.type == "N" and (name.endswith(("_at", "_until")) or name == "not_before"):
+        if attribute.type == "N" and (name.endswith(("_at", "_until", "_from")) or name == "not_before"):
             attribute.value = _less(attribute.value, seconds)
-        elif name.endswith(("_at_list", "_filings")) and attribute.type == "NS":
+        elif name.endswith(("_at_list", "_filings", "_times")) and attribute.type == "NS":
             attribute.value = [_less(number, seconds) for number in attribute.value]
-        elif name.endswith(("_at_list", "_filings")) and attribute.type == "L":
+        elif name.endswith(("_at_list", "_filings", "_times")) and attribute.type == "L":
             moved = [DynamoType(element) for element in attribute.value]
             for element in moved:
                 if element.type == "N":

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from keycheck.clock import RunClock
 from keycheck.labels import label_key
-from keycheck.model import AccessKey, Addressee, LabelledKey
+from keycheck.model import (
+    AccessKey,
+    Addressee,
+    KeyRecord,
+    LabelledKey,
+    LastUse,
+    Owner,
+    OwnerKind,
+    Scan,
+)
+from keycheck.planning import Facts, UserFacts
 from keycheck.settings import Settings, parse
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -51,6 +62,53 @@ def make_key(user_name: str = "dev_kramer", *, age_days: float = 197, **changes:
 
 def make_addressee(slack_id: str = "U012KRAMER", **changes: Any) -> Addressee:
     return Addressee(slack_id, **{"account_id": ACCOUNT, "is_person": slack_id[0] in "UW", **changes})
+
+
+def make_owner(slack_id: str | None = "U012KRAMER", **changes: Any) -> Owner:
+    """A known owner who is told on Slack; None: nobody knows the owner, and nobody is told."""
+    if slack_id is None:
+        return Owner(**{"kind": OwnerKind.UNKNOWN, **changes})
+    return Owner(**{"kind": OwnerKind.KNOWN, "addressee": make_addressee(slack_id), **changes})
+
+
+def make_fallback_owner(kind: OwnerKind = OwnerKind.UNKNOWN, **changes: Any) -> Owner:
+    """One whose access keys the fallback channel is told about. KNOWN: known by e-mail alone."""
+    return Owner(kind, make_addressee("C0FALLBACK", is_person=False, is_fallback=True), **changes)
+
+
+def make_scan(keys: Iterable[LabelledKey] = (), **changes: Any) -> Scan:
+    """A complete scan that showed these access keys."""
+    shown = tuple(key.access_key for key in keys)
+    users = len({key.user_name for key in shown})
+    scan = {"profile": "acme-dev", "keys": shown, "user_count": users, "users_read": users, "account_id": ACCOUNT}
+    return Scan(**{**scan, **changes})
+
+
+def make_facts(
+    keys: Iterable[LabelledKey] = (),
+    users: Mapping[str, Owner | UserFacts] | None = None,
+    *,
+    last_uses: Mapping[str, LastUse | None] | None = None,
+    sees_whole_account: bool = True,
+    **scan: Any,
+) -> Facts:
+    """What a complete scan of these access keys found; dev_kramer is known. `scan`: what differs of that."""
+    found = {"dev_kramer": make_owner()} if users is None else users
+    return Facts(
+        make_scan(keys, **scan),
+        {name: UserFacts(one) if isinstance(one, Owner) else one for name, one in found.items()},
+        last_uses or {},
+        sees_whole_account,
+    )
+
+
+def make_record(key: LabelledKey, owner: Owner | None = None, **known: Any) -> KeyRecord:
+    """What is on record for an access key. `owner`: who was warned, eight days ago where `known` says nothing else."""
+    access_key = key.access_key
+    usual: dict[str, Any] = {"account_id": access_key.account_id, "user_name": access_key.user_name}
+    if owner is not None:
+        usual |= {"warned_at": NOW - timedelta(days=8), "warned_owner": owner.identity}
+    return KeyRecord(access_key.access_key_id, **{**usual, **known})
 
 
 class PatientClock(RunClock):

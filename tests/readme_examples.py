@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from keycheck.labels import label_key
-from keycheck.model import Fate, FileIssue, KeyRecord, MessageKey, SendMessage
+from keycheck.model import Fate, FileIssue, KeyRecord, LastUse, MessageKey, SendMessage, Standing
 from keycheck.wording import issue_draft, slack_draft
 from sandbox import fake_slack
 from tests.builders import NOW, make_access_key, make_addressee
@@ -17,11 +17,16 @@ KEY = label_key(
     expire_age=180,
     expiring_days=15,
 )
+STANDING = Standing(
+    Fate.DISABLED_FROM,
+    datetime(2026, 12, 3, tzinfo=UTC),
+    LastUse(datetime(2026, 11, 20, 14, 3, tzinfo=UTC), "s3", "eu-west-1"),
+)
 
 
 def slack_message() -> str:
     """What dev_kramer sees in Slack."""
-    listed = MessageKey(KEY, Fate.DISABLED_WHEN_EXPIRED, None, key_count=1)
+    listed = MessageKey(KEY, STANDING)
     draft = slack_draft(
         SendMessage(make_addressee(), (listed,)),
         PROFILE,
@@ -34,5 +39,5 @@ def slack_message() -> str:
 
 def jira_issue() -> str:
     """What the issue says: its summary, labels and description."""
-    draft = issue_draft(FileIssue(KEY, KeyRecord("x"), Fate.DISABLED_WHEN_EXPIRED, key_count=1), PROFILE)
+    draft = issue_draft(FileIssue(KEY, KeyRecord("x"), STANDING), PROFILE)
     return f"{draft.summary}\nlabels: {', '.join(draft.labels)}\n\n{draft.description}"

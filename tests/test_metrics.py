@@ -44,6 +44,7 @@ from keycheck.model import (
     SendMessage,
     Skip,
     SkipReason,
+    Standing,
 )
 from tests.builders import make_addressee, make_key
 
@@ -64,11 +65,11 @@ PROFILES = ANY_TEXT | st.sampled_from(["", "\\", "a\\", "a\\\\", "\\ ", " ", " a
 
 
 def make_filing(key: LabelledKey) -> FileIssue:
-    return FileIssue(key, KeyRecord(key.access_key.access_key_id), Fate.STAYS_ACTIVE, 1)
+    return FileIssue(key, KeyRecord(key.access_key.access_key_id), Standing(Fate.STAYS_ACTIVE))
 
 
 def make_message(*keys: LabelledKey) -> SendMessage:
-    return SendMessage(make_addressee(), tuple(MessageKey(key, Fate.STAYS_ACTIVE, None, 1) for key in keys))
+    return SendMessage(make_addressee(), tuple(MessageKey(key, Standing(Fate.STAYS_ACTIVE)) for key in keys))
 
 
 def make_disabling(key: LabelledKey) -> DisableKey:
@@ -144,7 +145,8 @@ def test_an_empty_account_prints_zeros() -> None:
 
 def test_tags_and_fields_are_those_of_the_catalogue_in_its_order() -> None:
     """And none is named as a tag that Telegraf or Wavefront sets itself: facts/telegraf.md, section 7, rule 7."""
-    key, run = key_line(PROFILE, OKAY), run_line(SCAN, KEYS, NOTHING, 0, 1)
+    more = {"exempt": 1, "overdue": 2, "root_access_keys": 0}
+    key, run = key_line(PROFILE, OKAY), run_line(SCAN, KEYS, NOTHING, 0, 1, more)
     assert [tag.split("=")[0] for tag in key.split(" ")[0].split(",")[1:]] == list(KEY_TAGS)
     assert [tag.split("=")[0] for tag in run.split(" ")[0].split(",")[1:]] == list(RUN_TAGS)
     assert [field.split("=")[0] for field in key.split(" ")[1].split(",")] == list(KEY_FIELDS)

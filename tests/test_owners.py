@@ -1,4 +1,7 @@
-"""The mapping file is read as data: a good one gives who owns whom, any other an error that names the line."""
+"""The mapping file is read as data: a good one gives who owns whom, any other an error that names the line.
+
+And who is told of a user, by mapping, tags and e-mail, in each pair of rules that can meet.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 import keycheck
-from keycheck.model import Addressee
-from keycheck.owners import SLACK_ID, Owners, OwnersError, parse_mapping
+from keycheck.model import Addressee, Owner, OwnerKind
+from keycheck.owners import SLACK_ID, Owners, OwnersError, SlackName, parse_mapping, parse_slack_name, tag_problem
 from tests.builders import ACCOUNT
 
-KRAMER = {"dev_kramer": "U012AB3CD"}
+KRAMER = {"dev_kramer": SlackName("U012AB3CD")}
+PROFILE = "acme-prod"
+OTHER_ACCOUNT = "210987654321"
 REPEATABLE = hypothesis_settings(max_examples=80, derandomize=True, deadline=None)
 
 
@@ -38,18 +43,38 @@ def complaint(text: str) -> str:
         pytest.param('mapping: dict[str, str] = {"dev_kramer": "U012AB3CD"}', KRAMER, id="annotation"),
         pytest.param('mapping: print("no") = {"dev_kramer": "U012AB3CD"}', KRAMER, id="annotation is not run either"),
         pytest.param('mapping = {"dev_kramer": "U012AB3CD", "dev_kramer": "U012AB3CD"}', KRAMER, id="twice the same"),
-        pytest.param('mapping = {"a+=,.@_-b": "W0A"}', {"a+=,.@_-b": "W0A"}, id="every character IAM allows"),
+        pytest.param(
+            'mapping = {"a+=,.@_-b": "W0A"}', {"a+=,.@_-b": SlackName("W0A")}, id="every character IAM allows"
+        ),
         pytest.param(
             'mapping = {"a": "U01", "b": "U01", "c": "C01", "d": "G01", "e": "D01"}',
-            {"a": "U01", "b": "U01", "c": "C01", "d": "G01", "e": "D01"},
+            {
+                user: SlackName(slack_id)
+                for user, slack_id in zip("abcde", ["U01", "U01", "C01", "G01", "D01"], strict=True)
+            },
             id="two users of one person, and every kind of id",
+        ),
+        pytest.param(
+            'mapping = {"a": "C012AB3CD S012AB3CD", "b": "G01 S01"}',
+            {"a": SlackName("C012AB3CD", "S012AB3CD"), "b": SlackName("G01", "S01")},
+            id="teams: a channel, and whom to mention there",
+        ),
+        pytest.param(
+            'mapping = {"acme-prod/a": "U01", "123456789012/a": "U02", "x/y/a": "U03", "a": "U04"}',
+            {
+                "acme-prod/a": SlackName("U01"),
+                "123456789012/a": SlackName("U02"),
+                "x/y/a": SlackName("U03"),
+                "a": SlackName("U04"),
+            },
+            id="users of one profile, of one account, and of a profile with a / in its name",
         ),
         pytest.param('mapping = {"dev_kramer":\r\n "U012AB3CD"}\r\n', KRAMER, id="CRLF"),
         pytest.param("mapping = {'dev' '_kramer': ('U012' 'AB3CD')}", KRAMER, id="strings in parts"),
         pytest.param(r'mapping = {"dev_\x6bramer": r"U012AB3CD"}', KRAMER, id="escapes"),
     ],
 )
-def test_a_good_file_is_read(text: str, mapping: dict[str, str]) -> None:
+def test_a_good_file_is_read(text: str, mapping: dict[str, SlackName]) -> None:
     assert parse_mapping(text) == mapping
 
 
@@ -109,6 +134,25 @@ def test_the_file_that_comes_with_keycheck_is_good_and_empty() -> None:
         pytest.param('mapping = {\n "a": "U1"}', 2, id="too short"),
         pytest.param('mapping = {\n "a": "X012AB3CD"}', 2, id="another letter"),
         pytest.param('mapping = {\n "a": "U01",\n "b": "U02",\n "a": "U03"}', 4, id="one user, two ids"),
+        pytest.param('mapping = {\n "x/a": "U01",\n "x/a": "U03"}', 3, id="one user of one profile, two ids"),
+        pytest.param('mapping = {\n "a": "C01 S01",\n "a": "C01 S02"}', 3, id="one user, two groups"),
+        pytest.param('mapping = {\n "a": "C01",\n "a": "C01 S02"}', 3, id="one user, with and without a group"),
+        pytest.param('mapping = {\n "/a": "U01"}', 2, id="nothing before the slash"),
+        pytest.param('mapping = {\n "acme-prod/": "U01"}', 2, id="nothing after the slash"),
+        pytest.param('mapping = {\n " / a": "U01"}', 2, id="a blank before the slash"),
+        pytest.param('mapping = {\n "/": "U01"}', 2, id="the slash alone"),
+        pytest.param('mapping = {\n "a": "U01 S01"}', 2, id="a group beside a person"),
+        pytest.param('mapping = {\n "a": "W01 S01"}', 2, id="a group beside a person of an enterprise"),
+        pytest.param('mapping = {\n "a": "D01 S01"}', 2, id="a group beside a direct conversation"),
+        pytest.param('mapping = {\n "a": "S01"}', 2, id="a group alone"),
+        pytest.param('mapping = {\n "a": "C01  S01"}', 2, id="two spaces before the group"),
+        pytest.param('mapping = {\n "a": "C01\\tS01"}', 2, id="a tab before the group"),
+        pytest.param('mapping = {\n "a": "C01 S01 "}', 2, id="a blank after the group"),
+        pytest.param('mapping = {\n "a": "C01 S01\\n"}', 2, id="a newline after the group"),
+        pytest.param('mapping = {\n "a": "C01 S1"}', 2, id="a group too short"),
+        pytest.param('mapping = {\n "a": "C01 S01 S02"}', 2, id="two groups"),
+        pytest.param('mapping = {\n "a": "C01 U01"}', 2, id="a person in place of the group"),
+        pytest.param('mapping = {\n "a": "S01 C01"}', 2, id="the group first"),
         pytest.param('mapping = {\n "a": "U01\x00"}', 1, id="NUL byte"),
         pytest.param('mapping = {"a": "U01"}\ud800', 1, id="what is not UTF-8"),
         pytest.param("mapping = " + "(" * 50_000, 1, id="parentheses without end"),
@@ -137,6 +181,8 @@ def test_only_a_string_before_the_mapping_is_a_docstring(first: str) -> None:
         ('mapping = {"a": 1}', "user name and Slack id must both be plain strings in quotes"),
         ('mapping = {"a": "bob"}', "'bob' is not a Slack id; those look like U012AB3CD"),
         ('mapping = {"a": "U01", "a": "U02"}', "'a' stands twice in the mapping, with different Slack ids"),
+        ('mapping = {"a": "U01 S01"}', "a user group (S...) goes beside the id of a channel (C... or G...) alone"),
+        ('mapping = {"/a": "U01"}', """'/a' is neither a user name nor a profile or an account id"""),
     ],
 )
 def test_the_complaint_says_what_to_do(text: str, words: str) -> None:
@@ -155,7 +201,7 @@ def test_a_file_with_side_effects_leaves_none(tmp_path: Path) -> None:
     ):
         complaint(text)
     annotated = f'mapping: open({str(trace)!r}, "w") = {{"a": "U01"}}'
-    assert parse_mapping(annotated) == {"a": "U01"}
+    assert parse_mapping(annotated) == {"a": SlackName("U01")}
     assert not trace.exists()
 
 
@@ -170,7 +216,8 @@ def test_a_deep_file_is_refused_in_a_thread_too() -> None:
 
 def test_a_large_mapping_is_read() -> None:
     mapping = {f"user{number}": f"U{number:08}" for number in range(5000)}
-    assert parse_mapping(f"mapping = {mapping!r}") == mapping
+    read = parse_mapping(f"mapping = {mapping!r}")
+    assert {user: name.slack_id for user, name in read.items()} == mapping
 
 
 PYTHONISH = st.text("mapping={}\"':,U012 \n()[]#\\\x00\ud800f*+-", max_size=40)
@@ -190,19 +237,423 @@ def test_any_text_gives_a_mapping_or_an_error_that_names_a_line(text: str) -> No
         words = str(error)
     else:
         words = ""
-        assert all(isinstance(name, str) and SLACK_ID.fullmatch(slack_id) for name, slack_id in mapping.items())
+        assert all(isinstance(user, str) and SLACK_ID.fullmatch(name.slack_id) for user, name in mapping.items())
     if words:
         assert words.startswith("line ")
         assert words.removeprefix("line ").split(":")[0].isdigit()
 
 
-@given(st.dictionaries(st.text(), st.text("ABCU0189", min_size=2, max_size=10).map("U{}".format), max_size=9))
+NAMES = st.text().filter(lambda text: "/" not in text)
+REST = st.text("ABCU0189", min_size=2, max_size=10)
+TEXTS = REST.map("U{}".format) | st.tuples(REST, REST).map(lambda two: "C{} S{}".format(*two))
+
+
+@given(st.dictionaries(NAMES, TEXTS, max_size=9))
 @REPEATABLE
 def test_what_is_written_as_python_writes_it_is_read_back(mapping: dict[str, str]) -> None:
-    assert parse_mapping(f"mapping = {mapping!a}") == mapping
+    read = parse_mapping(f"mapping = {mapping!a}")
+    assert {user: " ".join(filter(None, (name.slack_id, name.group))) for user, name in read.items()} == mapping
+
+
+# Slack names and tags
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("U012AB3CD", SlackName("U012AB3CD")),
+        ("W01", SlackName("W01")),
+        ("C01", SlackName("C01")),
+        ("G01", SlackName("G01")),
+        ("D01", SlackName("D01")),
+        ("C012AB3CD S012AB3CD", SlackName("C012AB3CD", "S012AB3CD")),
+        ("G01 S01", SlackName("G01", "S01")),
+        ("U01 S01", None),
+        ("W01 S01", None),
+        ("D01 S01", None),
+        ("S01", None),
+        ("C01 C02", None),
+        ("C01 ", None),
+        (" C01", None),
+        ("C01 S1", None),
+        ("C01\n", None),
+        ("C01 S01\n", None),
+        ("u01", None),
+        ("@kramer", None),
+        ("", None),
+    ],
+    ids=ascii,
+)
+def test_a_slack_name_is_an_id_or_a_channel_with_a_group(text: str, name: SlackName | None) -> None:
+    assert parse_slack_name(text) == name
+
+
+@given(st.text() | st.text("UWCGDS01 ", max_size=9))
+@REPEATABLE
+def test_any_text_is_a_slack_name_or_none(text: str) -> None:
+    name = parse_slack_name(text)
+    if name is not None:
+        assert text == (name.slack_id if name.group is None else f"{name.slack_id} {name.group}")
+        assert name.group is None or name.slack_id[0] in "CG"
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        (None, None),
+        ({}, None),
+        ({"Slack_ID": "kramer"}, None),
+        ({"slack_id": "U01"}, None),
+        ({"slack_id": "C01 S01"}, None),
+        ({"slack_id": "kramer"}, "the tag slack_id holds 'kramer', which is no Slack id, and is passed over; "),
+        ({"slack_id": ""}, "the tag slack_id holds '', which"),
+        ({"slack_id": "123456789abc"}, "the tag slack_id holds '123456789abc', which"),
+        ({"slack_id": "123456789abcd"}, "the tag slack_id holds a value of 13 characters, which"),
+        ({"slack_id": "U01 S01"}, "a user group (S...) goes beside the id of a channel"),
+        ({"slack_id": "a\nb"}, r"holds 'a\nb', which"),
+    ],
+    ids=ascii,
+)
+def test_a_malformed_slack_tag_is_said(tags: dict[str, str] | None, words: str | None) -> None:
+    problem = tag_problem(tags, "slack_id")
+    assert (problem is None) if words is None else (problem is not None and words in problem)
+
+
+@given(st.text(st.characters(min_codepoint=33), min_size=13))
+@REPEATABLE
+def test_a_long_slack_tag_is_never_repeated(value: str) -> None:
+    assert value not in (tag_problem({"slack_id": value}, "slack_id") or "")
+
+
+# E-mails
+
+
+@pytest.mark.parametrize(
+    "email",
+    ["kramer@example.com", "a@b.c", "first.last+aws@mail.example.co.uk", "k_r-a=m@example.com", "'a&b'@example.com"],
+)
+def test_a_plausible_e_mail_is_a_candidate_from_the_tag_and_as_user_name(email: str) -> None:
+    assert Owners({}).email_of("dev_kramer", {"email": email}, "email") == (email,)
+    assert Owners({}).email_of(email, None, "email") == (email,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "kramer",
+        "@example.com",
+        "kramer@",
+        "kramer@example",
+        "kramer.x@example",
+        "kramer@.",
+        "kramer@example.",
+        "kramer@@example.com",
+        "a@b@example.com",
+        "kramer @example.com",
+        "kramer@example.com ",
+        "kramer@example.com\n",
+        "kramer@example.com\t",
+        "kr\u00e4mer@example.com",
+        "kramer@ex\u0430mple.com",
+        "kramer@example.com\x7f",
+        "kramer@example.com, jones@example.com",
+        f"{'a' * 243}@example.com",
+    ],
+    ids=ascii,
+)
+def test_what_is_no_plausible_e_mail_is_no_candidate(text: str) -> None:
+    assert Owners({}).email_of("dev_kramer", {"email": text}, "email") == ()
+    assert Owners({}).email_of(text, {}, "email") == ()
+
+
+def test_an_e_mail_of_254_characters_is_the_longest() -> None:
+    email = f"{'a' * 242}@example.com"
+    assert len(email) == 254
+    assert Owners({}).email_of("dev_kramer", {"email": email}, "email") == (email,)
+
+
+@pytest.mark.parametrize(
+    ("user_name", "tags", "emails"),
+    [
+        ("k@example.com", {"email": "team@example.com"}, ("team@example.com", "k@example.com")),
+        ("K@Example.com", {"email": "k@example.COM"}, ("k@example.com",)),
+        ("K@Example.com", {"email": "kramer"}, ("k@example.com",)),
+        ("k@example.com", {"Email": "team@example.com"}, ("k@example.com",)),
+        ("k@example.com", {"owner": "team@example.com"}, ("k@example.com",)),
+        ("k@example.com", None, ("k@example.com",)),
+        ("dev_kramer", {"email": "Team@Example.com"}, ("team@example.com",)),
+    ],
+)
+def test_the_tags_e_mail_goes_before_the_user_names_in_lower_case_and_each_once(
+    user_name: str, tags: dict[str, str] | None, emails: tuple[str, ...]
+) -> None:
+    assert Owners({}).email_of(user_name, tags, "email") == emails
+
+
+def test_the_tag_with_the_e_mail_is_the_one_of_the_settings() -> None:
+    tags = {"email": "a@example.com", "owner": "b@example.com"}
+    assert Owners({}).email_of("dev_kramer", tags, "owner") == ("b@example.com",)
+
+
+# Whom the mapping names
+
+EVERYWHERE, IN_PROFILE, IN_ACCOUNT = SlackName("U0EVERY"), SlackName("U0PROFILE"), SlackName("U0ACCOUNT")
+
+
+@pytest.mark.parametrize(
+    ("scopes", "name"),
+    [
+        (["", "acme-prod/", "123456789012/"], IN_ACCOUNT),
+        (["acme-prod/", "123456789012/"], IN_ACCOUNT),
+        (["", "123456789012/"], IN_ACCOUNT),
+        (["", "acme-prod/"], IN_PROFILE),
+        (["acme-prod/"], IN_PROFILE),
+        ([""], EVERYWHERE),
+        ([], None),
+    ],
+    ids=str,
+)
+def test_the_accounts_entry_goes_before_the_profiles_and_that_before_the_plain_one(
+    scopes: list[str], name: SlackName | None
+) -> None:
+    entries = {"": EVERYWHERE, "acme-prod/": IN_PROFILE, "123456789012/": IN_ACCOUNT}
+    owners = Owners({f"{scope}dev_kramer": entries[scope] for scope in scopes})
+    assert owners.mapped(PROFILE, ACCOUNT, "dev_kramer") == name
+
+
+def test_an_entry_for_one_profile_or_account_says_nothing_of_others() -> None:
+    owners = Owners({"acme-prod/dev_kramer": IN_PROFILE, "123456789012/dev_kramer": IN_ACCOUNT, "x/y/dev": EVERYWHERE})
+    assert owners.mapped("acme-dev", OTHER_ACCOUNT, "dev_kramer") is None
+    assert owners.mapped("acme-dev", ACCOUNT, "dev_kramer") == IN_ACCOUNT
+    assert owners.mapped(PROFILE, OTHER_ACCOUNT, "dev_kramer") == IN_PROFILE
+    assert owners.mapped("x/y", ACCOUNT, "dev") == EVERYWHERE
+    assert owners.mapped("y", ACCOUNT, "dev") is None
+
+
+def test_user_names_are_compared_as_they_are() -> None:
+    """IAM keeps the case, and allows no two users that differ in it alone."""
+    owners = Owners({"dev_kramer": EVERYWHERE})
+    assert owners.mapped(PROFILE, ACCOUNT, "Dev_Kramer") is None
+    assert owners.mapped(PROFILE, ACCOUNT, "dev_kramer ") is None
 
 
 # Who is told
+
+KNOWN, UNKNOWN, UNREAD = OwnerKind.KNOWN, OwnerKind.UNKNOWN, OwnerKind.UNREAD
+FALLBACK = "C0FALLBACK"
+MAPPED = {"dev_kramer": SlackName("U0MAPPED")}
+BY_SLACK, BY_EMAIL = {"slack_id": "U0TAG"}, {"email": "Team@example.com"}
+BY_BOTH = {**BY_SLACK, **BY_EMAIL}
+BAD_TAG = {"slack_id": "kramer"}
+TEAM, MAIL = "team@example.com", "k@example.com"
+MANY: dict[str, str | None] = {TEAM: "U0TEAM", MAIL: "U0MAIL"}
+
+
+def resolve(
+    owners: Owners,
+    user_name: str = "dev_kramer",
+    *,
+    tags: dict[str, str] | None = None,
+    tags_were_read: bool = True,
+    lookups: dict[str, str | None] | None = None,
+    tells_on_slack: bool = True,
+    assigns: bool = False,
+    account_id: str = ACCOUNT,
+) -> Owner:
+    return owners.resolve(
+        PROFILE,
+        account_id,
+        user_name,
+        tags=tags,
+        tags_were_read=tags_were_read,
+        lookups=lookups or {},
+        slack_tag="slack_id",
+        email_tag="email",
+        tells_on_slack=tells_on_slack,
+        assigns=assigns,
+    )
+
+
+def person(slack_id: str) -> Addressee:
+    return Addressee(slack_id, ACCOUNT, is_person=True)
+
+
+NOBODYS = Addressee(FALLBACK, ACCOUNT, is_person=False, is_fallback=True)
+
+
+@pytest.mark.parametrize(
+    ("user_name", "mapping", "tags", "lookups", "slack_id"),
+    [
+        pytest.param("dev_kramer", MAPPED, {}, {}, "U0MAPPED", id="the mapping alone"),
+        pytest.param("dev_kramer", MAPPED, BY_SLACK, {}, "U0MAPPED", id="the mapping before the Slack tag"),
+        pytest.param("dev_kramer", MAPPED, BAD_TAG, {}, "U0MAPPED", id="the mapping before a malformed Slack tag"),
+        pytest.param("dev_kramer", MAPPED, BY_EMAIL, MANY, "U0MAPPED", id="the mapping before the e-mail tag"),
+        pytest.param("dev_kramer", MAPPED, BY_EMAIL, {}, "U0MAPPED", id="the mapping needs no look-up"),
+        pytest.param(MAIL, {MAIL: SlackName("U0MAPPED")}, {}, MANY, "U0MAPPED", id="the mapping before the user name"),
+        pytest.param("dev_kramer", {}, BY_SLACK, {}, "U0TAG", id="the Slack tag alone"),
+        pytest.param("dev_kramer", {}, BY_BOTH, MANY, "U0TAG", id="the Slack tag before the e-mail tag"),
+        pytest.param("dev_kramer", {}, BY_BOTH, {}, "U0TAG", id="the Slack tag needs no look-up"),
+        pytest.param(MAIL, {}, BY_SLACK, MANY, "U0TAG", id="the Slack tag before the user name"),
+        pytest.param("dev_kramer", {}, BY_EMAIL, MANY, "U0TEAM", id="the e-mail tag alone"),
+        pytest.param(MAIL, {}, BY_EMAIL, MANY, "U0TEAM", id="the e-mail tag before the user name"),
+        pytest.param(MAIL, {}, BY_EMAIL, {TEAM: "U0TEAM"}, "U0TEAM", id="then the user name needs no look-up"),
+        pytest.param("dev_kramer", {}, {**BAD_TAG, **BY_EMAIL}, MANY, "U0TEAM", id="past a malformed Slack tag"),
+        pytest.param(MAIL, {}, BY_EMAIL, {TEAM: None, MAIL: "U0MAIL"}, "U0MAIL", id="past an e-mail unknown to Slack"),
+        pytest.param(MAIL, {}, {"email": "team"}, MANY, "U0MAIL", id="past a tag that holds no e-mail"),
+        pytest.param(MAIL, {}, BAD_TAG, MANY, "U0MAIL", id="past a malformed Slack tag to the user name"),
+        pytest.param(MAIL.upper(), {}, {}, MANY, "U0MAIL", id="the user name in lower case"),
+        pytest.param(MAIL, {}, None, MANY, "U0MAIL", id="the user name of a user that is gone"),
+    ],
+)
+def test_the_first_that_names_somebody_on_slack_decides(
+    user_name: str,
+    mapping: dict[str, SlackName],
+    tags: dict[str, str] | None,
+    lookups: dict[str, str | None],
+    slack_id: str,
+) -> None:
+    owner = resolve(Owners(mapping, FALLBACK), user_name, tags=tags, lookups=lookups)
+    assert owner == Owner(KNOWN, person(slack_id))
+    assert owner.identity == slack_id
+
+
+@pytest.mark.parametrize(
+    ("user_name", "tags", "lookups"),
+    [
+        pytest.param("dev_kramer", {}, {}, id="no tag"),
+        pytest.param("dev_kramer", None, {}, id="a user that is gone"),
+        pytest.param("dev_kramer", BAD_TAG, {}, id="a malformed Slack tag"),
+        pytest.param("dev_kramer", {"email": "team"}, {}, id="a tag that holds no e-mail"),
+        pytest.param("dev_kramer", BY_EMAIL, {TEAM: None}, id="an e-mail that Slack does not know"),
+        pytest.param(MAIL, {}, {MAIL: None}, id="a user name that Slack does not know"),
+        pytest.param(MAIL, BY_EMAIL, {TEAM: None, MAIL: None}, id="nor either"),
+        pytest.param("dev_kramer", {"SLACK_ID": "U01", "Email": TEAM}, {TEAM: "U0TEAM"}, id="tags of other names"),
+    ],
+)
+def test_where_nobody_is_named_the_fallback_is_told(
+    user_name: str, tags: dict[str, str] | None, lookups: dict[str, str | None]
+) -> None:
+    owner = resolve(Owners({}, FALLBACK), user_name, tags=tags, lookups=lookups)
+    assert owner == Owner(UNKNOWN, NOBODYS)
+    assert owner.identity == "unknown"
+    assert resolve(Owners({}), user_name, tags=tags, lookups=lookups) == Owner(UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("user_name", "tags", "lookups"),
+    [
+        pytest.param("dev_kramer", BY_EMAIL, {}, id="the tag's"),
+        pytest.param(MAIL, {}, {TEAM: "U0TEAM"}, id="the user name"),
+        pytest.param(MAIL, BY_EMAIL, {MAIL: "U0MAIL"}, id="the tag's, though the user name was"),
+        pytest.param(MAIL, BY_EMAIL, {TEAM: None}, id="the user name, after a tag's that Slack does not know"),
+        pytest.param("dev_kramer", {**BAD_TAG, **BY_EMAIL}, {}, id="the tag's, after a malformed Slack tag"),
+    ],
+)
+@pytest.mark.parametrize("fallback", [None, FALLBACK])
+def test_where_an_e_mail_that_would_decide_was_not_looked_up_nobody_else_is_told(
+    user_name: str, tags: dict[str, str], lookups: dict[str, str | None], fallback: str | None
+) -> None:
+    assert resolve(Owners({}, fallback), user_name, tags=tags, lookups=lookups) == Owner(UNREAD)
+    assigned = resolve(Owners({}, fallback), user_name, tags=tags, lookups=lookups, assigns=True)
+    assert assigned == Owner(UNREAD, email=TEAM if "email" in tags else MAIL)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "tells_on_slack", "assigns", "owner"),
+    [
+        pytest.param({}, True, False, Owner(UNREAD), id="Slack"),
+        pytest.param({}, True, True, Owner(UNREAD), id="Slack and assigning"),
+        pytest.param({}, False, True, Owner(UNREAD), id="assigning"),
+        pytest.param({}, False, False, Owner(UNKNOWN), id="neither: tags do not matter"),
+        pytest.param(MAPPED, True, False, Owner(KNOWN, person("U0MAPPED")), id="mapped, Slack"),
+        pytest.param(MAPPED, True, True, Owner(KNOWN, person("U0MAPPED")), id="mapped, Slack and assigning"),
+        pytest.param(MAPPED, False, True, Owner(UNREAD), id="mapped, assigning"),
+        pytest.param(MAPPED, False, False, Owner(UNKNOWN), id="mapped, neither"),
+    ],
+)
+@pytest.mark.parametrize("user_name", ["dev_kramer", MAIL])
+@pytest.mark.parametrize("fallback", [None, FALLBACK])
+def test_without_tags_only_the_mapping_names_an_owner(
+    mapping: dict[str, SlackName],
+    tells_on_slack: bool,
+    assigns: bool,
+    owner: Owner,
+    user_name: str,
+    fallback: str | None,
+) -> None:
+    """Not even a user name that is an e-mail does: the tag's would go before it."""
+    owners = Owners({user_name: MAPPED["dev_kramer"]} if mapping else {}, fallback)
+    found = resolve(
+        owners, user_name, tags_were_read=False, lookups=MANY, tells_on_slack=tells_on_slack, assigns=assigns
+    )
+    assert found == owner
+
+
+@pytest.mark.parametrize(
+    ("user_name", "tags", "email"),
+    [
+        ("dev_kramer", {}, None),
+        ("dev_kramer", BY_SLACK, None),
+        ("dev_kramer", {"email": "team"}, None),
+        ("dev_kramer", BY_EMAIL, TEAM),
+        (MAIL, {}, MAIL),
+        (MAIL, BY_BOTH, TEAM),
+        (MAIL, None, MAIL),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("mapped", [False, True])
+def test_without_slack_the_owner_is_whom_the_issue_can_be_assigned_to(
+    user_name: str, tags: dict[str, str] | None, email: str | None, mapped: bool
+) -> None:
+    """Nobody is told on Slack then, and nothing needs to be looked up there."""
+    owners = Owners({user_name: SlackName("U0MAPPED")} if mapped else {}, FALLBACK)
+    assigned = resolve(owners, user_name, tags=tags, tells_on_slack=False, assigns=True)
+    assert assigned == Owner(UNKNOWN if email is None else KNOWN, email=email)
+    assert assigned.identity == (email or "unknown")
+    assert resolve(owners, user_name, tags=tags, tells_on_slack=False) == Owner(UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("user_name", "mapping", "tags", "addressee", "email"),
+    [
+        pytest.param("dev_kramer", MAPPED, BY_EMAIL, person("U0MAPPED"), TEAM, id="mapping, e-mail tag"),
+        pytest.param("dev_kramer", MAPPED, {}, person("U0MAPPED"), None, id="mapping, no e-mail"),
+        pytest.param("dev_kramer", {}, BY_BOTH, person("U0TAG"), TEAM, id="Slack tag, e-mail tag"),
+        pytest.param(MAIL, {}, BY_SLACK, person("U0TAG"), MAIL, id="Slack tag, user name"),
+        pytest.param(MAIL, {}, BY_EMAIL, person("U0TEAM"), TEAM, id="e-mail tag, user name"),
+    ],
+)
+def test_an_owner_on_slack_is_assigned_the_issue_too_by_the_first_e_mail(
+    user_name: str, mapping: dict[str, SlackName], tags: dict[str, str], addressee: Addressee, email: str | None
+) -> None:
+    owner = resolve(Owners(mapping, FALLBACK), user_name, tags=tags, lookups=MANY, assigns=True)
+    assert owner == Owner(KNOWN, addressee, email=email)
+    assert owner.identity == addressee.slack_id
+
+
+def test_the_e_mail_that_is_assigned_is_the_first_though_slack_knows_the_second() -> None:
+    owner = resolve(Owners({}), MAIL, tags=BY_EMAIL, lookups={TEAM: None, MAIL: "U0MAIL"}, assigns=True)
+    assert owner == Owner(KNOWN, person("U0MAIL"), email=TEAM)
+
+
+def test_an_owner_with_an_e_mail_alone_is_known_and_the_fallback_hears_of_it() -> None:
+    facts: dict[str, str | None] = {TEAM: None}
+    assert resolve(Owners({}, FALLBACK), tags=BY_EMAIL, lookups=facts, assigns=True) == Owner(
+        KNOWN, NOBODYS, email=TEAM
+    )
+    assert resolve(Owners({}), tags=BY_EMAIL, lookups=facts, assigns=True) == Owner(KNOWN, email=TEAM)
+    assert resolve(Owners({}, FALLBACK), tags=BY_EMAIL, lookups=facts) == Owner(UNKNOWN, NOBODYS)
+
+
+def test_a_team_is_told_in_its_channel_with_its_group() -> None:
+    channel = Addressee("C0TEAM", ACCOUNT, is_person=False)
+    mapping = {"dev_kramer": SlackName("C0TEAM", "S0TEAM")}
+    assert resolve(Owners(mapping)) == Owner(KNOWN, channel, "S0TEAM")
+    assert resolve(Owners(mapping), tags_were_read=False) == Owner(KNOWN, channel, "S0TEAM")
+    assert resolve(Owners({}), tags={"slack_id": "C0TEAM S0TEAM"}) == Owner(KNOWN, channel, "S0TEAM")
+    assert resolve(Owners({}), tags={"slack_id": "C0TEAM"}) == Owner(KNOWN, channel)
 
 
 @pytest.mark.parametrize(
@@ -211,31 +662,117 @@ def test_what_is_written_as_python_writes_it_is_read_back(mapping: dict[str, str
 )
 def test_only_u_and_w_are_people(slack_id: str, is_person: bool) -> None:
     """The full access key id goes to those alone."""
-    told = Owners({"dev_kramer": slack_id}, "C0FALLBACK").addressee("dev_kramer", ACCOUNT)
-    assert told == Addressee(slack_id, ACCOUNT, is_person=is_person)
-    assert not told.is_fallback
+    told = Owner(KNOWN, Addressee(slack_id, ACCOUNT, is_person=is_person))
+    assert resolve(Owners({"dev_kramer": SlackName(slack_id)}, FALLBACK)) == told
+    assert resolve(Owners({}, FALLBACK), tags={"slack_id": slack_id}) == told
+    assert resolve(Owners({}, FALLBACK), MAIL, lookups={MAIL: slack_id}) == told
 
 
-@pytest.mark.parametrize("channel", ["C0FALLBACK", "U0FALLBACK", "#security"])
-def test_the_fallback_is_told_of_users_in_no_mapping_and_is_never_a_person(channel: str) -> None:
-    told = Owners({"dev_kramer": "U01"}, channel).addressee("dev_jones", ACCOUNT)
+@pytest.mark.parametrize("channel", [FALLBACK, "U0FALLBACK", "#security"])
+def test_the_fallback_is_never_a_person(channel: str) -> None:
+    told = resolve(Owners({"dev_kramer": SlackName("U01")}, channel), "dev_jones", tags={}).addressee
     assert told == Addressee(channel, ACCOUNT, is_person=False, is_fallback=True)
 
 
-def test_without_a_fallback_nobody_is_told_of_them() -> None:
-    assert Owners({"dev_kramer": "U01"}).addressee("dev_jones", ACCOUNT) is None
+@pytest.mark.parametrize("channel", [FALLBACK, "U0FALLBACK"])
+@pytest.mark.parametrize("key", ["dev_kramer", "acme-prod/dev_kramer", "123456789012/dev_kramer"])
+def test_a_fallback_that_owns_users_is_one_addressee(channel: str, key: str) -> None:
+    """Two would be two messages to the same channel, of which one loses the claim in each run."""
+    owners = Owners({key: SlackName(channel)}, channel)
+    own, nobodys = resolve(owners), resolve(owners, "dev_jones", tags={})
+    tagged = resolve(owners, "dev_smith", tags={"slack_id": channel})
+    assert own.addressee == Addressee(channel, ACCOUNT, is_person=False)
+    assert own.addressee == nobodys.addressee == tagged.addressee
+    assert (own.kind, nobodys.kind, tagged.kind) == (KNOWN, UNKNOWN, KNOWN)
 
 
-def test_user_names_are_compared_as_they_are() -> None:
-    """IAM keeps the case, and allows no two users that differ in it alone."""
-    owners = Owners({"dev_kramer": "U01"})
-    assert owners.addressee("Dev_Kramer", ACCOUNT) is None
-    assert owners.addressee("dev_kramer ", ACCOUNT) is None
+@pytest.mark.parametrize(
+    ("user_name", "tags", "lookups"),
+    [
+        pytest.param("dev_kramer", {"slack_id": FALLBACK}, {}, id="by tag"),
+        pytest.param("dev_kramer", {"slack_id": f"{FALLBACK} S0TEAM"}, {}, id="by tag, with a group"),
+        pytest.param(MAIL, {}, {MAIL: FALLBACK}, id="by look-up"),
+    ],
+)
+def test_a_fallback_that_tags_and_look_ups_name_is_one_addressee_too(
+    user_name: str, tags: dict[str, str], lookups: dict[str, str | None]
+) -> None:
+    """Named beforehand it is an owner like any other; otherwise it is told as the fallback, the same for all."""
+    unaware, aware = Owners({}, FALLBACK), Owners({}, FALLBACK, also_named=frozenset({FALLBACK}))
+    assert resolve(unaware, user_name, tags=tags, lookups=lookups) == Owner(UNKNOWN, NOBODYS)
+    assert resolve(unaware, "dev_jones", tags={}) == Owner(UNKNOWN, NOBODYS)
+    own = Addressee(FALLBACK, ACCOUNT, is_person=False)
+    known = resolve(aware, user_name, tags=tags, lookups=lookups)
+    assert (known.kind, known.addressee) == (KNOWN, own)
+    assert known.group == ("S0TEAM" if "S0TEAM" in str(tags) else None)
+    assert resolve(aware, "dev_jones", tags={}) == Owner(UNKNOWN, own)
+
+
+def test_a_fallback_that_owns_users_is_not_told_of_those_whom_an_e_mail_reaches() -> None:
+    """A message to it is a warning to its own users' owner, and would be taken for one to the other."""
+    owners = Owners({"dev_jones": SlackName(FALLBACK)}, FALLBACK)
+    owner = resolve(owners, tags=BY_EMAIL, lookups={TEAM: None}, assigns=True)
+    assert owner == Owner(KNOWN, email=TEAM)
+    assert owner.identity == TEAM
 
 
 def test_one_person_is_two_addressees_in_two_accounts() -> None:
-    owners = Owners({"dev_kramer": "U01"})
-    here, there = owners.addressee("dev_kramer", ACCOUNT), owners.addressee("dev_kramer", "210987654321")
+    owners = Owners({"dev_kramer": SlackName("U01")})
+    here, there = resolve(owners).addressee, resolve(owners, account_id=OTHER_ACCOUNT).addressee
     assert here is not None
     assert there is not None
     assert (here.record_id, there.record_id) == ("slack:123456789012:U01", "slack:210987654321:U01")
+
+
+TAG_VALUES = st.sampled_from(["U0TAG", "C0TEAM S0TEAM", FALLBACK, "kramer", "", TEAM, MAIL, "a b"])
+TAGS = st.dictionaries(st.sampled_from(["slack_id", "email", "other"]), TAG_VALUES)
+FOUND = st.none() | st.sampled_from(["U0TEAM", "W0TEAM", FALLBACK, ""])
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["dev_kramer", MAIL, "other"]), st.sampled_from([SlackName("U01"), SlackName(FALLBACK)])
+    ),
+    st.none() | st.just(FALLBACK),
+    st.sampled_from(["dev_kramer", MAIL]),
+    st.none() | TAGS,
+    st.booleans(),
+    st.dictionaries(st.sampled_from([TEAM, MAIL]), FOUND),
+    st.booleans(),
+    st.booleans(),
+)
+@hypothesis_settings(REPEATABLE, max_examples=400)
+def test_whatever_is_known_no_owner_contradicts_itself(
+    mapping: dict[str, SlackName],
+    fallback: str | None,
+    user_name: str,
+    tags: dict[str, str] | None,
+    tags_were_read: bool,
+    lookups: dict[str, str | None],
+    tells_on_slack: bool,
+    assigns: bool,
+) -> None:
+    owners = Owners(mapping, fallback)
+    owner = resolve(
+        owners,
+        user_name,
+        tags=tags,
+        tags_were_read=tags_were_read,
+        lookups=lookups,
+        tells_on_slack=tells_on_slack,
+        assigns=assigns,
+    )
+    if not tells_on_slack or owner.kind is UNREAD:
+        assert owner.addressee is None
+    if not assigns or not tags_were_read:
+        assert owner.email is None
+    if not tells_on_slack and not assigns:
+        assert owner == Owner(UNKNOWN)
+    if owner.kind is KNOWN:
+        assert owner.email is not None or (owner.addressee is not None and not owner.addressee.is_fallback)
+    if owner.kind is UNKNOWN:
+        assert owner.email is None
+        assert owner.addressee is None or owner.addressee.slack_id == fallback
+    if owner.addressee is not None and owner.addressee.slack_id == fallback:
+        assert not owner.addressee.is_person
+        assert owner.addressee.is_fallback == (SlackName(FALLBACK) not in mapping.values())

@@ -309,7 +309,7 @@ class TestSlack:
 
     def test_knows_no_other_method(self, slack: FakeSlack) -> None:
         with pytest.raises(SlackApiError) as caught:
-            web_client(slack).users_lookupByEmail(email="kramer@acme.test")
+            web_client(slack).users_info(user="U1")
         assert caught.value.response["error"] == "unknown_method"
 
     def test_heals_a_refused_addressee(self, slack: FakeSlack) -> None:
@@ -469,6 +469,110 @@ class TestJira:
         assert [comment.body for comment in client.comments("SEC-1")] == ["rotated", "thanks"]
         assert [change.status for change in jira.issues["SEC-1"].transitions] == ["To Do", "In Progress", "Done"]
         assert jira.issues["SEC-1"].category == "done"
+
+    def test_offers_the_transitions_that_the_workflow_allows(
+        self, jira: FakeJira, connect: Callable[..., JIRA]
+    ) -> None:
+        client = connect(jira)
+        create(client)
+        offered = {one["name"]: one["id"] for one in client.transitions("SEC-1")}
+        assert list(offered) == ["To Do", "In Progress", "Done"]
+        jira.allowed_transitions = {"In Progress"}
+        assert [one["to"]["statusCategory"]["key"] for one in client.transitions("SEC-1")] == ["indeterminate"]
+        with pytest.raises(JIRAError, match="is not valid for this issue") as caught:
+            client.transition_issue("SEC-1", offered["Done"])
+        assert caught.value.status_code == 400
+        client.transition_issue("SEC-1", offered["In Progress"])
+        assert jira.issues["SEC-1"].status == "In Progress"
+        jira.transition("SEC-1", "Done")
+        assert jira.issues["SEC-1"].status == "Done"
+
+    def test_a_transition_can_want_a_field(self, jira: FakeJira, connect: Callable[..., JIRA]) -> None:
+        jira.required_on_transition = {"Done": {"resolution": "Resolution is required."}}
+        client = connect(jira)
+        create(client)
+        with pytest.raises(JIRAError, match="Resolution is required") as caught:
+            client.transition_issue("SEC-1", "Done")
+        assert (caught.value.status_code, jira.issues["SEC-1"].status) == (400, "To Do")
+        client.transition_issue("SEC-1", "In Progress")
+        client.transition_issue("SEC-1", "Done", fields={"resolution": {"name": "Fixed"}})
+        assert jira.issues["SEC-1"].status == "Done"
+
+    def test_gives_comments_in_pages(self, jira: FakeJira, connect: Callable[..., JIRA]) -> None:
+        client = connect(jira)
+        create(client)
+        for number in range(5):
+            client.add_comment("SEC-1", f"{number}")
+        assert len(client.comments("SEC-1")) == 5
+        assert [one.body for one in client.comments("SEC-1", start_at=1, max_results=2)] == ["1", "2"]
+        jira.page_size = 3
+        assert [one.body for one in client.comments("SEC-1", start_at=3, max_results=100)] == ["3", "4"]
+        page = client._get_json("issue/SEC-1/comment", params={"startAt": 5})
+        assert page == {"startAt": 5, "maxResults": 3, "total": 5, "comments": []}
+        assert len(client.issue("SEC-1").fields.comment.comments) == 5
+        with pytest.raises(JIRAError) as caught:
+            client._get_json("issue/SEC-1/comment", params={"startAt": "x"})
+        assert caught.value.status_code == 400
+
+    def test_assigns_an_issue_to_whom_it_knows(self, jira: FakeJira, connect: Callable[..., JIRA]) -> None:
+        jira.users = [{"email": "kramer@acme.test", "account_id": "5b10", "name": "kramer"}, {"email": "b@acme.test"}]
+        client = connect(jira)
+        create(client)
+        assert client.issue("SEC-1").fields.assignee is None
+        assert client.assign_issue("SEC-1", "kramer@acme.test")
+        assert jira.issues["SEC-1"].assignee == "kramer@acme.test"
+        shown = client.issue("SEC-1").raw["fields"]["assignee"]
+        assert shown[{"cloud": "accountId", "server": "name"}[jira.flavour]] in ("5b10", "kramer")
+        assert shown["emailAddress"] == "kramer@acme.test"
+        assert client.assign_issue("SEC-1", "b@acme.test")
+        assert jira.issues["SEC-1"].assignee == "b@acme.test"
+        assert client.assign_issue("SEC-1", None)
+        assert jira.issues["SEC-1"].assignee is None
+
+    @pytest.mark.parametrize(
+        ("user", "statuses"),
+        [
+            ({"email": "x@acme.test", "active": False}, {"cloud": 400, "server": 400}),
+            ({"email": "x@acme.test", "assignable": False}, {"cloud": 400, "server": 400}),
+            (None, {"cloud": 404, "server": 400}),
+        ],
+        ids=["inactive", "not assignable", "unknown"],
+    )
+    def test_refuses_an_assignee(
+        self,
+        jira: FakeJira,
+        connect: Callable[..., JIRA],
+        user: dict[str, Any] | None,
+        statuses: dict[Flavour, int],
+    ) -> None:
+        named = {"accountId": "5b10", "name": "x"}
+        jira.users = [{"account_id": "5b10", "name": "x", **user}] if user else []
+        client = connect(jira)
+        create(client)
+        with pytest.raises(JIRAError) as caught:
+            client._session.put(client._get_url("issue/SEC-1/assignee"), json=named)
+        assert (caught.value.status_code, jira.issues["SEC-1"].assignee) == (statuses[jira.flavour], None)
+
+    def test_finds_users_by_how_their_address_begins(self, jira: FakeJira, connect: Callable[..., JIRA]) -> None:
+        """And by the parameter of its kind only."""
+        jira.users = [{"email": f"{name}@acme.test"} for name in ("Kramer", "kramer.b", "b")]
+        jira.users.append({"email": "kramer@acme.test.au", "active": False})
+        ours, others = ("query", "username") if jira.flavour == "cloud" else ("username", "query")
+        client = connect(jira)
+        path = "user/search"
+        found_users = client._get_json(path, params={ours: "KRAMER@acme.test"})
+        assert [(user["emailAddress"], user["active"]) for user in found_users] == [
+            ("Kramer@acme.test", True),
+            ("kramer@acme.test.au", False),
+        ]
+        assert len(client._get_json(path, params={ours: "kramer", "startAt": 1, "maxResults": 1})) == 1
+        jira.hides_emails = True
+        hidden = client._get_json(path, params={ours: "b@acme.test"})
+        assert [("emailAddress" in user, user["active"]) for user in hidden] == [(False, True)]
+        for odd in ({others: "b@acme.test"}, {ours: "b", "maxResults": "x"}):
+            with pytest.raises(JIRAError) as caught:
+                client._get_json(path, params=odd)
+            assert caught.value.status_code == 400
 
     def test_forgets_a_deleted_issue(self, jira: FakeJira, connect: Callable[..., JIRA]) -> None:
         client = connect(jira)
@@ -755,4 +859,29 @@ def test_renders_an_issue(cloud: FakeJira, connect: Callable[..., JIRA]) -> None
     )
     assert render_issue(cloud.issues["SEC-2"]) == (
         "SEC-2  Task  [In Progress]\nlabels: none\nRotate the access key of dev_kramer"
+    )
+
+
+def test_renders_who_has_an_issue_and_what_was_said(cloud: FakeJira, connect: Callable[..., JIRA]) -> None:
+    cloud.users = [{"email": "kramer@acme.test"}]
+    client = connect(cloud)
+    create(client, labels=None)
+    client.assign_issue("SEC-1", "kramer@acme.test")
+    client.add_comment("SEC-1", "It was disabled.\n")
+    client.add_comment("SEC-1", "Thanks,\n\nKramer")
+    assert render_issue(cloud.issues["SEC-1"]) == (
+        "SEC-1  Task  [To Do]\n"
+        "labels: none\n"
+        "assignee: kramer@acme.test\n"
+        "Rotate the access key of dev_kramer\n"
+        "\n"
+        "It is 197 days old.\n"
+        "\n"
+        "comment:\n"
+        "It was disabled.\n"
+        "\n"
+        "comment:\n"
+        "Thanks,\n"
+        "\n"
+        "Kramer"
     )

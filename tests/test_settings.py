@@ -47,10 +47,18 @@ def test_with_nothing_set_it_is_a_read_only_audit() -> None:
         disable_key=False,
         expire_age=180,
         expiring_days=15,
+        disable_notice_days=0,
+        max_disables_per_day=50,
+        disable_in_use_hours=0,
+        reenable_grace_days=7,
+        exemptions_file=None,
+        exempt_by_tag=False,
         nag_interval_hours=24,
         jira_server_address=None,
         jira_project_key=None,
         jira_issue_type="Task",
+        jira_assign_owner=False,
+        resolve_jira=True,
         jira_extra_fields={},
         credstash_aws_profile_name=None,
         credstash_region=None,
@@ -61,6 +69,8 @@ def test_with_nothing_set_it_is_a_read_only_audit() -> None:
         aws_dynamodb_region=None,
         dynamodb_table_name="iam-access-key-alert",
         slack_id_mapping_file=MAPPING_FILE,
+        owner_slack_tag="slack_id",
+        owner_email_tag="email",
         slack_api_base_url=None,
         slack_fallback_channel=None,
         run_timeout_seconds=100,
@@ -147,6 +157,10 @@ def test_nothing_else_is_a_boolean(name: str, text: str) -> None:
 RANGES = {
     "expire_age": (0, 3650),
     "expiring_days": (0, 3650),
+    "disable_notice_days": (0, 365),
+    "max_disables_per_day": (1, 5000),
+    "disable_in_use_hours": (0, 8760),
+    "reenable_grace_days": (0, 365),
     "nag_interval_hours": (1, 720),
     "run_timeout_seconds": (5, 3600),
     "claim_margin_seconds": (1, 86400),
@@ -198,9 +212,11 @@ def test_a_few_leading_zeros_change_no_number(name: str) -> None:
 
 # Texts
 
+FILES = ("exemptions_file", "slack_id_mapping_file")
+
 
 @pytest.mark.parametrize(
-    "name", [setting.name for setting in SETTINGS if setting.kind == "text" and setting.name != "slack_id_mapping_file"]
+    "name", [setting.name for setting in SETTINGS if setting.kind == "text" and setting.name not in FILES]
 )
 def test_a_text_is_taken_as_it_is_without_the_blanks_around_it(name: str) -> None:
     assert getattr(settings_of(**{name: "  a 'text', with = and é\n"}), name) == "a 'text', with = and é"
@@ -209,6 +225,11 @@ def test_a_text_is_taken_as_it_is_without_the_blanks_around_it(name: str) -> Non
 def test_the_mapping_file_is_beside_the_entry_unless_named() -> None:
     assert settings_of().slack_id_mapping_file == MAPPING_FILE
     assert settings_of(slack_id_mapping_file="etc/owners.py").slack_id_mapping_file == Path("etc/owners.py")
+
+
+def test_there_is_no_exemptions_file_unless_named() -> None:
+    assert settings_of().exemptions_file is None
+    assert settings_of(exemptions_file=" etc/exempt ions.toml\n").exemptions_file == Path("etc/exempt ions.toml")
 
 
 @pytest.mark.parametrize("name", ["abc", "a" * 255, "iam-access_key.alert", "A.9"])
@@ -436,6 +457,9 @@ def test_all_problems_are_said_at_once_in_the_tables_order() -> None:
         dynamodb_table_name="x",
         jira_extra_fields="[",
         nag_interval_hours="0",
+        max_disables_per_day="0",
+        exempt_by_tag="1",
+        resolve_jira="no",
         expire_age="old",
         send_slack="maybe",
         disable_key="True",
@@ -443,7 +467,10 @@ def test_all_problems_are_said_at_once_in_the_tables_order() -> None:
     assert [problem.split(":")[0] for problem in problems] == [
         "send_slack",
         "expire_age",
+        "max_disables_per_day",
+        "exempt_by_tag",
         "nag_interval_hours",
+        "resolve_jira",
         "jira_extra_fields",
         "dynamodb_table_name",
         "slack_api_base_url",

@@ -70,12 +70,12 @@ def test_the_audit_prints_every_label_in_a_stable_order_and_writes_nothing(world
     ]
     pattern = (
         r"iam_run,accountAlias=acme-dev users=3i,keys=6i,ok=2i,expiring=2i,expired=1i,disabled=1i,issues_filed=0i,"
-        r"nags_sent=0i,keys_disabled=0i,skipped=0i,errors=0i,incomplete=0i,duration_seconds=\d+\.\d+"
+        r"nags_sent=0i,keys_disabled=0i,skipped=0i,exempt=0i,overdue=1i,root_access_keys=0i,errors=0i,incomplete=0i,duration_seconds=\d+\.\d+"
     )
     assert re.fullmatch(pattern, first.lines[-1])
     assert iam_lines(second) == iam_lines(first)
     assert counts(run_fields(second)) == counts(run_fields(first))
-    assert set(world.gate.actions) == {"ListUsers", "ListAccessKeys"}
+    assert set(world.gate.actions) == {"ListUsers", "ListAccessKeys", "GetAccountSummary"}
     assert world.aws.state_items() == []
     assert (world.jira.requests, world.slack.requests) == ([], [])
 
@@ -114,6 +114,9 @@ def test_the_whole_job_once_then_nothing_twice_then_a_nag_a_day_later(moto: Moto
             "nags_sent": 2,
             "keys_disabled": 2,
             "skipped": 0,
+            "exempt": 0,
+            "overdue": 0,
+            "root_access_keys": 0,
             "errors": 0,
             "incomplete": 0,
         }
@@ -145,7 +148,13 @@ def test_the_whole_job_once_then_nothing_twice_then_a_nag_a_day_later(moto: Moto
             odd,
             f"slack:123456789012:{KRAMER}",
             "slack:123456789012:C0SERVICES",
+            "disablings:123456789012",
         }
+
+        after = run(world, "acme-dev", **settings)
+        assert (after.code, after.stderr) == (0, "")
+        said = {issue.key: len(issue.comments) for issue in world.jira.issues.values()}
+        assert said == {kept[kramer[0]]["issue_key"]: 1, kept[kramer[1]]["issue_key"]: 0, kept[odd]["issue_key"]: 1}
 
         writes = len(world.gate.writes)
         again = run(world, "acme-dev", **settings)
@@ -482,9 +491,13 @@ def test_a_dry_run_decides_alike_and_writes_nowhere(world: World) -> None:
     world.pass_time(A_DAY)
     writes, posts, sent, state = len(world.gate.writes), issue_posts(world), len(world.slack.requests), records(world)
     dry = run(world, "acme-dev", "--dry-run", **settings)
-    assert (
-        dry.stderr == f"I! acme-dev: would send a message to {KRAMER} about 1 access key: dev_kramer ...{kramer[1]}\n"
-    )
+    *comments, message = sorted(dry.stderr.splitlines())
+    assert message == f"I! acme-dev: would send a message to {KRAMER} about 1 access key: dev_kramer ...{kramer[1]}"
+    assert [one[:28] for one in comments] == ["I! acme-dev: would comment o"] * 2
+    assert {one.split(":")[-1][1:] for one in comments} == {
+        f"access key ...{bob} of bob (disabled, 201 days old)",
+        f"access key ...{kramer[0]} of dev_kramer (disabled, 198 days old)",
+    }
     assert (len(world.gate.writes), issue_posts(world), len(world.slack.requests)) == (writes, posts, sent)
     assert records(world) == state
 
@@ -651,8 +664,9 @@ def test_a_page_of_users_that_fails_keeps_the_pages_before_it(iam_world: World) 
     assert ran.code == 0
     assert [parse_line(line)["tags"]["name"] for line in iam_lines(ran)] == [f"user_{n:02}" for n in range(40)]
     fields = run_fields(ran)
-    assert (fields["errors"], fields["incomplete"], fields["keys_disabled"]) == (1, 1, 40)
-    assert iam.calls["UpdateAccessKey"] == 40
+    assert (fields["errors"], fields["incomplete"], fields["keys_disabled"]) == (1, 1, 0)
+    assert fields["skipped"] == 40
+    assert iam.calls["UpdateAccessKey"] == 0, "nothing is disabled on the strength of half a list"
     assert ran.stderr.startswith("E! acme-dev: iam:ListUsers was refused (AccessDenied)")
 
 

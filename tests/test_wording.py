@@ -6,6 +6,7 @@ import argparse
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -14,27 +15,33 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from keycheck.model import (
+    CommentIssue,
     DisableKey,
     Fate,
     FileIssue,
+    IssueEvent,
     KeyRecord,
     LabelledKey,
+    LastUse,
     Level,
     MessageKey,
     Problem,
     SendMessage,
     Skip,
     SkipReason,
+    Standing,
 )
 from keycheck.wording import (
     FAMILY_LABEL,
     IssueDraft,
     SlackDraft,
+    comment_text,
     describe,
     describe_found,
     describe_skip,
     issue_draft,
     issue_refused,
+    mark_line,
     name_key,
     skip_problems,
     slack_draft,
@@ -46,6 +53,8 @@ JIRA = "https://example.atlassian.net"
 FULL_ID = "AKIAIOSFODNN7EXVHXVM"
 EXPIRED = make_key(age_days=197)
 EXPIRING = make_key(age_days=170)
+DAY = datetime(2026, 12, 3, tzinfo=UTC)
+USED = LastUse(datetime(2026, 11, 20, 14, 3, tzinfo=UTC), "s3", "eu-west-1")
 PERSON = make_addressee()
 TEAM = make_addressee("C0TEAM")
 FALLBACK = make_addressee("C0FALLBACK", is_fallback=True)
@@ -56,12 +65,17 @@ IDS = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", min_size=16, max_size=16).map(
 PROFILES = st.text() | st.sampled_from(["p" * 4000, "&" * 4000, "`<>" * 2000, "\U0001f511" * 3000])
 
 
+def standing(fate: Fate = Fate.STAYS_ACTIVE, key_count: int = 1, **changes: Any) -> Standing:
+    has_day = fate in (Fate.DISABLED_FROM, Fate.DISABLED_NOW, Fate.IN_USE, Fate.LEFT_ALONE)
+    return Standing(fate, **{"day": DAY if has_day else None, "last_use": USED, "key_count": key_count, **changes})
+
+
 def filing(key: LabelledKey = EXPIRED, fate: Fate = Fate.STAYS_ACTIVE, key_count: int = 1) -> FileIssue:
-    return FileIssue(key, KeyRecord(key.access_key.access_key_id), fate, key_count)
+    return FileIssue(key, KeyRecord(key.access_key.access_key_id), standing(fate, key_count))
 
 
 def listed(key: LabelledKey = EXPIRED, fate: Fate = Fate.STAYS_ACTIVE, key_count: int = 1) -> MessageKey:
-    return MessageKey(key, fate, None, key_count)
+    return MessageKey(key, standing(fate, key_count))
 
 
 def draft_of(message: SendMessage, profile: str = PROFILE, issues: Mapping[str, str] | None = None) -> SlackDraft:
@@ -88,7 +102,7 @@ def some_keys(count: int) -> list[LabelledKey]:
 
 
 def test_an_issue_reads_like_this() -> None:
-    assert issue_draft(filing(EXPIRING, Fate.DISABLED_WHEN_EXPIRED), PROFILE) == IssueDraft(
+    assert issue_draft(filing(EXPIRING, Fate.DISABLED_FROM), PROFILE) == IssueDraft(
         summary="Rotate AWS access key ...VHXVM of dev_kramer (acme-dev)",
         description=r"""The access key ending in *VHXVM* of IAM user *dev\_kramer* in AWS account *acme\-dev* """
         r"""(123456789012) expires on 2026-12-03: it is 170 days old.
@@ -96,7 +110,9 @@ def test_an_issue_reads_like_this() -> None:
 * Created: 2026-06-06
 * Age when this was filed: 170 days
 * Expires: 2026-12-03
-* What happens then: it is disabled (AWS status Inactive, not deleted), and what still uses it stops working.
+* Last used: 2026\-11\-20 by s3 in eu\-west\-1
+* What happens then: from 2026\-12\-03 on it is disabled (AWS status Inactive, not deleted); """
+        r"""what still uses it stops working.
 
 h3. What to do
 {code:bash}
@@ -106,8 +122,10 @@ aws iam list-access-keys --user-name dev_kramer
 aws iam create-access-key --user-name dev_kramer
 # 2. put it wherever the old one is used; then see when and where the old one was last used
 aws iam get-access-key-last-used --access-key-id OLD_ACCESS_KEY_ID
-# 3. deactivate the old one (to undo this: --status Active)
+# 3. deactivate the old one
 aws iam update-access-key --user-name dev_kramer --access-key-id OLD_ACCESS_KEY_ID --status Inactive
+# to undo that, whoever did it
+aws iam update-access-key --user-name dev_kramer --access-key-id OLD_ACCESS_KEY_ID --status Active
 # 4. nothing broke for a few days? delete it
 aws iam delete-access-key --user-name dev_kramer --access-key-id OLD_ACCESS_KEY_ID
 {code}
@@ -134,8 +152,16 @@ FATES = [
         "it is not disabled, since keycheck itself depends on it; it stays at risk until somebody rotates it.",
     ),
     (
-        Fate.DISABLED_WHEN_EXPIRED,
-        "it is disabled (AWS status Inactive, not deleted), and what still uses it stops working.",
+        Fate.DISABLED_FROM,
+        "from 2026-12-03 on it is disabled (AWS status Inactive, not deleted); what still uses it stops working.",
+    ),
+    (
+        Fate.IN_USE,
+        "it was to be disabled, but it is still in use; it is disabled as soon as nothing uses it any more.",
+    ),
+    (
+        Fate.LEFT_ALONE,
+        "a person re-enabled it, so it is left alone; from 2026-12-03 on it is disabled again.",
     ),
     (
         Fate.DISABLED_NOW,
@@ -150,7 +176,8 @@ def test_every_fate_has_a_sentence_here() -> None:
 
 @pytest.mark.parametrize(("fate", "sentence"), FATES, ids=lambda value: value.name if isinstance(value, Fate) else "")
 def test_issue_and_message_say_what_happens(fate: Fate, sentence: str) -> None:
-    assert f"* What happens then: {sentence}\n" in issue_draft(filing(fate=fate), PROFILE).description
+    escaped = sentence.replace("-", "\\-")
+    assert f"* What happens then: {escaped}\n" in issue_draft(filing(fate=fate), PROFILE).description
     assert f"• What happens then: {sentence}" in draft_of(SendMessage(PERSON, (listed(fate=fate),))).blocks[2]["text"][
         "text"
     ].split("\n")
@@ -160,9 +187,9 @@ def test_issue_and_message_say_what_happens(fate: Fate, sentence: str) -> None:
 def test_the_step_to_deactivate_says_where_keycheck_does_it(fate: Fate) -> None:
     """The command stays: keycheck may have been refused."""
     description = issue_draft(filing(fate=fate), PROFILE).description
-    assert "update-access-key" in description
-    assert ("keycheck deactivates the old one now, and again if" in description) is (fate is Fate.DISABLED_NOW)
-    assert ("(to undo this: --status Active)" in description) is (fate is not Fate.DISABLED_NOW)
+    assert "--access-key-id OLD_ACCESS_KEY_ID --status Inactive\n" in description
+    assert "--access-key-id OLD_ACCESS_KEY_ID --status Active\n" in description, "and how to undo it"
+    assert ("keycheck deactivates the old one now" in description) is (fate is Fate.DISABLED_NOW)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +252,7 @@ def test_an_issues_summary_is_one_line_that_jira_takes(profile: str, user_name: 
 
 
 def test_a_message_to_an_owner_reads_like_this() -> None:
-    message = SendMessage(PERSON, (listed(EXPIRING, Fate.DISABLED_WHEN_EXPIRED, key_count=2),))
+    message = SendMessage(PERSON, (listed(EXPIRING, Fate.DISABLED_FROM, key_count=2),))
     assert slack_draft(message, PROFILE, {FULL_ID: "SEC-7"}, f"{JIRA}/", 24) == SlackDraft(
         "1 AWS access key needs rotating in account acme-dev: dev_kramer ...VHXVM",
         (
@@ -235,8 +262,9 @@ def test_a_message_to_an_owner_reads_like_this() -> None:
                 "*`dev_kramer`* · access key `AKIAIOSFODNN7EXVHXVM`\n"
                 "• 170 days old, created 2026-06-06\n"
                 "• Expires 2026-12-03\n"
-                "• What happens then: it is disabled (AWS status Inactive, not deleted), and what still uses it stops "
-                "working.\n"
+                "• Last used: 2026-11-20 by s3 in eu-west-1\n"
+                "• What happens then: from 2026-12-03 on it is disabled (AWS status Inactive, not deleted); what still "
+                "uses it stops working.\n"
                 "• Issue: <https://example.atlassian.net/browse/SEC-7|SEC-7>"
             ),
             section(
@@ -247,9 +275,12 @@ def test_a_message_to_an_owner_reads_like_this() -> None:
                 "aws iam create-access-key --user-name dev_kramer\n"
                 "# 2. put it wherever the old one is used; then see when and where the old one was last used\n"
                 "aws iam get-access-key-last-used --access-key-id AKIAIOSFODNN7EXVHXVM\n"
-                "# 3. deactivate the old one (to undo this: --status Active)\n"
+                "# 3. deactivate the old one\n"
                 "aws iam update-access-key --user-name dev_kramer --access-key-id AKIAIOSFODNN7EXVHXVM --status "
                 "Inactive\n"
+                "# to undo that, whoever did it\n"
+                "aws iam update-access-key --user-name dev_kramer --access-key-id AKIAIOSFODNN7EXVHXVM --status "
+                "Active\n"
                 "# 4. nothing broke for a few days? delete it\n"
                 "aws iam delete-access-key --user-name dev_kramer --access-key-id AKIAIOSFODNN7EXVHXVM```"
             ),
@@ -285,9 +316,7 @@ def test_a_message_to_a_channel_names_the_last_five_and_how_to_find_the_rest(add
 
 def test_a_digest_to_the_fallback_channel_reads_like_this() -> None:
     other = make_key("dev_jones", age_days=170, access_key_id="AKIAIOSFODNN7EXJONES")
-    message = SendMessage(
-        FALLBACK, (listed(EXPIRED, Fate.DISABLED_NOW), listed(other, Fate.DISABLED_WHEN_EXPIRED)), unlisted=3
-    )
+    message = SendMessage(FALLBACK, (listed(EXPIRED, Fate.DISABLED_NOW), listed(other, Fate.DISABLED_FROM)), unlisted=3)
     assert draft_of(message, issues={"AKIAIOSFODNN7EXJONES": "SEC-9"}) == SlackDraft(
         "5 AWS access keys need rotating (no known owner) in account acme-dev: dev_kramer ...VHXVM, "
         "dev_jones ...JONES, ...",
@@ -296,7 +325,7 @@ def test_a_digest_to_the_fallback_channel_reads_like_this() -> None:
             {"type": "divider"},
             section(
                 "• `dev_kramer` ...VHXVM: 197 days old, expired 2026-11-06, being disabled now\n"
-                "• `dev_jones` ...JONES: 170 days old, expires 2026-12-03, then disabled"
+                "• `dev_jones` ...JONES: 170 days old, expires 2026-12-03, disabled from 2026-12-03 on"
                 " · <https://example.atlassian.net/browse/SEC-9|SEC-9>\n"
                 "... and 3 more, whose turn comes with the next messages."
             ),
@@ -307,8 +336,10 @@ def test_a_digest_to_the_fallback_channel_reads_like_this() -> None:
                 "aws iam create-access-key --user-name USER_NAME\n"
                 "# 2. put it wherever the old one is used; then see when and where the old one was last used\n"
                 "aws iam get-access-key-last-used --access-key-id OLD_ACCESS_KEY_ID\n"
-                "# 3. deactivate the old one (to undo this: --status Active)\n"
+                "# 3. deactivate the old one\n"
                 "aws iam update-access-key --user-name USER_NAME --access-key-id OLD_ACCESS_KEY_ID --status Inactive\n"
+                "# to undo that, whoever did it\n"
+                "aws iam update-access-key --user-name USER_NAME --access-key-id OLD_ACCESS_KEY_ID --status Active\n"
                 "# 4. nothing broke for a few days? delete it\n"
                 "aws iam delete-access-key --user-name USER_NAME --access-key-id OLD_ACCESS_KEY_ID```"
             ),
@@ -344,7 +375,9 @@ def test_the_first_keys_of_an_owner_come_with_their_own_commands(count: int) -> 
     [
         (Fate.STAYS_ACTIVE, ", stays active"),
         (Fate.NEVER_DISABLED, ", never disabled"),
-        (Fate.DISABLED_WHEN_EXPIRED, ", then disabled"),
+        (Fate.DISABLED_FROM, ", disabled from 2026-12-03 on"),
+        (Fate.IN_USE, ", in use (2026-11-20 by s3 in eu-west-1)"),
+        (Fate.LEFT_ALONE, ", re-enabled, disabled again from 2026-12-03 on"),
         (Fate.DISABLED_NOW, ", being disabled now"),
     ],
     ids=lambda value: value.name if isinstance(value, Fate) else "",
@@ -358,6 +391,78 @@ def test_a_short_line_says_what_happens_then(fate: Fate, then: str) -> None:
 def test_without_jiras_address_an_issue_is_named_and_not_linked() -> None:
     draft = slack_draft(SendMessage(PERSON, (listed(),)), PROFILE, {FULL_ID: "SEC-7"}, None, 24)
     assert "• Issue: SEC-7" in draft.blocks[2]["text"]["text"].split("\n")
+
+
+@pytest.mark.parametrize(
+    ("last_use", "said"),
+    [
+        (USED, "2026-11-20 by s3 in eu-west-1"),
+        (LastUse(None), "never, as far as AWS knows"),
+        (None, "could not be read"),
+    ],
+    ids=["used", "never", "unread"],
+)
+def test_the_last_use_is_said(last_use: LastUse | None, said: str) -> None:
+    one = MessageKey(EXPIRED, standing(last_use=last_use))
+    assert f"• Last used: {said}" in draft_of(SendMessage(PERSON, (one,))).blocks[2]["text"]["text"].split("\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"newer": "ABCDE"},
+            "Your new access key ends in ABCDE; once nothing uses the old one, deactivate the old one.",
+        ),
+        ({"ended_exemption": date(2026, 11, 20)}, "It was exempt until 2026-11-20; that has ended."),
+        ({"tag_trouble": "the tag says <b>"}, "Its exemption does not count: the tag says &lt;b&gt;."),
+    ],
+    ids=["rotated", "no longer exempt", "malformed tags"],
+)
+def test_what_else_an_owner_should_know(changes: dict[str, Any], said: str) -> None:
+    one = MessageKey(EXPIRED, standing(**changes))
+    assert f"• {said}" in draft_of(SendMessage(PERSON, (one,))).blocks[2]["text"]["text"].split("\n")
+
+
+def test_who_has_a_newer_key_is_not_told_to_make_room_for_one() -> None:
+    one = MessageKey(EXPIRED, standing(key_count=2, newer="ABCDE"))
+    assert "AWS allows no third" not in "\n".join(texts(draft_of(SendMessage(PERSON, (one,)))))
+
+
+def test_a_team_s_user_group_is_mentioned_once_at_the_top() -> None:
+    draft = draft_of(SendMessage(TEAM, (listed(), listed(EXPIRING)), groups=("S0OPS",)))
+    assert draft.blocks[0]["text"]["text"].startswith("<!subteam^S0OPS> :key:")
+    assert "\n".join(texts(draft)).count("S0OPS") == 1
+
+
+# Comments on issues
+
+
+def comment(event: IssueEvent, key: LabelledKey | None = EXPIRED, **changes: Any) -> CommentIssue:
+    record = KeyRecord(FULL_ID, user_name="dev_kramer", issue_key="SEC-7")
+    return CommentIssue(record, event, "a mark", key, standing(Fate.LEFT_ALONE), at=DAY, **changes)
+
+
+@pytest.mark.parametrize("event", IssueEvent, ids=lambda event: event.name)
+@pytest.mark.parametrize("key", [EXPIRED, None], ids=["shown", "gone"])
+def test_every_comment_names_its_key_and_ends_with_its_mark(event: IssueEvent, key: LabelledKey | None) -> None:
+    text = comment_text(comment(event, key), PROFILE)
+    assert text.endswith(f"\n{mark_line('a mark')}")
+    assert r"*VHXVM* of *dev\_kramer* (acme\-dev)" in text
+    assert FULL_ID not in text
+    assert ("There is nothing left to do here." in text) is event.closes
+
+
+def test_the_comment_on_a_disabling_says_how_to_undo_it() -> None:
+    text = comment_text(comment(IssueEvent.DISABLED), PROFILE)
+    assert "keycheck disabled it on 2026-12-03" in text
+    assert "aws iam update-access-key --user-name dev_kramer --access-key-id ACCESS_KEY_ID --status Active" in text
+
+
+def test_the_comment_on_a_re_enabled_key_says_until_when_it_is_left_alone() -> None:
+    assert "left alone; from 2026\\-12\\-03 on it is disabled again" in comment_text(
+        comment(IssueEvent.REENABLED), PROFILE
+    )
 
 
 # Escaping
@@ -443,7 +548,7 @@ MESSAGE_KEYS = st.lists(
     unique_by=lambda drawn: drawn[1],
 ).map(
     lambda drawn: tuple(
-        MessageKey(make_key(name, age_days=age, access_key_id=access_key_id), fate, None, count)
+        MessageKey(make_key(name, age_days=age, access_key_id=access_key_id), standing(fate, count))
         for name, access_key_id, age, fate, count in drawn
     )
 )

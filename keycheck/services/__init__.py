@@ -9,16 +9,17 @@ Adapters decide nothing; the Protocols here are what scan.py and execute.py know
     jira_issues     look, create, read back
     slack_messages  send one message
     secrets         credstash
+    outside         opens all of these, as the settings say
     health          whether a service is still asked in this run, and waiting out a 429
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
 from typing import Protocol
 
-from keycheck.model import AccessKey, Addressee, AddresseeRecord, KeyRecord, State
+from keycheck.model import AccessKey, Addressee, AddresseeRecord, KeyRecord, LastUse, Lookup, State, Warned
 from keycheck.wording import IssueDraft, SlackDraft
 
 
@@ -75,6 +76,18 @@ class Iam(Protocol):
         """Set Inactive; False where the access key is gone."""
         ...
 
+    def list_user_tags(self, user_name: str) -> Mapping[str, str] | None:
+        """All tags of one user, all pages; None where the user is gone."""
+        ...
+
+    def last_used(self, access_key: AccessKey) -> LastUse:
+        """When, by which service and in which Region it was last used. Raises ServiceError also where it is gone."""
+        ...
+
+    def root_access_keys(self) -> int:
+        """How many access keys the root user has: there must be none. GetAccountSummary, AccountAccessKeysPresent."""
+        ...
+
     def own_access_key_ids(self) -> frozenset[str]:
         """Every access key id in any profile botocore sees, and the one this session signs with."""
         ...
@@ -83,17 +96,50 @@ class Iam(Protocol):
 class Claims(Protocol):
     """Records and claims: design.md, section 4. Instants are aware UTC; every method raises ServiceError."""
 
+    @property
+    def own_access_key_ids(self) -> frozenset[str]: ...
+
     def open(self, *, create: bool) -> bool: ...
 
-    def read(self, access_key_ids: Iterable[str], addressees: Iterable[Addressee]) -> State: ...
+    def read(
+        self,
+        access_key_ids: Iterable[str],
+        addressees: Iterable[Addressee],
+        *,
+        emails: Iterable[str] = (),
+        account_ids: Iterable[str] = (),
+    ) -> State: ...
+
+    def scan_account(self, account_id: str) -> State: ...
+
+    def record_lookup(self, email: str, lookup: Lookup) -> None: ...
 
     def claim_issue(self, access_key: AccessKey, token: str, expected_issue: str | None) -> KeyRecord: ...
 
     def begin_filing(self, record: KeyRecord, token: str, at: datetime) -> bool: ...
 
     def record_issue(
-        self, access_key_id: str, token: str, issue_key: str, answered: Sequence[datetime] = ()
+        self,
+        access_key_id: str,
+        token: str,
+        issue_key: str,
+        answered: Sequence[datetime] = (),
+        *,
+        said: Iterable[str] = (),
+        warning: Warned | None = None,
     ) -> None: ...
+
+    def record_said(
+        self,
+        record: KeyRecord,
+        token: str,
+        said: str,
+        *,
+        ended_at: datetime | None = None,
+        warning: Warned | None = None,
+    ) -> None: ...
+
+    def record_assigned(self, record: KeyRecord, email: str, warning: Warned | None = None) -> None: ...
 
     def release_issue(self, record: KeyRecord, token: str) -> None: ...
 
@@ -105,11 +151,23 @@ class Claims(Protocol):
         self, addressee: Addressee, token: str, server_errors: int, not_before: datetime | None
     ) -> None: ...
 
-    def record_told(self, access_key: AccessKey, at: datetime) -> None: ...
+    def record_told(
+        self, access_key: AccessKey, at: datetime, warning: Warned | None = None, *, ends_exemption: bool = False
+    ) -> None: ...
+
+    def take_disabling(self, account_id: str, at: datetime, most: int) -> bool: ...
+
+    def give_back_disabling(self, account_id: str, at: datetime) -> None: ...
 
     def begin_disabling(self, access_key: AccessKey, at: datetime) -> bool: ...
 
-    def record_disabled(self, access_key: AccessKey, at: datetime) -> None: ...
+    def drop_disabling(self, access_key_id: str, begun_at: datetime) -> None: ...
+
+    def record_disabled(self, access_key_id: str, at: datetime, run: str, why: str) -> None: ...
+
+    def record_reenabled(self, record: KeyRecord, at: datetime) -> None: ...
+
+    def record_exempt(self, access_key: AccessKey, until: date) -> None: ...
 
 
 class Issues(Protocol):
@@ -127,11 +185,37 @@ class Issues(Protocol):
 
     def check_created(self, issue_key: str, issue_label: str) -> str | None: ...
 
+    def assign(self, issue_key: str, email: str) -> bool: ...
+
+    def was_said(self, issue_key: str, mark: str) -> bool: ...
+
+    def comment(self, issue_key: str, text: str) -> None: ...
+
+    def close(self, issue_key: str) -> bool: ...
+
 
 class Messages(Protocol):
     """What keycheck asks of Slack. Raises ServiceError, or Stopped past the deadline."""
 
     def send(self, slack_id: str, draft: SlackDraft) -> None: ...
+
+    def find_user(self, email: str) -> str | None: ...
+
+
+class Outside(Protocol):
+    """Opens the services of a run, each only when it is needed. Raises ServiceError where one cannot be begun with."""
+
+    def open_iam(self, profile: str) -> Iam: ...
+
+    def open_claims(self) -> Claims: ...
+
+    def open_issues(self) -> Issues: ...
+
+    def open_messages(self) -> Messages: ...
+
+    def secret_access_key_ids(self) -> frozenset[str]:
+        """The access keys that reading secrets depends on."""
+        ...
 
 
 __all__ = [
@@ -140,6 +224,7 @@ __all__ = [
     "Iam",
     "Issues",
     "Messages",
+    "Outside",
     "ServiceError",
     "ServiceOff",
 ]

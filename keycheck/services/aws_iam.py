@@ -1,4 +1,4 @@
-"""IAM of one account: users, access keys, set Inactive.
+"""IAM of one account: users, their tags, access keys, their last use, set Inactive.
 
 In: a profile. Out: plain values, or ServiceError. It reads pages by IsTruncated and Marker alone, always names the
 user, never indexes "the first two" keys (facts/apis.md 1.1: a user can hold more), and never deletes anything.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from keycheck.clock import Stopped
-from keycheck.model import AccessKey
+from keycheck.model import AccessKey, LastUse
 from keycheck.services import ServiceError
-from keycheck.services.aws_session import Calls, Session, aws_errors, make_client, open_session
+from keycheck.services.aws_session import Calls, Session, aws_errors, make_client, open_session, word
 
 SERVICE = "iam"
 CONCURRENT_CALLS = 16
@@ -29,7 +29,8 @@ LAST_CREATION = datetime(2200, 1, 1, tzinfo=UTC)
 class AwsIam:
     """One account's IAM through one client, which all threads share.
 
-    `check_read` is asked before each attempt of a read, `check_write` before each attempt to disable.
+    `check_read` is asked before each attempt of the scan's, `check_write` before each attempt to disable, and of the
+    reads that come after the scan.
     """
 
     def __init__(self, profile: str, check_read: Callable[[], None], check_write: Callable[[], None]) -> None:
@@ -38,6 +39,7 @@ class AwsIam:
         self._session: Session = open_session(profile, SERVICE)
         self._client = make_client(self._session, SERVICE, CALLS, check_read)
         self._check_write = check_write
+        self._asker = make_client(self._session, SERVICE, CALLS, check_write)
         self._sent = threading.local()
         self._writer = make_client(self._session, SERVICE, CALLS, self._before_write)
 
@@ -76,6 +78,51 @@ class AwsIam:
                 raise
             if marker is None:
                 return keys
+
+    def list_user_tags(self, user_name: str) -> Mapping[str, str] | None:
+        """All pages of one user's tags; None where the user was deleted since the listing."""
+        tags: dict[str, str] = {}
+        seen: set[str] = set()
+        marker: str | None = None
+        while True:
+            more = {"Marker": marker} if marker else {}
+            try:
+                with aws_errors(SERVICE, "ListUserTags", self._profile):
+                    answer = self._asker.list_user_tags(UserName=user_name, **more)
+                    tags |= {str(tag["Key"]): str(tag["Value"]) for tag in answer["Tags"]}
+                    marker = _next_marker(answer, seen, "ListUserTags")
+            except ServiceError as error:
+                if error.code == "NoSuchEntity":
+                    return None
+                raise
+            if marker is None:
+                return tags
+
+    def last_used(self, access_key: AccessKey) -> LastUse:
+        """When, by which service and where an access key was last used, by its full id: GetAccessKeyLastUsed.
+
+        AWS's note lags by some minutes. Raises ServiceError for an answer about another user's access key.
+        """
+        with aws_errors(SERVICE, "GetAccessKeyLastUsed", self._profile):
+            answer = self._asker.get_access_key_last_used(AccessKeyId=access_key.access_key_id)
+            last = answer["AccessKeyLastUsed"]
+            at = last.get("LastUsedDate")
+            if at is not None:
+                at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+            is_sane = at is None or FIRST_CREATION <= at <= LAST_CREATION
+            if answer["UserName"] != access_key.user_name or not is_sane:
+                text = "iam:GetAccessKeyLastUsed gave an answer about another user, or without a sound date"
+                raise ServiceError(SERVICE, "GetAccessKeyLastUsed", text)
+            return LastUse(at, word(str(last["ServiceName"])) or "N/A", word(str(last["Region"])) or "N/A")
+
+    def root_access_keys(self) -> int:
+        """How many access keys the root user has, as GetAccountSummary says."""
+        with aws_errors(SERVICE, "GetAccountSummary", self._profile):
+            count = self._client.get_account_summary()["SummaryMap"]["AccountAccessKeysPresent"]
+            if not isinstance(count, int) or count < 0:
+                text = "iam:GetAccountSummary did not say whether the root user has access keys"
+                raise ServiceError(SERVICE, "GetAccountSummary", text)
+            return count
 
     def deactivate(self, access_key: AccessKey) -> bool:
         """Set Inactive; repeating it is harmless. False where the user or the access key is gone.

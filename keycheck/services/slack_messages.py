@@ -1,6 +1,7 @@
-"""Slack: send one message.
+"""Slack: send one message, and find a person by e-mail.
 
-In: a Slack id and a draft. Out: nothing, or ServiceError that says whether the message may have gone out all the same.
+In: a Slack id and a draft, or an e-mail address. Out: nothing, or an id; or ServiceError that says whether the message
+may have gone out all the same.
 It never sends a message twice: the library's own retries are off (it re-sends chat.postMessage after a dropped
 connection, facts/apis.md 5.2), and only a 429, which Slack did not serve, is tried again.
 """
@@ -57,6 +58,7 @@ class SlackMessages:
 
     def __init__(self, token: str, base_url: str | None, clock: RunClock) -> None:
         self._health = Health(SERVICE, clock)
+        self._lookup_health = Health(SERVICE, clock)
         self._lock = threading.Lock()
         self._token = token
         self._base_url = base_url
@@ -78,6 +80,29 @@ class SlackMessages:
             raise
         except Exception as error:
             raise _service_error(error, slack_id) from error
+
+    def find_user(self, email: str) -> str | None:
+        """The Slack id of who has this e-mail address; None where nobody does, or who has it has left.
+
+        A bot that may not look people up can still send: the two do not turn each other off.
+        """
+        return self._lookup_health.call("users.lookupByEmail", lambda: self._look_up(email))
+
+    def _look_up(self, email: str) -> str | None:
+        try:
+            user = self._connected().users_lookupByEmail(email=email).get("user")
+        except (ServiceError, RateLimited, Stopped):
+            raise
+        except Exception as error:
+            failure = _service_error(error, email)
+            if isinstance(failure, RateLimited):
+                raise failure from error
+            if failure.code == "users_not_found":
+                return None
+            raise _lookup_error(failure) from error
+        if not isinstance(user, dict) or re.fullmatch(r"[UW][A-Z0-9]{2,}", str(user.get("id"))) is None:
+            raise ServiceError(SERVICE, "users.lookupByEmail", "Slack's answer to users.lookupByEmail names nobody")
+        return None if user.get("deleted") is True else str(user["id"])
 
     def _connected(self) -> Any:
         with self._lock:
@@ -116,6 +141,22 @@ def _service_error(error: Exception, slack_id: str) -> ServiceError | RateLimite
         return _unexpected(slack_id, "an answer that cannot be read")
     text = f"no answer to the message to {slack_id} ({_kind(error)}); it may have arrived, so it counts as sent"
     return ServiceError(SERVICE, "chat.postMessage", text, is_silence=True, may_have_happened=True)
+
+
+def _lookup_error(failure: ServiceError) -> ServiceError:
+    """A look-up that failed: it is a read, so nothing may have happened."""
+    what = f" ({failure.code})" if failure.code else ""
+    advice = (
+        "the bot needs the scope users:read.email" if failure.code == "missing_scope" else "the next run asks again"
+    )
+    return ServiceError(
+        SERVICE,
+        "users.lookupByEmail",
+        f"Slack did not answer users.lookupByEmail{what}; {advice}",
+        is_fatal=failure.is_fatal,
+        is_silence=failure.is_silence,
+        code=failure.code,
+    )
 
 
 def _refused(slack_id: str, code: str, status: int) -> ServiceError:

@@ -18,11 +18,11 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from keycheck.clock import RunClock
+from keycheck.facts import FILE_BYTES, FactFinder
 from keycheck.metrics import is_sound, render
 from keycheck.model import Level, Outcomes, Problem, Scan
-from keycheck.owners import SLACK_ID, OwnersError, parse_mapping
+from keycheck.owners import SLACK_ID, OwnersError, SlackName, parse_mapping
 from keycheck.report import LINE_BYTES, problem_lines
-from keycheck.run import MAPPING_BYTES, Run
 from keycheck.services import ServiceError
 from keycheck.services.aws_session import ClockOff, aws_errors, check_clock
 from keycheck.services.health import LONGEST_RETRY_AFTER, retry_after
@@ -138,7 +138,7 @@ DEEP = st.tuples(
 DEEP_TEXT = DEEP.map(lambda deep: f"mapping = {deep[0] * deep[1]}{deep[2]}")
 
 
-def complaint_or_mapping(text: str) -> str | dict[str, str]:
+def complaint_or_mapping(text: str) -> str | dict[str, SlackName]:
     """What parse_mapping makes of a text: both of its outcomes are sound, and there is no third."""
     try:
         mapping = parse_mapping(text)
@@ -147,10 +147,10 @@ def complaint_or_mapping(text: str) -> str | dict[str, str]:
         assert_names_a_line(words, text)
         return words
     assert type(mapping) is dict
-    for name, slack_id in mapping.items():
+    for name, owner in mapping.items():
         assert type(name) is str
-        assert type(slack_id) is str
-        assert SLACK_ID.fullmatch(slack_id)
+        assert type(owner) is SlackName
+        assert SLACK_ID.fullmatch(owner.slack_id)
     return mapping
 
 
@@ -207,13 +207,13 @@ def test_a_file_of_one_thing_repeated_is_no_hang_and_no_crash(unit: str) -> None
 
 
 def owners_of(content: bytes, folder: Path) -> tuple[Any, list[str]]:
-    """What run.py makes of a mapping file's bytes: the owners, and what it says."""
+    """What facts.py makes of a mapping file's bytes: whether it can be used, and what it says."""
     file = folder / "owners.py"
     file.write_bytes(content)
     settings = make_settings(slack_id_mapping_file=str(file))
-    run = Run(["acme-dev"], settings, RunClock(), environment_key_id="", is_dry_run=True, debug=lambda _p, _t: None)
-    owners = run._read_owners()
-    return owners, [problem.text for problem in run._problems]
+    finder = FactFinder(settings, RunClock(), ["acme-dev"])
+    finder.read_files()
+    return finder.is_mapping_usable or None, [problem.text for problem in finder.problems]
 
 
 @given(
@@ -247,12 +247,12 @@ def test_any_bytes_are_owners_or_one_line_that_names_the_file_and_a_line(
 @pytest.mark.parametrize(
     "content",
     [
-        pytest.param(b"[" * (MAPPING_BYTES + 9), id="brackets"),
-        pytest.param(b"#" * (MAPPING_BYTES + 9), id="a comment"),
-        pytest.param(b"\x00" * (MAPPING_BYTES + 9), id="NUL bytes"),
-        pytest.param(b"mapping = {" + b"'a': 'U01', " * (MAPPING_BYTES // 12), id="entries without end"),
-        pytest.param(b"#" * (MAPPING_BYTES - 1) + "é".encode() + b"\n" + GOOD.encode(), id="a character cut in two"),
-        pytest.param(GOOD.encode() + b"#" * MAPPING_BYTES + b"\nimport os\n", id="a good start, and code past the cap"),
+        pytest.param(b"[" * (FILE_BYTES + 9), id="brackets"),
+        pytest.param(b"#" * (FILE_BYTES + 9), id="a comment"),
+        pytest.param(b"\x00" * (FILE_BYTES + 9), id="NUL bytes"),
+        pytest.param(b"mapping = {" + b"'a': 'U01', " * (FILE_BYTES // 12), id="entries without end"),
+        pytest.param(b"#" * (FILE_BYTES - 1) + "é".encode() + b"\n" + GOOD.encode(), id="a character cut in two"),
+        pytest.param(GOOD.encode() + b"#" * FILE_BYTES + b"\nimport os\n", id="a good start, and code past the cap"),
     ],
 )
 def test_a_file_beyond_four_megabytes_is_refused_in_seconds(tmp_path: Path, content: bytes) -> None:

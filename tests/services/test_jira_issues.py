@@ -634,3 +634,659 @@ def test_an_issue_that_is_done_at_once_is_said(jira: FakeJira, issues: JiraIssue
     jira.auto_close = True
     key = issues.create(DRAFT)
     assert issues.check_created(key, LABEL) == f"{key} was filed but is Done at once; look at the project's workflow"
+
+
+# Assigning
+
+
+KRAMER = "kramer@example.com"
+
+
+def known(jira: FakeJira, *emails: str, **more: Any) -> None:
+    jira.users += [{"email": email, **more} for email in emails]
+
+
+def asked_for(jira: FakeJira, method: str, path_end: str) -> int:
+    return sum(calls(method, path_end)(request) for request in jira.requests)
+
+
+def test_an_issue_is_assigned_to_whose_address_it_is(jira: FakeJira, issues: JiraIssues) -> None:
+    known(jira, "a@example.com", f"{KRAMER}.au", "Kramer@Example.com", "z@example.com")
+    key = issues.create(DRAFT)
+    assert issues.assign(key, KRAMER)
+    assert jira.issues[key].assignee == "Kramer@Example.com"
+    search, put = jira.requests[-2:]
+    assert (search.path, put.method, put.path) == (
+        "/rest/api/2/user/search",
+        "PUT",
+        f"/rest/api/2/issue/{key}/assignee",
+    )
+    assert search.query[{"cloud": "query", "server": "username"}[jira.flavour]] == KRAMER
+    assert list(put.json) == [{"cloud": "accountId", "server": "name"}[jira.flavour]]
+
+
+def test_assigning_again_does_no_harm(jira: FakeJira, issues: JiraIssues) -> None:
+    known(jira, KRAMER)
+    key = issues.create(DRAFT)
+    assert [issues.assign(key, KRAMER) for _ in range(2)] == [True, True]
+    assert jira.issues[key].assignee == KRAMER
+
+
+def test_an_address_with_odd_letters_is_looked_for_as_it_is(jira: FakeJira, issues: JiraIssues) -> None:
+    known(jira, "kramer+aws&x=1@example.com")
+    key = issues.create(DRAFT)
+    assert issues.assign(key, "kramer+aws&x=1@example.com")
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        [],
+        [{"email": f"{KRAMER}.au"}],
+        [{"email": KRAMER, "active": False}],
+        [{"email": KRAMER, "active": False}, {"email": f"{KRAMER}.au"}],
+    ],
+    ids=["nobody", "a longer address", "inactive", "inactive, and a longer address"],
+)
+def test_who_is_not_known_by_that_address_is_not_assigned(
+    jira: FakeJira, issues: JiraIssues, users: list[dict[str, Any]]
+) -> None:
+    jira.users = users
+    key = issues.create(DRAFT)
+    assert not issues.assign(key, KRAMER)
+    assert asked_for(jira, "PUT", "/assignee") == 0
+    assert issues.create(labelled(1)) == "SEC-2", "and Jira is on"
+
+
+def test_an_address_that_is_not_shown_is_not_believed(jira: FakeJira, issues: JiraIssues) -> None:
+    """It was found by that address, or by one that merely begins like it: nobody can tell."""
+    known(jira, KRAMER)
+    jira.hides_emails = True
+    assert not issues.assign(issues.create(DRAFT), KRAMER)
+    assert asked_for(jira, "PUT", "/assignee") == 0
+
+
+@pytest.mark.parametrize("flavour", ["cloud"])
+@pytest.mark.parametrize("shown", [None, ""], ids=["null", "empty"])
+def test_an_address_that_is_empty_is_not_shown(jira: FakeJira, issues: JiraIssues, shown: str | None) -> None:
+    known(jira, KRAMER, account_id="5b10")
+    key = issues.create(DRAFT)
+    answer = [{"accountId": "5b10", "emailAddress": shown, "active": True}]
+    jira.inject(Fault.status(200, answer), calls("GET", "/user/search"))
+    assert not issues.assign(key, KRAMER)
+
+
+def test_who_may_not_be_assigned_issues_is_not(jira: FakeJira, issues: JiraIssues) -> None:
+    known(jira, KRAMER, assignable=False)
+    key = issues.create(DRAFT)
+    assert not issues.assign(key, KRAMER)
+    assert jira.issues[key].assignee is None
+    assert issues.create(labelled(1)) == "SEC-2", "and Jira is on"
+
+
+def test_an_issue_that_is_gone_is_not_assigned(jira: FakeJira, issues: JiraIssues) -> None:
+    known(jira, KRAMER)
+    assert not issues.assign("SEC-404", KRAMER)
+
+
+@pytest.mark.parametrize(
+    ("fault", "done", "may_have_happened", "is_fatal"),
+    [
+        (Fault.drop_before_serving(), False, True, False),
+        (Fault.drop_after_serving(), True, True, False),
+        (Fault.late(5), True, True, False),
+        (Fault.hang(), False, True, False),
+        (Fault.status(500), False, True, False),
+        (Fault.html(502), False, True, False),
+        (Fault.html(200), False, True, True),
+        (Fault.status(200), False, True, True),
+        (Fault.status(200, {"errorMessages": ["odd"]}), False, True, True),
+        (Fault.status(302, None, {"Location": "/login"}), False, True, True),
+        (Fault.status(401), False, False, True),
+        (Fault.status(403, {"errorMessages": ["no"], "errors": {}}), False, False, False),
+        (Fault.status(409), False, False, False),
+        (Fault.status(429), False, False, False),
+        (Fault.status(429, None, {"Retry-After": "3600"}), False, False, False),
+    ],
+    ids=[
+        *("dropped before", "dropped after", "too late", "hangs", "500", "502 page", "200 page", "200 empty"),
+        *("200 odd", "redirect", "401", "403", "409", "429", "429 long"),
+    ],
+)
+@pytest.mark.usefixtures("impatient")
+def test_an_assignment_that_failed_says_so_and_is_sent_once(
+    jira: FakeJira,
+    issues: JiraIssues,
+    clock: PatientClock,
+    fault: Fault,
+    done: bool,
+    may_have_happened: bool,
+    is_fatal: bool,
+) -> None:
+    clock.set_timeout(100)
+    known(jira, KRAMER)
+    key = issues.create(DRAFT)
+    jira.inject(fault, calls("PUT", "/assignee"))
+    error = failed(lambda: issues.assign(key, KRAMER))
+    assert (error.may_have_happened, error.is_fatal) == (may_have_happened, is_fatal)
+    assert asked_for(jira, "PUT", "/assignee") == 1
+    assert (jira.issues[key].assignee == KRAMER) is done
+    assert clock.slept == []
+    jira.heal()
+    if not is_fatal:
+        assert issues.assign(key, KRAMER)
+        assert jira.issues[key].assignee == KRAMER
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_what_the_account_must_be_allowed_to_assign_is_said(jira: FakeJira, issues: JiraIssues, status: int) -> None:
+    """Jira Server's documentation has 401 for an account that may not assign."""
+    known(jira, KRAMER)
+    key = issues.create(DRAFT)
+    jira.inject(Fault.status(status), calls("PUT", "/assignee"))
+    assert "Assign Issues in the issue's project" in failed(lambda: issues.assign(key, KRAMER)).text
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.status(400, {"errorMessages": ["bad"], "errors": {}}),
+        Fault.status(401),
+        Fault.status(403),
+        Fault.status(404),
+        Fault.status(429),
+        Fault.status(500),
+        Fault.html(200),
+        Fault.status(200),
+        Fault.status(200, {}),
+        Fault.status(200, {"users": []}),
+        Fault.status(200, ["x"]),
+        Fault.status(200, [None]),
+        Fault.status(200, [{"emailAddress": KRAMER, "active": True}]),
+        Fault.status(200, [{"emailAddress": KRAMER, "active": True, "accountId": None, "name": ["x"]}]),
+        Fault.status(200, [{"emailAddress": KRAMER, "active": True, "accountId": "", "name": ""}]),
+        Fault.drop_before_serving(),
+        Fault.drop_after_serving(),
+        Fault.hang(),
+    ],
+    ids=[
+        *("400", "401", "403", "404", "429", "500", "200 page", "200 empty", "200 {}", "no list", "a text", "null"),
+        *("no id", "odd id", "empty id", "dropped before", "dropped after", "hangs"),
+    ],
+)
+@pytest.mark.usefixtures("impatient")
+def test_a_look_for_a_user_that_failed_is_never_nobody(jira: FakeJira, issues: JiraIssues, fault: Fault) -> None:
+    known(jira, KRAMER)
+    key = issues.create(DRAFT)
+    jira.inject(fault, calls("GET", "/user/search"))
+    assert not failed(lambda: issues.assign(key, KRAMER)).may_have_happened
+    assert asked_for(jira, "PUT", "/assignee") == 0
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_an_account_that_may_not_look_for_users_can_file(jira: FakeJira, issues: JiraIssues, status: int) -> None:
+    jira.inject(Fault.status(status), calls("GET", "/user/search"))
+    error = failed(lambda: issues.assign("SEC-1", KRAMER))
+    assert (error.code, error.is_fatal) == (str(status), False)
+    assert "Browse Users" in error.text
+    assert issues.create(DRAFT) == "SEC-1"
+
+
+# Comments
+
+
+MARK = "keycheck-said: disabled"
+
+
+def test_a_comment_is_posted_once_and_found_by_its_mark(jira: FakeJira, issues: JiraIssues) -> None:
+    key = issues.create(DRAFT)
+    assert not issues.was_said(key, MARK)
+    issues.comment(key, f"It was disabled.\n\n{MARK}")
+    assert issues.was_said(key, MARK)
+    assert not issues.was_said(key, MARK.upper())
+    assert not issues.was_said(issues.create(labelled(1)), MARK)
+    assert [comment.body for comment in jira.issues[key].comments] == [f"It was disabled.\n\n{MARK}"]
+
+
+def test_a_comment_is_one_request_where_it_is_signed_in(jira: FakeJira, issues: JiraIssues) -> None:
+    key = issues.create(DRAFT)
+    asked = len(jira.requests)
+    issues.comment(key, "x")
+    assert [(request.method, request.json) for request in jira.requests[asked:]] == [("POST", {"body": "x"})]
+
+
+@pytest.mark.parametrize("at", [0, 2, 3, 7], ids=["first", "end of a page", "begin of a page", "last"])
+def test_a_mark_is_found_on_whatever_page_it_is(jira: FakeJira, issues: JiraIssues, at: int) -> None:
+    jira.page_size = 3
+    key = issues.create(DRAFT)
+    for number in range(8):
+        issues.comment(key, MARK if number == at else "thanks")
+    assert issues.was_said(key, MARK)
+    assert asked_for(jira, "GET", "/comment") == at // 3 + 1
+
+
+def test_all_pages_are_read_before_it_was_not_said(jira: FakeJira, issues: JiraIssues) -> None:
+    jira.page_size = 3
+    key = issues.create(DRAFT)
+    for _ in range(6):
+        issues.comment(key, "thanks")
+    assert not issues.was_said(key, MARK)
+    assert asked_for(jira, "GET", "/comment") == 2
+
+
+def page(*bodies: object, start: object = 0, total: object = None) -> Fault:
+    comments = [{"id": str(number), "body": body} for number, body in enumerate(bodies)]
+    return Fault.status(200, {"startAt": start, "total": len(bodies) if total is None else total, "comments": comments})
+
+
+ODD_PAGES = {
+    "400": Fault.status(400),
+    "401": Fault.status(401),
+    "403": Fault.status(403),
+    "404": Fault.status(404),
+    "429": Fault.status(429),
+    "500": Fault.status(500),
+    "503 page": Fault.html(503),
+    "200 page": Fault.html(200),
+    "200 empty": Fault.status(200),
+    "200 {}": Fault.status(200, {}),
+    "200 []": Fault.status(200, []),
+    "no total": Fault.status(200, {"startAt": 0, "comments": []}),
+    "total is text": page(total="0"),
+    "total too small": page("x", total=0),
+    "less than it says": page(total=2),
+    "no startAt": Fault.status(200, {"total": 0, "comments": []}),
+    "another page": page("x", start=6, total=7),
+    "comments null": Fault.status(200, {"startAt": 0, "total": 0, "comments": None}),
+    "comments by id": Fault.status(200, {"startAt": 0, "total": 0, "comments": {}}),
+    "a comment is text": Fault.status(200, {"startAt": 0, "total": 1, "comments": [MARK]}),
+    "no body": Fault.status(200, {"startAt": 0, "total": 1, "comments": [{"id": "1"}]}),
+    "a document": page({"type": "doc", "content": []}),
+    "dropped": Fault.drop_before_serving(),
+    "dropped after": Fault.drop_after_serving(),
+    "hangs": Fault.hang(),
+}
+
+
+@pytest.mark.parametrize("fault", ODD_PAGES.values(), ids=ODD_PAGES)
+@pytest.mark.usefixtures("impatient")
+def test_a_look_at_comments_that_failed_is_never_not_said(jira: FakeJira, issues: JiraIssues, fault: Fault) -> None:
+    key = issues.create(DRAFT)
+    issues.comment(key, MARK)
+    jira.inject(fault, calls("GET", "/comment"))
+    assert not failed(lambda: issues.was_said(key, MARK)).may_have_happened
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [*ODD_PAGES.values(), page(start=3, total=0), page("x", start=3, total=4)],
+    ids=[*ODD_PAGES, "none any more", "fewer than before"],
+)
+@pytest.mark.usefixtures("impatient")
+def test_a_second_page_that_failed_is_never_not_said(jira: FakeJira, issues: JiraIssues, fault: Fault) -> None:
+    jira.page_size = 3
+    key = issues.create(DRAFT)
+    for body in ("a", "b", "c", "d", MARK):
+        issues.comment(key, body)
+    jira.inject(fault, lambda request: request.query.get("startAt") == "3")
+    assert not failed(lambda: issues.was_said(key, MARK)).may_have_happened
+
+
+def test_comments_that_never_end_are_an_error(
+    jira: FakeJira, issues: JiraIssues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jira_issues, "PAGES_AT_MOST", 2)
+    jira.page_size = 1
+    key = issues.create(DRAFT)
+    for _ in range(3):
+        issues.comment(key, "x")
+    error = failed(lambda: issues.was_said(key, MARK))
+    assert "does not end" in error.text
+    assert not error.is_fatal
+
+
+def test_comments_of_an_issue_that_is_gone_are_a_404_and_jira_stays_on(issues: JiraIssues) -> None:
+    error = failed(lambda: issues.was_said("SEC-404", MARK))
+    assert (error.code, error.is_fatal) == ("404", False)
+    assert "Browse Projects" in error.text
+    assert issues.create(DRAFT) == "SEC-1"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda issues: issues.assign("SEC-1", KRAMER),
+        lambda issues: issues.was_said("SEC-1", MARK),
+        lambda issues: issues.comment("SEC-1", MARK),
+        lambda issues: issues.close("SEC-1"),
+    ],
+    ids=["assign", "was said", "comment", "close"],
+)
+def test_a_dead_token_is_not_believed_of_one_issue_either(
+    jira: FakeJira, issues: JiraIssues, call: Callable[[JiraIssues], object]
+) -> None:
+    """Cloud would say that there is no such user, and no such issue."""
+    jira.dead_token()
+    error = failed(lambda: call(issues))
+    assert (error.code, error.is_fatal) == ("401", True)
+    assert paths(jira) == ["serverInfo", "myself"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "may_have_happened", "is_fatal"),
+    [
+        (Fault.drop_before_serving(), 0, True, False),
+        (Fault.drop_after_serving(), 1, True, False),
+        (Fault.late(5), 1, True, False),
+        (Fault.hang(), 0, True, False),
+        (Fault.status(500), 0, True, False),
+        (Fault.html(502), 0, True, False),
+        (Fault.status(503, None, {"Retry-After": "1"}), 0, True, False),
+        (Fault.html(200), 0, True, True),
+        (Fault.status(201), 0, True, True),
+        (Fault.status(201, {}), 0, True, True),
+        (Fault.status(201, {"body": "x"}), 0, True, True),
+        (Fault.status(201, {"id": 7}), 0, True, True),
+        (Fault.status(201, ["x"]), 0, True, True),
+        (Fault.status(302, None, {"Location": "/login"}), 0, True, True),
+        (Fault.status(401), 0, False, True),
+        (Fault.status(400), 0, False, False),
+        (Fault.html(403), 0, False, False),
+        (Fault.status(404), 0, False, False),
+        (Fault.status(413), 0, False, False),
+        (Fault.status(429), 0, False, False),
+        (Fault.status(429, None, {"Retry-After": "3600"}), 0, False, False),
+    ],
+    ids=[
+        *("dropped before", "dropped after", "too late", "hangs", "500", "502 page", "503 with Retry-After"),
+        *("200 page", "201 empty", "201 {}", "201 without id", "201 odd id", "201 list", "redirect"),
+        *("401", "400", "403 page", "404", "413", "429", "429 long"),
+    ],
+)
+@pytest.mark.usefixtures("impatient")
+def test_a_comment_that_failed_is_posted_exactly_once(
+    jira: FakeJira,
+    issues: JiraIssues,
+    clock: PatientClock,
+    fault: Fault,
+    said: int,
+    may_have_happened: bool,
+    is_fatal: bool,
+) -> None:
+    clock.set_timeout(100)
+    key = issues.create(DRAFT)
+    jira.inject(fault, calls("POST", "/comment"))
+    error = failed(lambda: issues.comment(key, MARK))
+    assert (error.may_have_happened, error.is_fatal) == (may_have_happened, is_fatal)
+    assert (asked_for(jira, "POST", "/comment"), len(jira.issues[key].comments)) == (1, said)
+    assert clock.slept == []
+    assert "Log in to continue" not in error.text
+    if not is_fatal:
+        assert issues.was_said(key, MARK) is bool(said)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_an_account_that_may_not_comment_is_told_so_and_can_file(
+    jira: FakeJira, issues: JiraIssues, status: int
+) -> None:
+    key = issues.create(DRAFT)
+    no = {"errorMessages": [], "errors": {"comment": "You do not have the permission\nto comment on this issue."}}
+    jira.inject(Fault.status(status, no), calls("POST", "/comment"))
+    for _ in range(3):
+        error = failed(lambda: issues.comment(key, MARK))
+        assert error.text == (
+            f"Jira refused add comment (HTTP {status}): You do not have the permission to comment on this issue.; "
+            "allow the account Add Comments (and Browse Projects) in the issue's project"
+        )
+    assert issues.create(labelled(1)) == "SEC-2"
+
+
+def test_what_jira_repeats_of_the_credentials_is_not_repeated(jira: FakeJira, issues: JiraIssues) -> None:
+    """Nor where it would be cut off in the middle."""
+    basic = base64.b64encode(f"{EMAIL}:{TOKEN}".encode()).decode()
+    key = issues.create(DRAFT)
+    no = {"errorMessages": [f"no to {basic}", "x" * 160 + TOKEN + EMAIL], "errors": {}}
+    known(jira, KRAMER)
+    jira.inject(Fault.status(403, no), calls("POST", "/comment"))
+    jira.inject(Fault.status(403, no), calls("PUT", "/assignee"))
+    for error in failed(lambda: issues.comment(key, MARK)), failed(lambda: issues.assign(key, KRAMER)):
+        assert "no to ***; xxx" in error.text
+        for secret in (basic, TOKEN, EMAIL):
+            assert secret[:6] not in error.text
+
+
+# Closing
+
+
+def test_an_issue_is_closed(jira: FakeJira, issues: JiraIssues) -> None:
+    key = issues.create(DRAFT)
+    jira.transition(key, "In Progress")
+    assert issues.close(key)
+    assert jira.issues[key].status == "Done"
+    assert not issues.is_open(key)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "taken"),
+    [
+        ({"Resolved": "done", "Closed": "done", "Done": "done"}, "Done"),
+        ({"Rejected": "done", "RESOLVED": "done", "closed": "done"}, "closed"),
+        ({"Rejected": "done", "Resolved": "done"}, "Resolved"),
+        ({"Done": "indeterminate", "Erledigt": "done", "Abgelehnt": "done"}, "Erledigt"),
+    ],
+    ids=["Done", "Closed", "Resolved", "the first"],
+)
+def test_the_status_to_close_with_is_chosen_by_its_name(
+    jira: FakeJira, issues: JiraIssues, statuses: dict[str, Any], taken: str
+) -> None:
+    jira.statuses = {"To Do": "new", **statuses}
+    key = issues.create(DRAFT)
+    assert issues.close(key)
+    assert jira.issues[key].status == taken
+
+
+def test_of_two_ways_to_one_status_the_first_is_taken(jira: FakeJira, issues: JiraIssues) -> None:
+    key = issues.create(DRAFT)
+    to = {"name": "Done", "statusCategory": {"key": "done"}}
+    offered = {"transitions": [{"id": number, "name": "x", "to": to} for number in ("31", "41")]}
+    jira.inject(Fault.status(200, offered), calls("GET", "/transitions"))
+    assert issues.close(key)
+    assert jira.requests[-1].json == {"transition": {"id": "31"}}
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["done", "gone"])
+def test_what_is_closed_already_is_left_alone(jira: FakeJira, issues: JiraIssues, gone: bool) -> None:
+    key = issues.create(DRAFT)
+    jira.transition(key, "Done")
+    if gone:
+        jira.delete(key)
+    assert issues.close(key)
+    assert [path for path in paths(jira) if path.endswith("transitions")] == []
+
+
+@pytest.mark.parametrize("allowed", [set(), {"In Progress"}], ids=["none", "no closing one"])
+def test_a_workflow_that_offers_no_way_is_no_error(jira: FakeJira, issues: JiraIssues, allowed: set[str]) -> None:
+    jira.allowed_transitions = allowed
+    key = issues.create(DRAFT)
+    assert not issues.close(key)
+    assert asked_for(jira, "POST", "/transitions") == 0
+
+
+def test_the_way_that_is_offered_is_taken(jira: FakeJira, issues: JiraIssues) -> None:
+    jira.statuses = {"To Do": "new", "Done": "done", "Resolved": "done"}
+    jira.allowed_transitions = {"Resolved"}
+    key = issues.create(DRAFT)
+    assert issues.close(key)
+    assert jira.issues[key].status == "Resolved"
+
+
+def test_a_transition_that_wants_a_field_is_no_error(jira: FakeJira, issues: JiraIssues) -> None:
+    jira.required_on_transition = {"Done": {"resolution": "Resolution is required."}}
+    key = issues.create(DRAFT)
+    assert [issues.close(key) for _ in range(3)] == [False] * 3
+    assert issues.is_open(key)
+    assert issues.create(labelled(1)) == "SEC-2", "and Jira is on"
+
+
+@pytest.mark.parametrize("fault", [Fault.html(400), Fault.status(403), Fault.status(409)], ids=["400", "403", "409"])
+def test_a_transition_that_is_refused_is_no_error(jira: FakeJira, issues: JiraIssues, fault: Fault) -> None:
+    key = issues.create(DRAFT)
+    jira.inject(fault, calls("POST", "/transitions"))
+    assert [issues.close(key) for _ in range(3)] == [False] * 3
+    assert asked_for(jira, "POST", "/transitions") == 3
+    assert issues.is_open(key)
+
+
+@pytest.mark.parametrize(
+    ("fault", "closed", "may_have_happened", "is_fatal"),
+    [
+        (Fault.drop_before_serving(), False, True, False),
+        (Fault.drop_after_serving(), True, True, False),
+        (Fault.late(5), True, True, False),
+        (Fault.hang(), False, True, False),
+        (Fault.status(500), False, True, False),
+        (Fault.html(502), False, True, False),
+        (Fault.html(200), False, True, True),
+        (Fault.status(200), False, True, True),
+        (Fault.status(200, {"transition": "odd"}), False, True, True),
+        (Fault.status(401), False, False, True),
+        (Fault.status(404), False, False, False),
+        (Fault.status(429), False, False, False),
+        (Fault.status(429, None, {"Retry-After": "3600"}), False, False, False),
+    ],
+    ids=[
+        *("dropped before", "dropped after", "too late", "hangs", "500", "502 page", "200 page", "200 empty"),
+        *("200 odd", "401", "404", "429", "429 long"),
+    ],
+)
+@pytest.mark.usefixtures("impatient")
+def test_a_closing_that_failed_is_posted_once_and_looked_at_again(
+    jira: FakeJira,
+    issues: JiraIssues,
+    clock: PatientClock,
+    fault: Fault,
+    closed: bool,
+    may_have_happened: bool,
+    is_fatal: bool,
+) -> None:
+    clock.set_timeout(100)
+    key = issues.create(DRAFT)
+    jira.inject(fault, calls("POST", "/transitions"))
+    error = failed(lambda: issues.close(key))
+    assert (error.may_have_happened, error.is_fatal) == (may_have_happened, is_fatal)
+    assert asked_for(jira, "POST", "/transitions") == 1
+    assert (jira.issues[key].category == "done") is closed
+    jira.heal()
+    if not is_fatal:
+        assert issues.close(key)
+        assert asked_for(jira, "POST", "/transitions") == (1 if closed else 2)
+
+
+DONE_WAY = {"id": "31", "to": {"name": "Done", "statusCategory": {"key": "done"}}}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.status(400),
+        Fault.status(401),
+        Fault.status(403),
+        Fault.status(404),
+        Fault.status(429),
+        Fault.status(500),
+        Fault.html(200),
+        Fault.status(200),
+        Fault.status(200, {}),
+        Fault.status(200, []),
+        Fault.status(200, {"transitions": None}),
+        Fault.status(200, {"transitions": {"id": "31"}}),
+        Fault.status(200, {"transitions": ["31"]}),
+        Fault.status(200, {"transitions": [{"id": "31", "name": "Done"}]}),
+        Fault.status(200, {"transitions": [{"id": "31", "to": None}]}),
+        Fault.status(200, {"transitions": [{"id": "31", "to": {"name": "Done"}}]}),
+        Fault.status(200, {"transitions": [{**DONE_WAY, "id": 31}]}),
+        Fault.status(200, {"transitions": [DONE_WAY, {"id": "41", "to": "Closed"}]}),
+        Fault.drop_before_serving(),
+        Fault.drop_after_serving(),
+        Fault.hang(),
+    ],
+    ids=[
+        *("400", "401", "403", "404", "429", "500", "200 page", "200 empty", "200 {}", "200 []", "null", "by id"),
+        *("a text", "no to", "to null", "no category", "odd id", "one of two odd"),
+        *("dropped before", "dropped after", "hangs"),
+    ],
+)
+@pytest.mark.usefixtures("impatient")
+def test_a_look_at_transitions_that_failed_closes_nothing(jira: FakeJira, issues: JiraIssues, fault: Fault) -> None:
+    key = issues.create(DRAFT)
+    jira.inject(fault, calls("GET", "/transitions"))
+    assert not failed(lambda: issues.close(key)).may_have_happened
+    assert asked_for(jira, "POST", "/transitions") == 0
+
+
+def test_an_issue_that_could_not_be_read_is_not_closed(jira: FakeJira, issues: JiraIssues) -> None:
+    key = issues.create(DRAFT)
+    jira.inject(Fault.status(500), calls("GET", f"/issue/{key}"))
+    assert failed(lambda: issues.close(key)).is_server_error
+    assert [path for path in paths(jira) if path.endswith("transitions")] == []
+
+
+# All of these
+
+
+@pytest.mark.parametrize("path_end", ["/user/search", "/assignee", "/comment", "/transitions"])
+def test_a_short_429_is_waited_out_whatever_is_done(
+    jira: FakeJira, issues: JiraIssues, clock: PatientClock, path_end: str
+) -> None:
+    known(jira, KRAMER)
+    key = issues.create(DRAFT)
+    jira.inject(Fault.status(429, None, {"Retry-After": "2"}), lambda request: request.path.endswith(path_end), times=2)
+    assert issues.assign(key, KRAMER)
+    issues.comment(key, MARK)
+    assert issues.was_said(key, MARK)
+    assert issues.close(key)
+    assert clock.slept == [2, 2]
+    issue = jira.issues[key]
+    assert (issue.assignee, len(issue.comments), issue.status) == (KRAMER, 1, "Done")
+
+
+@pytest.mark.parametrize("operation", ["assign issue", "add comment", "close issue"])
+def test_a_refused_connection_surely_does_nothing(
+    jira: FakeJira, issues: JiraIssues, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of reach between the look and the write, where there is a look."""
+    known(jira, KRAMER)
+    key = issues.create(DRAFT)
+    session = issues._client._session
+    request = session.request
+
+    def out_of_reach_for_writes(method: str, *rest: Any, **more: Any) -> Any:
+        if method != "GET":
+            jira.stop_listening()
+        return request(method, *rest, **more)
+
+    monkeypatch.setattr(session, "request", out_of_reach_for_writes)
+    error = failed(
+        {
+            "assign issue": lambda: issues.assign(key, KRAMER),
+            "add comment": lambda: issues.comment(key, MARK),
+            "close issue": lambda: issues.close(key),
+        }[operation]
+    )
+    assert error.operation == operation
+    assert (error.may_have_happened, error.is_silence, error.is_fatal) == (False, True, False)
+
+
+def test_nothing_is_done_to_an_issue_past_the_deadline(jira: FakeJira, issues: JiraIssues, clock: PatientClock) -> None:
+    key = issues.create(DRAFT)
+    asked = len(jira.requests)
+    clock.set_timeout(0)
+    for call in (
+        lambda: issues.assign(key, KRAMER),
+        lambda: issues.was_said(key, MARK),
+        lambda: issues.comment(key, MARK),
+        lambda: issues.close(key),
+    ):
+        with pytest.raises(Stopped):
+            call()
+    assert len(jira.requests) == asked

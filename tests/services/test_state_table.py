@@ -10,7 +10,8 @@ import functools
 import json
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 from botocore.stub import Stubber
 
 from keycheck.clock import EXIT_SECONDS, RunClock, Stopped
-from keycheck.model import AccessKey, Addressee, AddresseeRecord, KeyRecord, State
+from keycheck.model import AccessKey, Addressee, AddresseeRecord, KeyRecord, Lookup, State, Warned
 from keycheck.services import ClaimLost, ServiceError, state_table
 from keycheck.services.state_table import HASH_KEY, StateTable
 from sandbox.http_fake import Answer, FakeServer, Request
@@ -30,7 +31,9 @@ MARGIN = 600
 TIMEOUT = 1000
 SECOND = timedelta(seconds=1)
 HALF_A_SECOND = timedelta(seconds=0.5)
+A_DAY = timedelta(days=1)
 KEY = make_access_key()
+OWNED = KeyRecord(KEY.access_key_id, account_id=KEY.account_id, user_name=KEY.user_name)
 OWNER = make_addressee()
 START = datetime.now(UTC).replace(microsecond=0)
 
@@ -319,7 +322,15 @@ def test_a_record_is_read_in_full(aws: MotoAws, table: StateTable) -> None:
         return datetime.fromtimestamp(1_750_000_000 + second, UTC)
 
     assert table.read([KEY.access_key_id], [OWNER]) == State(
-        {KEY.access_key_id: KeyRecord(KEY.access_key_id, instant(0), "SEC-7", (instant(1), instant(2)), (instant(1),))},
+        {
+            KEY.access_key_id: KeyRecord(
+                KEY.access_key_id,
+                told_at=instant(0),
+                issue_key="SEC-7",
+                issue_filings=(instant(1), instant(2)),
+                answered_filings=(instant(1),),
+            )
+        },
         {OWNER.record_id: AddresseeRecord(instant(3), instant(4), 2)},
     )
 
@@ -456,7 +467,7 @@ def test_a_claim_on_an_issue_is_stored_with_its_owner_and_its_end(aws: MotoAws, 
     record = table.claim_issue(KEY, "mine", None)
     item = item_of(aws)
     assert record.issue_claim_until is not None
-    assert record == KeyRecord(KEY.access_key_id, issue_claim_until=record.issue_claim_until)
+    assert record == replace(OWNED, issue_claim_until=record.issue_claim_until)
     assert record.issue_claim_until.timestamp() == item["issue_claim_until"]
     lapses = item.pop("issue_claim_until")
     assert item == {
@@ -571,7 +582,7 @@ def test_a_first_filing_taken_back_leaves_none(aws: MotoAws, table: StateTable) 
     table.begin_filing(record, "mine", START)
     table.release_issue(record, "mine")
     assert set(item_of(aws)) == {HASH_KEY, "account_id", "user_name"}
-    assert record_of(table) == KeyRecord(KEY.access_key_id)
+    assert record_of(table) == OWNED
 
 
 def test_noting_a_filing_twice_counts_it_once(aws: MotoAws, table: StateTable) -> None:
@@ -823,7 +834,8 @@ def test_that_an_owner_was_told_is_recorded_and_never_moves_backwards(aws: MotoA
     assert item_of(aws) == expected
     table.record_told(KEY, START + SECOND)
     assert item_of(aws)["told_at"] == int(START.timestamp()) + 1
-    assert record_of(table).was_warned
+    assert record_of(table).told_at == START + SECOND
+    assert record_of(table).warned_at is None, "it named no day"
 
 
 def test_telling_leaves_issue_and_claim_alone(aws: MotoAws, table: StateTable) -> None:
@@ -837,11 +849,13 @@ def test_telling_leaves_issue_and_claim_alone(aws: MotoAws, table: StateTable) -
 def test_disabling_is_noted_before_and_after(aws: MotoAws, table: StateTable) -> None:
     assert table.begin_disabling(KEY, START)
     assert item_of(aws)["disabling_at"] == int(START.timestamp())
-    table.record_disabled(KEY, START + SECOND)
+    assert record_of(table) == replace(OWNED, disabling_at=START)
+    table.record_disabled(KEY.access_key_id, START + SECOND, "run-1", "expired: 197 days old")
     item = item_of(aws)
     assert item["disabled_at"] == int(START.timestamp()) + 1
+    assert (item["disabled_by"], item["disabled_why"]) == ("run-1", "expired: 197 days old")
     assert "disabling_at" not in item
-    assert record_of(table) == KeyRecord(KEY.access_key_id)
+    assert record_of(table) == replace(OWNED, disabled_at=START + SECOND, disabled_by="run-1")
 
 
 def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) -> None:
@@ -850,7 +864,7 @@ def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) ->
     table.begin_filing(record, "mine", START)
     table.record_told(KEY, START)
     table.begin_disabling(KEY, START)
-    table.record_disabled(make_access_key(access_key_id="AKIA0000000000000002"), START)
+    table.record_disabled("AKIA0000000000000002", START, "run-1", "why")
     table.claim_message(OWNER, "mine", 24)
     table.record_message(OWNER, "another", START)
     table.claim_message(make_addressee("U2"), "mine", 24)
@@ -876,6 +890,187 @@ def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) ->
     assert filings == {"L": [{"N": str(int(START.timestamp()))}]}
 
 
+# Warnings, exemptions, re-enabling
+
+
+def warned(owner: str = "U1", *, at: datetime = START, day: datetime = START) -> Warned:
+    return Warned(at, owner, day)
+
+
+def test_the_first_warning_to_an_owner_stays_and_the_latest_day(table: StateTable) -> None:
+    table.record_told(KEY, START, warned(day=START + 7 * A_DAY))
+    table.record_told(KEY, START + A_DAY, warned(at=START + A_DAY, day=START + 2 * A_DAY))
+    record = record_of(table)
+    assert (record.warned_at, record.warned_owner) == (START, "U1")
+    assert record.disable_from == START + 7 * A_DAY, "a day that was told is never moved forward"
+    table.record_told(KEY, START + 2 * A_DAY, warned(day=START + 9 * A_DAY))
+    assert record_of(table).disable_from == START + 9 * A_DAY
+
+
+def test_a_warning_to_another_owner_replaces_it_and_leaves_the_day(table: StateTable) -> None:
+    table.record_told(KEY, START, warned(day=START + 7 * A_DAY))
+    table.record_told(KEY, START + A_DAY, warned("U2", at=START + A_DAY, day=START + 3 * A_DAY))
+    record = record_of(table)
+    assert (record.warned_at, record.warned_owner) == (START + A_DAY, "U2")
+    assert record.disable_from == START + 7 * A_DAY
+
+
+def test_an_exemption_voids_the_warnings_before_it_until_somebody_is_warned_anew(table: StateTable) -> None:
+    table.record_told(KEY, START, warned())
+    table.record_exempt(KEY, date(2027, 1, 31))
+    record = record_of(table)
+    assert (record.warned_at, record.warned_owner, record.disable_from) == (None, None, None)
+    assert record.exempt_until == date(2027, 1, 31)
+    table.record_told(KEY, START + SECOND)
+    assert record_of(table).exempt_until == date(2027, 1, 31), "nobody was told that it has ended"
+    table.record_told(KEY, START + 2 * SECOND, ends_exemption=True)
+    assert record_of(table).exempt_until is None
+
+
+def test_a_key_is_noted_as_re_enabled_once_and_only_after_that_disabling(table: StateTable) -> None:
+    table.record_disabled(KEY.access_key_id, START, "run-1", "why")
+    record = record_of(table)
+    table.record_reenabled(record, START + A_DAY)
+    table.record_reenabled(record, START + 2 * A_DAY)
+    assert record_of(table).reenabled_at == START + A_DAY
+    table.record_disabled(KEY.access_key_id, START + 3 * A_DAY, "run-2", "why")
+    assert record_of(table).reenabled_at is None
+    table.record_reenabled(record, START + 4 * A_DAY)
+    assert record_of(table).reenabled_at is None, "what it rests on was another disabling"
+
+
+def test_only_the_intent_that_was_read_is_dropped(table: StateTable) -> None:
+    table.begin_disabling(KEY, START + HALF_A_SECOND)
+    table.drop_disabling(KEY.access_key_id, START - SECOND)
+    assert record_of(table).disabling_at == START
+    table.drop_disabling(KEY.access_key_id, START + HALF_A_SECOND)
+    assert record_of(table).disabling_at is None
+
+
+# What is said in an issue
+
+
+def test_what_was_said_is_added_up_and_the_claim_given_back(table: StateTable) -> None:
+    table.claim_issue(KEY, "mine", None)
+    table.record_issue(KEY.access_key_id, "mine", "SEC-1", [START], said=["expiring"], warning=warned())
+    record = record_of(table)
+    assert (record.issue_key, record.issue_said, record.warned_owner) == ("SEC-1", frozenset({"expiring"}), "U1")
+    claimed = table.claim_issue(KEY, "later", "SEC-1")
+    table.record_said(claimed, "later", "expired")
+    record = record_of(table)
+    assert record.issue_said == frozenset({"expiring", "expired"})
+    assert (record.issue_claim_until, record.issue_ended_at) == (None, None)
+    claimed = table.claim_issue(KEY, "last", "SEC-1")
+    table.record_said(claimed, "last", "deleted", ended_at=START)
+    assert record_of(table).issue_ended_at == START
+
+
+def test_nothing_is_recorded_as_said_without_the_claim_or_in_another_issue(table: StateTable) -> None:
+    claimed = table.claim_issue(KEY, "mine", None)
+    table.record_issue(KEY.access_key_id, "mine", "SEC-1", said=["expired"])
+    with pytest.raises(ClaimLost):
+        table.record_said(replace(claimed, issue_key="SEC-1"), "mine", "deleted")
+    claimed = table.claim_issue(KEY, "again", "SEC-1")
+    with pytest.raises(ClaimLost):
+        table.record_said(replace(claimed, issue_key="SEC-2"), "again", "deleted")
+    assert record_of(table).issue_said == frozenset({"expired"})
+
+
+def test_a_new_issue_forgets_what_was_said_in_the_old_one(table: StateTable) -> None:
+    table.claim_issue(KEY, "mine", None)
+    table.record_issue(KEY.access_key_id, "mine", "SEC-1", said=["expired"])
+    table.record_assigned(record_of(table), "ana@example.com")
+    claimed = table.claim_issue(KEY, "mine", "SEC-1")
+    table.record_said(claimed, "mine", "deactivated", ended_at=START)
+    assert record_of(table).issue_assigned_to == "ana@example.com"
+    table.claim_issue(KEY, "mine", "SEC-1")
+    table.record_issue(KEY.access_key_id, "mine", "SEC-2", [START], said=["expired"])
+    record = record_of(table)
+    assert (record.issue_key, record.issue_said) == ("SEC-2", frozenset({"expired"}))
+    assert (record.issue_assigned_to, record.issue_ended_at) == (None, None)
+
+
+def test_an_issue_is_recorded_as_assigned_only_while_it_is_the_one(table: StateTable) -> None:
+    table.claim_issue(KEY, "mine", None)
+    table.record_issue(KEY.access_key_id, "mine", "SEC-2")
+    with pytest.raises(ClaimLost):
+        table.record_assigned(KeyRecord(KEY.access_key_id, issue_key="SEC-1"), "ana@example.com", warned())
+    assert (record_of(table).issue_assigned_to, record_of(table).warned_at) == (None, None)
+
+
+# Items that are no access key's
+
+
+def test_look_ups_are_kept_by_address_in_any_case(table: StateTable) -> None:
+    table.record_lookup("Ana@Example.com", Lookup("U0ANA", START))
+    table.record_lookup("nobody@example.com", Lookup("U0BEN", START))
+    table.record_lookup("nobody@example.com", Lookup(None, START + A_DAY))
+    state = table.read([], [], emails=["ana@example.com", "nobody@example.com", "new@example.com"])
+    assert state.lookups == {
+        "ana@example.com": Lookup("U0ANA", START),
+        "nobody@example.com": Lookup(None, START + A_DAY),
+    }
+
+
+@pytest.mark.parametrize("slack_id", ["C1", "xoxb-1", ""])
+def test_a_look_up_that_names_no_person_is_none(aws: MotoAws, table: StateTable, slack_id: str) -> None:
+    put(aws, "email:ana@example.com", slack_id={"S": slack_id}, looked_up_at={"N": "1750000000"})
+    assert table.read([], [], emails=["ana@example.com"]).lookups == {}
+
+
+def test_disablings_of_24_hours_are_counted_to_the_second(table: StateTable) -> None:
+    assert table.take_disabling(ACCOUNT, START, 2)
+    assert table.take_disabling(ACCOUNT, START, 2)
+    assert not table.take_disabling(ACCOUNT, START + A_DAY - SECOND, 2)
+    assert table.take_disabling("210987654321", START, 1), "another account has its own"
+    assert table.take_disabling(ACCOUNT, START + A_DAY, 2)
+    assert table.read([], [], account_ids=[ACCOUNT]).disablings == {ACCOUNT: (START + A_DAY,)}
+
+
+def test_a_disabling_given_back_is_free_again(table: StateTable) -> None:
+    assert table.take_disabling(ACCOUNT, START + HALF_A_SECOND, 1)
+    table.give_back_disabling(ACCOUNT, START)  # no such one
+    assert not table.take_disabling(ACCOUNT, START + SECOND, 1)
+    table.give_back_disabling(ACCOUNT, START + HALF_A_SECOND)
+    assert table.take_disabling(ACCOUNT, START + SECOND, 1)
+
+
+def test_a_count_that_keycheck_did_not_write_stops_all_disabling(aws: MotoAws, table: StateTable) -> None:
+    put(aws, f"disablings:{ACCOUNT}", disabled_times={"S": "many"})
+    with pytest.raises(ServiceError):
+        table.take_disabling(ACCOUNT, START, 50)
+    with pytest.raises(ServiceError):
+        table.read([], [], account_ids=[ACCOUNT])
+
+
+def test_a_scan_gives_its_own_account_s_records_with_an_open_issue_or_an_intent(
+    aws: MotoAws, table: StateTable
+) -> None:
+    owned = {"account_id": {"S": ACCOUNT}, "user_name": {"S": "ana"}}
+    put(aws, "AKIA0000000000000001", issue_key={"S": "SEC-1"}, **owned)
+    put(aws, "AKIA0000000000000002", disabling_at={"N": "1750000000"}, **owned)
+    put(aws, "AKIA0000000000000003", issue_key={"S": "SEC-3"}, issue_ended_at={"N": "1750000000"}, **owned)
+    put(aws, "AKIA0000000000000004", told_at={"N": "1750000000"}, **owned)
+    put(aws, "AKIA0000000000000005", issue_key={"S": "not one"}, **owned)
+    other = {**owned, "account_id": {"S": "210987654321"}}
+    put(aws, "AKIA0000000000000006", issue_key={"S": "SEC-6"}, **other)
+    put(aws, f"slack:{ACCOUNT}:U1", issue_key={"S": "SEC-7"}, **owned)
+    state = table.scan_account(ACCOUNT)
+    assert sorted(state.keys) == ["AKIA0000000000000001", "AKIA0000000000000002"]
+    assert state.keys["AKIA0000000000000001"].user_name == "ana"
+    assert state.unreadable == {"AKIA0000000000000005"}
+
+
+def test_a_scan_reads_every_page(aws: MotoAws, table: StateTable) -> None:
+    """A page is at most 1 MB before the filter: three items of 400 KB that do not match come first, or in between."""
+    owned = {"account_id": {"S": ACCOUNT}, "user_name": {"S": "ana"}}
+    for number in range(3):
+        put(aws, f"AKIA000000000000000{number}", padding={"S": "x" * 390_000})
+    for number in range(3, 9):
+        put(aws, f"AKIA000000000000000{number}", issue_key={"S": "SEC-1"}, padding={"S": "x" * 390_000}, **owned)
+    assert len(table.scan_account(ACCOUNT).keys) == 6
+
+
 # What cannot be written
 
 
@@ -891,7 +1086,7 @@ def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) ->
         lambda table: table.release_message(OWNER, "mine", 0, None),
         lambda table: table.record_told(KEY, START),
         lambda table: table.begin_disabling(KEY, START),
-        lambda table: table.record_disabled(KEY, START),
+        lambda table: table.record_disabled(KEY.access_key_id, START, "run-1", "why"),
         lambda table: table.read([KEY.access_key_id], []),
     ],
     ids=[

@@ -1,0 +1,68 @@
+"""Opens the services of one run, as the settings say. The one place where adapters are made.
+
+In: settings, the run's clock. Out: the Protocols of keycheck.services. It opens nothing before it is asked to: no
+secret is read, and no library imported, that the run does not need.
+"""
+
+from __future__ import annotations
+
+from keycheck.clock import RunClock
+from keycheck.services import Claims, Iam, Issues, Messages
+from keycheck.services.aws_iam import AwsIam
+from keycheck.services.jira_issues import JiraIssues
+from keycheck.services.secrets import Secrets
+from keycheck.services.slack_messages import SlackMessages
+from keycheck.services.state_table import StateTable
+from keycheck.settings import Settings
+
+
+class RealOutside:
+    """The services of one run: keycheck.services.Outside."""
+
+    def __init__(self, settings: Settings, clock: RunClock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._secrets: Secrets | None = None
+
+    def open_iam(self, profile: str) -> Iam:
+        return AwsIam(profile, self._clock.check_scan, self._clock.check)
+
+    def open_claims(self) -> Claims:
+        settings = self._settings
+        return StateTable(
+            settings.aws_dynamodb_profile_name or "",
+            settings.aws_dynamodb_region,
+            settings.dynamodb_table_name,
+            self._clock,
+            settings.claim_margin_seconds,
+        )
+
+    def open_issues(self) -> Issues:
+        settings = self._settings
+        email = settings.credstash_keyname_atlassian_api_email
+        secrets = self._secret_store()
+        return JiraIssues(
+            settings.jira_server_address or "",
+            (
+                secrets.read(email) if email else None,
+                secrets.read(settings.credstash_keyname_atlassian_api_token or ""),
+            ),
+            project_key=settings.jira_project_key or "",
+            issue_type=settings.jira_issue_type,
+            extra_fields=settings.jira_extra_fields,
+            clock=self._clock,
+        )
+
+    def open_messages(self) -> Messages:
+        token = self._secret_store().read(self._settings.credstash_keyname_slack_api_token or "")
+        return SlackMessages(token, self._settings.slack_api_base_url, self._clock)
+
+    def secret_access_key_ids(self) -> frozenset[str]:
+        """The access keys that reading secrets depends on."""
+        return self._secret_store().own_access_key_ids()
+
+    def _secret_store(self) -> Secrets:
+        if self._secrets is None:
+            settings = self._settings
+            self._secrets = Secrets(settings.credstash_aws_profile_name or "", settings.credstash_region, self._clock)
+        return self._secrets

@@ -1,0 +1,447 @@
+"""An exemption is in force to the end of its last day, for whom it names, and for nobody by mistake."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from keycheck.exemptions import (
+    REASON_TAG,
+    UNTIL_TAG,
+    BadTag,
+    ExemptionRule,
+    ExemptionsError,
+    file_exemption,
+    parse_exemptions,
+    tag_exemption,
+)
+from keycheck.model import Exemption
+from tests.builders import ACCOUNT
+
+TODAY = date(2026, 11, 23)
+DAY = timedelta(days=1)
+FARTHEST = TODAY + 366 * DAY
+PROFILE = "acme-prod"
+REPEATABLE = hypothesis_settings(max_examples=150, derandomize=True, deadline=None)
+GOOD = {
+    "account": '"acme-prod"',
+    "user": '"deploy-*"',
+    "until": "2027-01-31",
+    "reason": '"SEC-99: moves to a role"',
+}
+RULE = ExemptionRule("acme-prod", "deploy-*", date(2027, 1, 31), "SEC-99: moves to a role")
+
+
+def table(**changes: str | None) -> str:
+    """One good [[exemption]] table as TOML, but for these keys; None leaves one out."""
+    pairs = {**GOOD, **changes}
+    return "\n".join(["[[exemption]]", *(f"{key} = {value}" for key, value in pairs.items() if value is not None), ""])
+
+
+def complaint(text: str) -> str:
+    with pytest.raises(ExemptionsError) as caught:
+        parse_exemptions(text, TODAY)
+    return str(caught.value)
+
+
+# The file
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        pytest.param("", (), id="empty"),
+        pytest.param("# nobody now\n\n", (), id="only a comment"),
+        pytest.param("exemption = []", (), id="an empty list"),
+        pytest.param(table(), (RULE,), id="one"),
+        pytest.param(table().replace("\n", "\r\n"), (RULE,), id="CRLF"),
+        pytest.param(
+            table() + table(account='"123456789012"', user='"kramer"'),
+            (RULE, ExemptionRule("123456789012", "kramer", RULE.until, RULE.reason)),
+            id="two, in their order",
+        ),
+        pytest.param(table() + table(), (RULE, RULE), id="one twice"),
+        pytest.param(
+            f"exemption = [{{{', '.join(f'{key} = {value}' for key, value in GOOD.items())}}}]", (RULE,), id="inline"
+        ),
+        pytest.param(
+            table(until="2020-02-29"),
+            (ExemptionRule(RULE.account, RULE.user, date(2020, 2, 29), RULE.reason),),
+            id="one that has lapsed",
+        ),
+        pytest.param(
+            table(until=str(FARTHEST)),
+            (ExemptionRule(RULE.account, RULE.user, FARTHEST, RULE.reason),),
+            id="366 days ahead",
+        ),
+        pytest.param(
+            table(account='" acme-prod "', user='"deploy-*\\t"', reason='"\\n SEC-99: moves to a role"'),
+            (RULE,),
+            id="blanks around the texts",
+        ),
+        pytest.param(
+            table(reason=f'"{"ä" * 200}"'),
+            (ExemptionRule(RULE.account, RULE.user, RULE.until, "ä" * 200),),
+            id="a reason of 200 characters",
+        ),
+    ],
+)
+def test_a_good_file_is_read(text: str, rules: tuple[ExemptionRule, ...]) -> None:
+    assert parse_exemptions(text, TODAY) == rules
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        pytest.param("exemptions", "line 1: ", id="a word"),
+        pytest.param("\n[[exemption]\n", "line 2, column 12: ", id="a bracket forgotten"),
+        pytest.param(table(user="deploy-*"), "line 3, column 8: ", id="quotes forgotten"),
+        pytest.param(table(until="31.01.2027"), "line 4, column 14: ", id="a date of another land"),
+        pytest.param(table(until="2027-02-29"), "line 4, column 9: ", id="a day that there is not"),
+        pytest.param(table() + 'user = "a"\n', "line 6, column 11: ", id="a key twice"),
+        pytest.param('# one\n[[exemption]]\nuser = """a', "line 3: ", id="quotes without end"),
+        pytest.param("exemption = " + "9" * 5000, "line 1: ", id="a number of 5000 digits"),
+        pytest.param("exemption = " + "[" * 100_000, "line 1: ", id="brackets without end"),
+        pytest.param('user = "\x00"', "line 1, column 9: ", id="NUL byte"),
+    ],
+)
+def test_what_is_no_toml_is_refused_naming_the_line(text: str, place: str) -> None:
+    """Only where Python's own parser gives up without a line is it the first."""
+    said = complaint(text)
+    assert said.startswith(place)
+    assert "TOML" in said
+    assert "\n" not in said
+
+
+def test_no_toml_is_said_with_how_to_write_it() -> None:
+    assert complaint("x").endswith('stands in quotes: until = 2027-01-31, reason = "SEC-99: moves to a role"')
+
+
+def test_a_long_key_is_not_repeated() -> None:
+    """It may be a secret in the wrong place, as tomllib repeats it where it stands twice."""
+    secret = "AKIAIOSFODNN7EXAMPLE"
+    for text in (f"[{secret}]\n[{secret}]", f"x = {{{secret} = 1, {secret} = 2}}", f"{secret} = 1", f"[[{secret}]]"):
+        assert secret not in complaint(text)
+    for changes in ({secret: "1"}, {"user": f'"{secret}"', "reason": None}, {"until": f'"{secret}"'}):
+        assert secret not in complaint(table(**changes))
+
+
+HERE = "exemption 2 (user 'deploy-*'): "
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param("version = 1\n" + table(), "'version' at the top of the file: nothing but", id="another key"),
+        pytest.param("[[exemptions]]", "'exemptions' at the top of the file: nothing but [[exemption]]", id="plural"),
+        pytest.param("[exemption]", "exemption 1: write [[exemption]], with two brackets", id="one bracket"),
+        pytest.param('exemption = "x"', "exemption 1: write [[exemption]], with two", id="a text"),
+        pytest.param("exemption = [1]", "exemption 1: not a table; write [[exemption]]", id="a list of numbers"),
+        pytest.param(
+            table() + table(account=None), f"{HERE}account is missing; write account = ", id="account missing"
+        ),
+        pytest.param(
+            table() + table(user=None), 'exemption 2: user is missing; write user = "deploy-*"', id="user missing"
+        ),
+        pytest.param(
+            table() + table(until=None), f"{HERE}until is missing; write until = 2027-01-31", id="until missing"
+        ),
+        pytest.param(table() + table(reason=None), f"{HERE}reason is missing; write reason = ", id="reason missing"),
+        pytest.param("[[exemption]]", "exemption 1: account is missing", id="all missing"),
+        pytest.param(
+            table() + table(till="2027-01-31", until=None),
+            f"{HERE}'till' is not known; there are account, user, until, reason",
+            id="an unknown key before a missing one",
+        ),
+        pytest.param(table() + table(User='"a"'), f"{HERE}'User' is not known", id="a key in another case"),
+        pytest.param(
+            table() + table(**{"user.name": '"a"', "user": None}), "exemption 2: user is not text", id="dotted"
+        ),
+        pytest.param(table() + table(account='""'), f"{HERE}account is blank; write account = ", id="account blank"),
+        pytest.param(
+            table() + table(user='" "'), "exemption 2 (user ' '): user is blank; write user = ", id="user blank"
+        ),
+        pytest.param(table() + table(reason='"\\t"'), f"{HERE}reason is blank; write reason = ", id="reason blank"),
+        pytest.param(
+            table() + table(account="123456789012"),
+            f"{HERE}account is not text in quotes; write",
+            id="account a number",
+        ),
+        pytest.param(table() + table(user="7"), "exemption 2: user is not text in quotes", id="user a number"),
+        pytest.param(table() + table(user='["a", "b"]'), "exemption 2: user is not text in quotes", id="user a list"),
+        pytest.param(table() + table(reason="true"), f"{HERE}reason is not text in quotes", id="reason a boolean"),
+        pytest.param(
+            table() + table(until='"2027-01-31"'),
+            f"{HERE}until is not a plain date; write until = 2027-01-31, without quotes and without a time",
+            id="until a text",
+        ),
+        pytest.param(table() + table(until='""'), f"{HERE}until is not a plain date", id="until a blank text"),
+        pytest.param(
+            table() + table(until="2027-01-31T10:00:00Z"), f"{HERE}until is not a plain date", id="an instant"
+        ),
+        pytest.param(
+            table() + table(until="2027-01-31 10:00:00"), f"{HERE}until is not a plain date", id="a date-time"
+        ),
+        pytest.param(table() + table(until="10:00:00"), f"{HERE}until is not a plain date", id="a time"),
+        pytest.param(table() + table(until="20270131"), f"{HERE}until is not a plain date", id="until a number"),
+        pytest.param(
+            table() + table(until=str(FARTHEST + DAY)),
+            f"{HERE}until is 2027-11-25, more than 366 days after today, 2026-11-23; write an earlier day",
+            id="367 days ahead",
+        ),
+        pytest.param(table() + table(until="9999-12-31"), f"{HERE}until is 9999-12-31, more than", id="for ever"),
+        pytest.param(
+            table() + table(reason=f'"{"a" * 201}"'),
+            f"{HERE}reason has 201 characters; write at most 200",
+            id="a long reason",
+        ),
+        pytest.param(table() + table(reason='"a\\nb"'), f"{HERE}reason holds what cannot be printed", id="two lines"),
+        pytest.param(table() + table(reason='"a\\u202eb"'), f"{HERE}reason holds what cannot", id="text direction"),
+        pytest.param(
+            table(user=f'"{"a" * 65}"', reason=None), "exemption 1: reason is missing", id="a long user is not repeated"
+        ),
+        pytest.param(table(reason=None) + table(user=None), "exemption 1 (user", id="the first mistake"),
+    ],
+)
+def test_a_mistake_is_said_with_the_exemption_and_how_to_write_it(text: str, said: str) -> None:
+    assert complaint(text).startswith(said)
+
+
+TOMLISH = st.text("[]exmption=\"'#{}.,: \n\\u0129-TZ\x00\ud800", max_size=40)
+VALUES = (
+    st.sampled_from([*GOOD.values(), "2027-01-31T00:00:00Z", "07:32:00", "[]", "{}", "nan", "true", '""', "-1", "1e9"])
+    | TOMLISH
+    | st.text(max_size=20).map("'{}'".format)
+    | st.dates().map(str)
+)
+KEYS = st.sampled_from([*GOOD, "owner"]) | TOMLISH
+TABLES = st.dictionaries(KEYS, VALUES).map(lambda changes: table(**changes))
+DATES = st.dates()
+
+
+@given(st.text() | TOMLISH | TABLES | st.lists(TABLES, max_size=3).map("".join), DATES)
+@REPEATABLE
+def test_any_text_gives_rules_or_an_error_in_one_line(text: str, today: date) -> None:
+    try:
+        rules = parse_exemptions(text, today)
+    except ExemptionsError as error:
+        said = str(error)
+    else:
+        said = ""
+        for rule in rules:
+            assert rule.account.strip()
+            assert rule.user.strip()
+            assert 0 < len(rule.reason) <= 200
+            assert rule.reason.isprintable()
+            assert rule.until - today <= 366 * DAY
+    assert "\n" not in said
+
+
+@given(st.dates(), st.dates(), st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=200))
+@REPEATABLE
+def test_what_is_written_as_toml_is_read_back(until: date, today: date, text: str) -> None:
+    quoted = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    written = table(account=quoted, user=quoted, until=until.isoformat(), reason=quoted)
+    if until - today > 366 * DAY:
+        with pytest.raises(ExemptionsError):
+            parse_exemptions(written, today)
+    else:
+        assert parse_exemptions(written, today) == (ExemptionRule(text, text, until, text),)
+
+
+# Who is exempt by the file
+
+
+def rule(account: str = PROFILE, user: str = "deploy-*", days: int = 1, reason: str = "SEC-99") -> ExemptionRule:
+    return ExemptionRule(account, user, TODAY + days * DAY, reason)
+
+
+def exempt(*rules: ExemptionRule, user_name: str = "deploy-web") -> Exemption | None:
+    return file_exemption(rules, PROFILE, ACCOUNT, user_name, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("account", "applies"),
+    [
+        (PROFILE, True),
+        (ACCOUNT, True),
+        ("acme-dev", False),
+        ("210987654321", False),
+        ("acme-*", False),
+        ("*", False),
+        ("Acme-Prod", False),
+    ],
+)
+def test_an_exemption_is_for_one_profile_or_account_and_no_pattern_of_them(account: str, applies: bool) -> None:
+    assert (exempt(rule(account)) is not None) is applies
+
+
+@pytest.mark.parametrize(
+    ("user", "user_name", "applies"),
+    [
+        ("deploy-web", "deploy-web", True),
+        ("deploy-web", "deploy-webb", False),
+        ("deploy-web", "Deploy-Web", False),
+        ("deploy-*", "deploy-", True),
+        ("deploy-*", "my-deploy-web", False),
+        ("Deploy-*", "deploy-web", False),
+        ("*", "anybody@example.com", True),
+        ("deploy-?", "deploy-1", True),
+        ("deploy-?", "deploy-12", False),
+        ("deploy-[0-9]", "deploy-7", True),
+        ("deploy-[!0-9]", "deploy-7", False),
+        ("a+b.c", "a+b.c", True),
+        ("a.c", "abc", False),
+        ("[z-a]", "b", False),
+        ("[", "[", True),
+    ],
+)
+def test_the_user_is_a_name_or_a_pattern_in_the_case_that_iam_keeps(user: str, user_name: str, applies: bool) -> None:
+    assert (exempt(rule(user=user), user_name=user_name) is not None) is applies
+
+
+@pytest.mark.parametrize(("days", "applies"), [(366, True), (1, True), (0, True), (-1, False), (-400, False)], ids=str)
+def test_an_exemption_is_in_force_to_the_end_of_its_last_day(days: int, applies: bool) -> None:
+    assert exempt(rule(days=days)) == (Exemption(TODAY + days * DAY, "SEC-99") if applies else None)
+
+
+@pytest.mark.parametrize(
+    ("rules", "reason"),
+    [
+        pytest.param([], None, id="none"),
+        pytest.param([rule(days=3, reason="a"), rule(days=9, reason="b")], "b", id="the later is second"),
+        pytest.param([rule(days=9, reason="a"), rule(days=3, reason="b")], "a", id="the later is first"),
+        pytest.param([rule(days=9, reason="a"), rule(days=9, reason="b")], "a", id="both on one day: the first"),
+        pytest.param([rule(days=-1, reason="a"), rule(days=0, reason="b")], "b", id="one has lapsed"),
+        pytest.param([rule(days=-1, reason="a"), rule(days=-2, reason="b")], None, id="both have lapsed"),
+        pytest.param(
+            [rule(days=9, user="kramer", reason="a"), rule(days=3, reason="b")], "b", id="the later is another user's"
+        ),
+        pytest.param(
+            [rule(days=9, account="acme-dev", reason="a"), rule(days=3, reason="b")], "b", id="the later is elsewhere"
+        ),
+        pytest.param(
+            [rule(PROFILE, days=3, reason="a"), rule(ACCOUNT, days=9, reason="b")], "b", id="by profile and by account"
+        ),
+        pytest.param(
+            [rule(user="deploy-web", days=3, reason="a"), rule(user="*", days=9, reason="b")],
+            "b",
+            id="a pattern that ends later than the name",
+        ),
+    ],
+)
+def test_of_several_exemptions_the_one_that_ends_last_counts(rules: list[ExemptionRule], reason: str | None) -> None:
+    found = exempt(*rules)
+    assert (found and found.reason) == reason
+
+
+@given(st.text(min_size=1) | st.text("*?[]!-az\\", min_size=1, max_size=12), st.text("az-[]*+=,.@_", max_size=64))
+@REPEATABLE
+def test_any_pattern_can_be_compared_with_any_user_name(user: str, user_name: str) -> None:
+    found = exempt(rule(user=user), user_name=user_name)
+    assert found in (None, Exemption(TODAY + DAY, "SEC-99"))
+    assert exempt(rule(user="*"), user_name=user_name) is not None
+
+
+# Who is exempt by tag
+
+REASON = "SEC-99: moves to a role"
+
+
+@pytest.mark.parametrize(
+    ("until", "reason", "outcome"),
+    [
+        pytest.param(None, None, None, id="neither"),
+        pytest.param("2027-01-31", REASON, Exemption(date(2027, 1, 31), REASON), id="both"),
+        pytest.param("2027-01-31", f"  {REASON} ", Exemption(date(2027, 1, 31), REASON), id="blanks around the reason"),
+        pytest.param("2026-11-23", REASON, Exemption(TODAY, REASON), id="its last day"),
+        pytest.param("2026-11-22", REASON, None, id="lapsed yesterday"),
+        pytest.param(str(FARTHEST), REASON, Exemption(FARTHEST, REASON), id="366 days ahead"),
+        pytest.param(str(FARTHEST + DAY), REASON, "exempt-until holds 2027-11-25, which is more", id="367 days ahead"),
+        pytest.param("9999-12-31", REASON, "exempt-until holds 9999-12-31, which is more than 366", id="for ever"),
+        pytest.param("2027-01-31", None, "exempt-until is there, but keycheck:exempt-reason is not", id="no reason"),
+        pytest.param(None, REASON, "exempt-reason is there, but keycheck:exempt-until is not", id="no day"),
+        pytest.param(None, "", "exempt-reason is there, but keycheck:exempt-until is not", id="no day, blank reason"),
+        pytest.param("2027-01-31", "", "exempt-reason is blank", id="no text in the reason"),
+        pytest.param("2027-01-31", " \u00a0", "exempt-reason is blank", id="a blank reason"),
+        pytest.param("2026-11-22", None, None, id="lapsed, and no reason"),
+        pytest.param("2026-11-22", "", None, id="lapsed, and a blank reason"),
+        pytest.param(
+            "soon", None, "exempt-until holds 'soon', which is no day like 2027-01-31", id="no day, no reason"
+        ),
+        pytest.param("9999-12-31", "", "exempt-until holds 9999-12-31", id="for ever, and a blank reason"),
+    ],
+)
+def test_an_exemption_by_tag_needs_a_day_and_a_reason(
+    until: str | None, reason: str | None, outcome: Exemption | str | None
+) -> None:
+    """One that has lapsed is none, whatever else is wrong: an unsound one keeps the user's access keys active."""
+    given_tags = {UNTIL_TAG: until, REASON_TAG: reason, "team": "platform"}
+    found = tag_exemption({name: value for name, value in given_tags.items() if value is not None}, TODAY)
+    if isinstance(outcome, str):
+        assert isinstance(found, BadTag)
+        assert found.why.startswith("the tag keycheck:")
+        assert outcome in found.why
+    else:
+        assert found == outcome
+
+
+@pytest.mark.parametrize(
+    "day",
+    [
+        "",
+        "soon",
+        "20270131",
+        "2027-W04-7",
+        "2027-1-31",
+        "2027-01-1",
+        "31.01.2027",
+        "01/31/2027",
+        "2027/01/31",
+        "2027-02-29",
+        "2027-13-01",
+        "0000-01-01",
+        " 2027-01-31",
+        "2027-01-31 ",
+        "2027-01-31\n",
+        "2027-01-31T00:00:00Z",
+        "+2027-01-31",
+        "\u0662\u0660\u0662\u0667-01-31",
+        "x" * 256,
+    ],
+    ids=ascii,
+)
+def test_a_day_in_a_tag_is_year_month_and_day_and_nothing_else(day: str) -> None:
+    found = tag_exemption({UNTIL_TAG: day, REASON_TAG: REASON}, TODAY)
+    assert isinstance(found, BadTag)
+    assert "which is no day like 2027-01-31" in found.why
+    assert len(day) <= 12 or day not in found.why
+
+
+def test_tags_in_another_case_are_none_of_ours() -> None:
+    assert tag_exemption({"Keycheck:Exempt-Until": "2027-01-31", "exempt-reason": REASON}, TODAY) is None
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([UNTIL_TAG, REASON_TAG, "team"]),
+        st.text() | st.text("0129- ", max_size=12) | st.dates().map(str),
+    ),
+    DATES,
+)
+@REPEATABLE
+def test_any_tags_give_an_exemption_or_none_or_what_is_wrong(tags: dict[str, str], today: date) -> None:
+    match tag_exemption(tags, today):
+        case Exemption(until=until, reason=reason):
+            assert tags[UNTIL_TAG] == str(until)
+            assert reason.strip()
+            assert timedelta() <= until - today <= 366 * DAY
+        case BadTag(why=why):
+            assert "\n" not in why
+            assert why.startswith("the tag keycheck:exempt-")
+        case None:
+            assert REASON_TAG not in tags or UNTIL_TAG in tags
