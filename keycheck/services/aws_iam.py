@@ -113,6 +113,8 @@ class AwsIam:
             if answer["UserName"] != access_key.user_name or not is_sane:
                 text = "iam:GetAccessKeyLastUsed gave an answer about another user, or without a sound date"
                 raise ServiceError(SERVICE, "GetAccessKeyLastUsed", text)
+            if at is None:
+                return LastUse(None)
             return LastUse(at, word(str(last["ServiceName"])) or "N/A", word(str(last["Region"])) or "N/A")
 
     def root_access_keys(self) -> int:

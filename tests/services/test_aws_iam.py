@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keycheck.clock import Stopped
-from keycheck.model import AccessKey
+from keycheck.model import AccessKey, LastUse
 from keycheck.services import ServiceError
 from keycheck.services.aws_iam import CONCURRENT_CALLS, AwsIam
 from sandbox.fake_iam import IAM_NAMESPACE, FakeIam, FakeKey, new_access_key_id
@@ -228,6 +228,73 @@ def test_a_page_that_leads_nowhere_is_an_error_and_no_endless_loop(
         with pytest.raises(ServiceError, match="says that there is more, but not where"):
             read(connect(server.url))
         assert len(server.requests) == calls
+
+
+# Tags, last uses, the root user
+
+
+def test_the_tags_of_all_pages_are_read_of_the_named_user_alone(fake: FakeIam, iam: AwsIam) -> None:
+    tags = {f"tag{number:03}": f"value {number}" for number in range(101)}
+    fake.add_user("dev_kramer").tags |= tags
+    fake.add_user("dev_costanza").tags["slack_id"] = "U012COSTANZA"
+    assert iam.list_user_tags("dev_kramer") == tags
+    assert fake.calls["ListUserTags"] == 2
+    assert {call.params["UserName"] for call in fake.log} == {"dev_kramer"}
+
+
+def test_a_user_without_tags_has_none_and_one_who_is_gone_is_none(fake: FakeIam, iam: AwsIam) -> None:
+    fake.add_user("dev_kramer")
+    assert iam.list_user_tags("dev_kramer") == {}
+    fake.delete_user_after_listing("dev_kramer")
+    assert iam.list_user_tags("dev_kramer") is None
+
+
+@pytest.mark.parametrize("page", [1, 2])
+def test_a_page_of_tags_that_fails_is_an_error_and_never_fewer_tags(fake: FakeIam, iam: AwsIam, page: int) -> None:
+    fake.add_user("dev_kramer").tags |= {f"tag{number:03}": "" for number in range(101)}
+    fake.inject("AccessDenied", action="ListUserTags", page=page)
+    with pytest.raises(ServiceError, match="iam:ListUserTags was refused"):
+        iam.list_user_tags("dev_kramer")
+
+
+def test_a_last_use_says_when_by_which_service_and_where(fake: FakeIam, iam: AwsIam) -> None:
+    used, other = fake.add_user("dev_kramer", [197, 10]).keys
+    fake.use_key(used.access_key_id, NOW, "dynamodb", "us-east-1")
+    first, second = keys_of(iam, "dev_kramer")
+    assert iam.last_used(first) == LastUse(NOW, "dynamodb", "us-east-1")
+    assert iam.last_used(second) == LastUse(None, "N/A", "N/A")
+    asked = [call.params["AccessKeyId"] for call in fake.log if call.action == "GetAccessKeyLastUsed"]
+    assert asked == [used.access_key_id, other.access_key_id]
+
+
+def test_the_last_use_of_another_users_access_key_is_an_error(fake: FakeIam, iam: AwsIam) -> None:
+    fake.add_user("dev_kramer", [197])
+    other = fake.add_user("dev_costanza", [300]).keys[0]
+    wrong = AccessKey(other.access_key_id, "dev_kramer", ACCOUNT, "Active", NOW)
+    with pytest.raises(ServiceError, match="about another user"):
+        iam.last_used(wrong)
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "ServiceFailure"])
+def test_a_last_use_that_cannot_be_read_is_an_error_and_not_never(fake: FakeIam, iam: AwsIam, code: str) -> None:
+    fake.add_user("dev_kramer", [197])
+    (key,) = keys_of(iam, "dev_kramer")
+    fake.inject(code, action="GetAccessKeyLastUsed")
+    with pytest.raises(ServiceError, match="iam:GetAccessKeyLastUsed") as caught:
+        iam.last_used(key)
+    assert key.access_key_id not in caught.value.text
+
+
+def test_the_root_users_access_keys_are_counted(fake: FakeIam, iam: AwsIam) -> None:
+    fake.root_access_keys = 2
+    try:
+        assert iam.root_access_keys() == 2
+    finally:
+        fake.root_access_keys = 0
+    assert iam.root_access_keys() == 0
+    fake.inject("AccessDenied", action="GetAccountSummary")
+    with pytest.raises(ServiceError, match="iam:GetAccountSummary was refused"):
+        iam.root_access_keys()
 
 
 # Set Inactive

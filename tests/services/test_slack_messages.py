@@ -50,7 +50,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slack_messages, "TIMEOUT_SECONDS", 0.2)
 
 
-def failed(send: Callable[[], None]) -> ServiceError:
+def failed(send: Callable[[], object]) -> ServiceError:
     """The ServiceError that a message ends in; nothing about it, or about what it came from, holds the token."""
     with pytest.raises(ServiceError) as caught:
         send()
@@ -392,6 +392,77 @@ def test_server_errors_leave_slack_on(slack: FakeSlack, messages: SlackMessages)
     slack.inject(Fault.html(500), times=3)
     for _ in range(3):
         failed(lambda: messages.send(OWNER, DRAFT))
+    messages.send(OWNER, DRAFT)
+    assert len(slack.messages) == 1
+
+
+# Finding a person by e-mail
+
+
+def test_who_has_an_email_address_is_found_in_whatever_case(slack: FakeSlack, messages: SlackMessages) -> None:
+    slack.users["Kramer@Example.com"] = OWNER
+    assert messages.find_user("kramer@example.com") == OWNER
+    assert slack.messages == []
+
+
+def test_nobody_and_who_has_left_are_none(slack: FakeSlack, messages: SlackMessages) -> None:
+    slack.users["kramer@example.com"] = OWNER
+    slack.deleted.add(OWNER)
+    assert messages.find_user("kramer@example.com") is None
+    assert messages.find_user("newman@example.com") is None
+    messages.send(OWNER, DRAFT)
+
+
+def test_a_bot_that_may_not_look_up_says_which_scope_is_missing_and_still_sends(
+    slack: FakeSlack, messages: SlackMessages
+) -> None:
+    slack.scopes.discard("users:read.email")
+    error = failed(lambda: messages.find_user("kramer@example.com"))
+    assert "(missing_scope); the bot needs the scope users:read.email" in error.text
+    assert "kramer" not in error.text
+    with pytest.raises(ServiceOff):
+        messages.find_user("newman@example.com")
+    assert len(slack.requests) == 1
+    messages.send(OWNER, DRAFT)
+    assert len(slack.messages) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.status(200, {"ok": True}),
+        Fault.status(200, {"ok": True, "user": None}),
+        Fault.status(200, {"ok": True, "user": {"id": "C012CHANNEL"}}),
+        Fault.status(200, {"ok": True, "user": {"id": "<!channel>"}}),
+        Fault.status(200, {"ok": True, "user": [OWNER]}),
+        Fault.html(200),
+        Fault.status(500, {"ok": False, "error": "internal_error"}),
+    ],
+    ids=["no user", "null", "a channel", "mark-up", "a list", "not JSON", "HTTP 500"],
+)
+def test_an_answer_that_names_nobody_is_an_error_and_not_nobody(
+    slack: FakeSlack, messages: SlackMessages, fault: Fault
+) -> None:
+    """Nobody would be looked up again only after a day, and the fallback channel told meanwhile."""
+    slack.inject(fault)
+    error = failed(lambda: messages.find_user("kramer@example.com"))
+    assert "users.lookupByEmail" in error.text
+    assert not error.may_have_happened
+
+
+def test_a_look_up_waits_out_a_429(slack: FakeSlack, messages: SlackMessages) -> None:
+    slack.users["kramer@example.com"] = OWNER
+    slack.inject(rate_limited(2), times=1)
+    assert messages.find_user("kramer@example.com") == OWNER
+    assert len(slack.requests) == 2
+
+
+def test_look_ups_without_an_answer_leave_sending_on(slack: FakeSlack, messages: SlackMessages) -> None:
+    slack.inject(Fault.drop_before_serving(), times=2)
+    for _ in range(2):
+        assert not failed(lambda: messages.find_user("kramer@example.com")).may_have_happened
+    with pytest.raises(ServiceOff):
+        messages.find_user("kramer@example.com")
     messages.send(OWNER, DRAFT)
     assert len(slack.messages) == 1
 
