@@ -1,0 +1,374 @@
+"""What planning is told beside access keys and records: asked of real adapters over real sockets, and held to this:
+
+what could not be read is never taken for "there is none"; nobody is asked about who needs no attention; and one refusal
+that all would get ends the asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from keycheck.facts import LOOKUPS_AT_MOST, NAMES_SHOWN, FactFinder
+from keycheck.model import (
+    Exemption,
+    LabelledKey,
+    LastUse,
+    Level,
+    Lookup,
+    Owner,
+    OwnerKind,
+    Plan,
+    Problem,
+    SkipReason,
+    State,
+)
+from keycheck.planning import Facts, Known, UserFacts, plan_profile
+from keycheck.services.aws_iam import AwsIam
+from keycheck.services.slack_messages import SlackMessages
+from keycheck.settings import Settings
+from sandbox.fake_iam import FakeIam
+from sandbox.fake_slack import FakeSlack
+from sandbox.in_memory import HourlyClock, MemoryAccount, MemoryClaims
+from tests.builders import ACCOUNT, NOW, make_key, make_scan, make_settings
+
+PROFILE = "acme-dev"
+TOKEN = "xoxb-invented-slack-token"
+TODAY = NOW.date()
+
+
+@pytest.fixture(scope="module")
+def shared_iam() -> Iterator[FakeIam]:
+    with FakeIam(account_id=ACCOUNT) as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def adapter(shared_iam: FakeIam, tmp_path_factory: pytest.TempPathFactory) -> AwsIam:
+    config = tmp_path_factory.mktemp("aws") / "config"
+    config.write_text(
+        f"[profile {PROFILE}]\naws_access_key_id = AKIAINVENTEDINVENTED\naws_secret_access_key = invented\n"
+        "region = us-east-1\n",
+        encoding="utf-8",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_CONFIG_FILE", str(config))
+        patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")
+        patch.setenv("AWS_ENDPOINT_URL_IAM", shared_iam.url)
+        return AwsIam(PROFILE, lambda: None, lambda: None)
+
+
+@pytest.fixture(name="iam")
+def empty_iam(shared_iam: FakeIam) -> FakeIam:
+    shared_iam.users.clear()
+    shared_iam.heal()
+    shared_iam.forget_calls()
+    return shared_iam
+
+
+@pytest.fixture(name="slack")
+def workspace() -> Iterator[FakeSlack]:
+    with FakeSlack({TOKEN}) as server:
+        yield server
+
+
+@pytest.fixture(name="mapping")
+def mapping_file(tmp_path: Path) -> Path:
+    path = tmp_path / "slack_ids.py"
+    path.write_text("mapping = {'dev_kramer': 'U012KRAMER'}\n", encoding="utf-8")
+    return path
+
+
+class Remembers(MemoryClaims):
+    """A state table of which only the look-ups are of interest."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryAccount(ACCOUNT, NOW))
+        self.lookups: dict[str, Lookup] = {}
+
+    def record_lookup(self, email: str, lookup: Lookup) -> None:
+        self.lookups[email] = lookup
+
+
+def settings_for(mapping: Path, **changes: str) -> Settings:
+    return make_settings(slack_id_mapping_file=str(mapping), **changes)
+
+
+def finder_for(settings: Settings, profiles: Sequence[str] = (PROFILE,)) -> FactFinder:
+    finder = FactFinder(settings, HourlyClock(NOW), profiles)
+    finder.read_files()
+    return finder
+
+
+def key_of(iam: FakeIam, user_name: str, tags: dict[str, str] | None = None, *, age_days: float = 197) -> LabelledKey:
+    """An access key that IAM has too, of a user with these tags."""
+    user = iam.add_user(user_name, [age_days])
+    user.tags |= tags or {}
+    return make_key(user_name, age_days=age_days, access_key_id=user.keys[0].access_key_id)
+
+
+def facts_of(
+    finder: FactFinder, keys: Sequence[LabelledKey], lookups: dict[str, str | None] | None = None
+) -> dict[str, UserFacts]:
+    return dict(finder.facts(PROFILE, make_scan(keys), keys, lookups or {}).users)
+
+
+def texts(finder: FactFinder, level: Level = Level.ERROR) -> list[str]:
+    return [one.text for one in finder.problems if one.level is level]
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "no such file or directory"),
+        (b"mapping = {\n'a': 'U1',\n'\xff': 'U2'}", "line 3: not UTF-8"),
+        (b"import os\n", "line 1"),
+        (b"#" * 4_000_001, "line 1: more than 4,000,000 bytes"),
+    ],
+    ids=["absent", "not UTF-8", "a programme", "too long"],
+)
+def test_a_mapping_that_cannot_be_used_leaves_every_owner_unread(
+    tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    """And unread is not unknown: the fallback channel is not told, and nothing is disabled."""
+    path = tmp_path / "slack_ids.py"
+    if content is not None:
+        path.write_bytes(content)
+    finder = finder_for(settings_for(path, slack_fallback_channel="C0SECURITY"), ["acme-dev", "acme-prod"])
+    assert not finder.is_mapping_usable
+    assert facts_of(finder, [make_key()])["dev_kramer"].owner == Owner(OwnerKind.UNREAD)
+    assert [one.profile for one in finder.problems] == ["acme-dev", "acme-prod"]
+    for text in texts(finder):
+        assert text.startswith(f"nobody is nagged: slack_id_mapping_file {path}: ")
+        assert why in text
+
+
+@pytest.mark.parametrize("content", [None, "[[exemption]\n", "[[exemption]]\nuser = 'dev_kramer'\n"])
+def test_an_exemptions_file_that_cannot_be_used_holds_every_user(
+    tmp_path: Path, mapping: Path, content: str | None
+) -> None:
+    path = tmp_path / "exemptions.toml"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    finder = finder_for(settings_for(mapping, exemptions_file=str(path)))
+    users = facts_of(finder, [make_key("dev_kramer"), make_key("dev_costanza", access_key_id="AKIA0000000000000002")])
+    assert [(one.hold, one.exemption) for one in users.values()] == [(SkipReason.EXEMPTIONS_UNREAD, None)] * 2
+    (text,) = texts(finder)
+    assert text.startswith(f"nothing is disabled: exemptions_file {path}: ")
+
+
+def test_without_slack_the_mapping_is_not_read(tmp_path: Path) -> None:
+    finder = finder_for(settings_for(tmp_path / "absent", send_slack="False"))
+    assert finder.problems == []
+    assert facts_of(finder, [make_key()])["dev_kramer"].owner.kind is OwnerKind.UNKNOWN
+
+
+# Tags
+
+
+def test_tags_are_read_only_of_users_that_the_mapping_does_not_name(
+    iam: FakeIam, adapter: AwsIam, mapping: Path
+) -> None:
+    finder = finder_for(settings_for(mapping))
+    keys = [key_of(iam, "dev_kramer"), key_of(iam, "dev_costanza", {"slack_id": "U012COSTANZA"})]
+    finder.read_tags(PROFILE, adapter, [*keys, make_key("dev_costanza", access_key_id="AKIA0000000000000002")])
+    assert [call.params["UserName"] for call in iam.log] == ["dev_costanza"]
+    owner = facts_of(finder, keys)["dev_costanza"].owner
+    assert owner.addressee is not None
+    assert owner.addressee.slack_id == "U012COSTANZA"
+
+
+@pytest.mark.parametrize("changes", [{"exempt_by_tag": "True"}, {"jira_assign_owner": "True"}])
+def test_tags_of_all_are_read_where_they_may_exempt_or_name_an_address(
+    iam: FakeIam, adapter: AwsIam, mapping: Path, changes: dict[str, str]
+) -> None:
+    finder = finder_for(settings_for(mapping, **changes))
+    finder.read_tags(PROFILE, adapter, [key_of(iam, "dev_kramer")])
+    assert iam.calls["ListUserTags"] == 1
+
+
+def test_tags_that_were_not_read_hold_their_user_and_tell_nobody_else(
+    iam: FakeIam, adapter: AwsIam, mapping: Path
+) -> None:
+    finder = finder_for(settings_for(mapping, slack_fallback_channel="C0SECURITY"))
+    keys = [key_of(iam, "dev_costanza"), key_of(iam, "dev_newman")]
+    iam.inject("ServiceFailure", action="ListUserTags", user="dev_costanza")
+    finder.read_tags(PROFILE, adapter, keys)
+    users = facts_of(finder, keys)
+    assert users["dev_costanza"].hold is SkipReason.TAGS_UNREAD
+    assert users["dev_costanza"].owner.kind is OwnerKind.UNREAD
+    assert users["dev_newman"].hold is None
+    assert users["dev_newman"].owner.addressee is not None
+    (text,) = texts(finder)
+    assert text.startswith("the tags of 1 users were not read, so their access keys are not disabled: iam:ListUserTags")
+    assert text.endswith(": dev_costanza")
+
+
+def test_tags_that_nobody_may_read_are_asked_for_once_or_so_and_said_once(
+    iam: FakeIam, adapter: AwsIam, mapping: Path
+) -> None:
+    finder = finder_for(settings_for(mapping))
+    keys = [key_of(iam, f"user{number:03}") for number in range(60)]
+    iam.inject("AccessDenied", action="ListUserTags")
+    finder.read_tags(PROFILE, adapter, keys)
+    assert iam.calls["ListUserTags"] < len(keys) / 2
+    assert {one.hold for one in facts_of(finder, keys).values()} == {SkipReason.TAGS_UNREAD}
+    (problem,) = finder.problems
+    assert problem.count == len(keys)
+    assert problem.text.count("user0") == NAMES_SHOWN
+
+
+def test_a_malformed_tag_exempts_nobody_and_holds_the_user(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
+    finder = finder_for(settings_for(mapping, exempt_by_tag="True"))
+    key = key_of(iam, "dev_kramer", {"keycheck:exempt-until": "soon", "keycheck:exempt-reason": "because"})
+    finder.read_tags(PROFILE, adapter, [key])
+    facts = facts_of(finder, [key])["dev_kramer"]
+    assert (facts.exemption, facts.hold) == (None, SkipReason.BAD_EXEMPT_TAG)
+    assert facts.owner.kind is OwnerKind.KNOWN
+    ((text,), subjects) = texts(finder, Level.WARNING), [one.subject for one in finder.problems]
+    assert "does not count" in text
+    assert subjects == ["dev_kramer"]
+
+
+def test_tags_exempt_only_where_the_settings_say_so(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
+    until = TODAY + timedelta(days=30)
+    tags = {"keycheck:exempt-until": until.isoformat(), "keycheck:exempt-reason": "a migration"}
+    key = key_of(iam, "dev_costanza", tags)
+    for changes, exemption in (({}, None), ({"exempt_by_tag": "True"}, (until, "a migration"))):
+        finder = finder_for(settings_for(mapping, **changes))
+        finder.read_tags(PROFILE, adapter, [key])
+        found = facts_of(finder, [key])["dev_costanza"].exemption
+        assert (found and (found.until, found.reason)) == exemption
+
+
+def test_the_file_exempts_a_user_whose_tags_could_not_be_read(
+    iam: FakeIam, adapter: AwsIam, mapping: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "exemptions.toml"
+    until = TODAY + timedelta(days=30)
+    rule = (
+        f'[[exemption]]\naccount = "{ACCOUNT}"\nuser = "dev_*"\nuntil = {until.isoformat()}\nreason = "a migration"\n'
+    )
+    path.write_text(rule, encoding="utf-8")
+    finder = finder_for(settings_for(mapping, exempt_by_tag="True", exemptions_file=str(path)))
+    key = key_of(iam, "dev_costanza")
+    iam.inject("AccessDenied", action="ListUserTags")
+    finder.read_tags(PROFILE, adapter, [key])
+    facts = facts_of(finder, [key])["dev_costanza"]
+    assert isinstance(facts.exemption, Exemption)
+    assert facts.exemption.until == until
+
+
+# Looked up on Slack
+
+
+def looked_up(
+    finder: FactFinder, slack: FakeSlack, emails: Iterable[str], state: State | None = None
+) -> tuple[dict[str, str | None], dict[str, Lookup]]:
+    claims, messages = Remembers(), SlackMessages(TOKEN, slack.base_url, HourlyClock(NOW))
+    found = finder.look_up(emails, state or State(), lambda: messages, claims)
+    return found, claims.lookups
+
+
+def test_what_slack_says_is_kept_and_not_asked_for_again_while_it_holds(slack: FakeSlack, mapping: Path) -> None:
+    slack.users["kramer@example.com"] = "U012KRAMER"
+    emails = ("kramer@example.com", "newman@example.com")
+    finder = finder_for(settings_for(mapping))
+    found, kept = looked_up(finder, slack, emails)
+    assert found == {"kramer@example.com": "U012KRAMER", "newman@example.com": None}
+    assert kept == {email: Lookup(slack_id, NOW) for email, slack_id in found.items()}
+    for age, asked in ((timedelta(hours=23), 0), (timedelta(days=1), 1), (timedelta(days=7), 2)):
+        known = {email: Lookup(slack_id, NOW - age) for email, slack_id in found.items()}
+        before = len(slack.requests)
+        assert looked_up(finder, slack, emails, State(lookups=known))[0] == found
+        assert len(slack.requests) - before == asked, age
+
+
+def test_no_more_are_looked_up_in_a_run_than_slack_allows_in_a_minute(slack: FakeSlack, mapping: Path) -> None:
+    emails = [f"user{number}@example.com" for number in range(LOOKUPS_AT_MOST + 3)]
+    finder = finder_for(settings_for(mapping))
+    found, _ = looked_up(finder, slack, emails)
+    assert list(found) == emails[:LOOKUPS_AT_MOST]
+    assert texts(finder, Level.INFO) == ["3 e-mail addresses are looked up on Slack in the next runs"]
+
+
+def test_one_look_up_that_fails_ends_them_and_nobody_is_unknown_for_it(slack: FakeSlack, mapping: Path) -> None:
+    slack.scopes.discard("users:read.email")
+    finder = finder_for(settings_for(mapping, slack_fallback_channel="C0SECURITY"))
+    found, kept = looked_up(finder, slack, ["a@example.com", "b@example.com"])
+    assert (found, kept, len(slack.requests)) == ({}, {}, 1)
+    (text,) = texts(finder)
+    assert text.startswith("owners could not be looked up on Slack: ")
+    assert "users:read.email" in text
+    assert "a@example.com" not in text
+    assert facts_of(finder, [make_key("a@example.com")])["a@example.com"].owner.kind is OwnerKind.UNREAD
+
+
+def test_a_dry_run_looks_up_and_keeps_nothing(slack: FakeSlack, mapping: Path) -> None:
+    slack.users["kramer@example.com"] = "U012KRAMER"
+    messages = SlackMessages(TOKEN, slack.base_url, HourlyClock(NOW))
+    found = finder_for(settings_for(mapping)).look_up(["kramer@example.com"], State(), lambda: messages, None)
+    assert found == {"kramer@example.com": "U012KRAMER"}
+
+
+def test_slack_is_not_opened_where_the_table_knows_everybody(mapping: Path) -> None:
+    def open_slack() -> None:
+        pytest.fail("its secret would be read for nothing")
+
+    state = State(lookups={"kramer@example.com": Lookup("U012KRAMER", NOW)})
+    found = finder_for(settings_for(mapping)).look_up(["kramer@example.com"], state, open_slack, None)
+    assert found == {"kramer@example.com": "U012KRAMER"}
+
+
+def test_only_addresses_on_which_an_owner_depends_are_looked_up(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
+    finder = finder_for(settings_for(mapping))
+    keys = [
+        key_of(iam, "dev_kramer", {"email": "kramer@example.com"}),
+        key_of(iam, "dev_costanza", {"slack_id": "U012COSTANZA", "email": "costanza@example.com"}),
+        key_of(iam, "dev_newman", {"email": "Newman@Example.com"}),
+        key_of(iam, "elaine@example.com"),
+    ]
+    finder.read_tags(PROFILE, adapter, keys)
+    assert finder.emails(PROFILE, keys) == ("newman@example.com", "elaine@example.com")
+
+
+# Last uses
+
+
+def plan_of(finder: FactFinder, keys: Sequence[LabelledKey]) -> tuple[Facts, Plan]:
+    settings = make_settings()
+    facts = finder.facts(PROFILE, make_scan(keys), keys, {})
+    return facts, plan_profile(PROFILE, keys, facts, Known(State(), frozenset(), frozenset()), settings, NOW)
+
+
+def test_the_last_use_is_read_of_the_access_keys_that_somebody_is_told_about(
+    iam: FakeIam, adapter: AwsIam, mapping: Path
+) -> None:
+    finder = finder_for(settings_for(mapping))
+    old, young = key_of(iam, "dev_kramer"), key_of(iam, "dev_newman", age_days=3)
+    iam.use_key(old.access_key.access_key_id, NOW - timedelta(hours=1), "s3", "eu-west-1")
+    facts, plan = plan_of(finder, [old, young])
+    iams = {key.access_key.access_key_id: [adapter] for key in (old, young)}
+    seen = finder.look_at_uses(facts, plan, iams)
+    assert seen.last_uses == {old.access_key.access_key_id: LastUse(NOW - timedelta(hours=1), "s3", "eu-west-1")}
+    assert finder.look_at_uses(seen, plan, iams) == seen
+    assert iam.calls["GetAccessKeyLastUsed"] == 1
+
+
+def test_a_last_use_that_was_not_read_is_none_and_is_said_once(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
+    finder = finder_for(settings_for(mapping))
+    keys = [key_of(iam, "dev_kramer"), key_of(iam, "dev_newman")]
+    iam.inject("ServiceFailure", action="GetAccessKeyLastUsed")
+    facts, plan = plan_of(finder, keys)
+    seen = finder.look_at_uses(facts, plan, {key.access_key.access_key_id: [adapter] for key in keys})
+    assert set(seen.last_uses.values()) == {None}
+    assert len(seen.last_uses) == 2
+    (problem,) = finder.problems
+    assert isinstance(problem, Problem)
+    assert problem.text.startswith("the last use of 2 access keys was not read: iam:GetAccessKeyLastUsed")
