@@ -31,6 +31,9 @@ UPDATES = {
     "SET messaged_at": "record the message",
     "SET server_errors": "give the message's claim back",
     "SET told_at": "record who was told",
+    "SET disable_from": "record the day it named",
+    "SET warned_at": "record the warning",
+    "SET disabled_times": "take a place under the brake",
     "SET disabling_at": "note the disabling",
     "SET disabled_at": "record the disabling",
 }
@@ -38,10 +41,14 @@ UPDATES = {
 CALLS = {
     "ListUsers": "list the users",
     "ListAccessKeys": "list a user's access keys",
+    "GetAccountSummary": "ask about the root user",
+    "ListUserTags": "read a user's tags",
+    "GetAccessKeyLastUsed": "read its last use",
     "UpdateAccessKey": "disable",
     "DescribeTable": "look for the table",
     "CreateTable": "create the table",
     "BatchGetItem": "read the records",
+    "Scan": "read the account's records",
     "Decrypt": "decrypt a secret",
 }
 JIRA = {

@@ -16,16 +16,22 @@ from tests.end_to_end import KRAMER, issue_posts, records, run, run_fields, soun
 from tests.reliability.cuts import Moment, requests_of_a_run, run_cut
 
 ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
-BEYOND_A_CLAIM = timedelta(seconds=100 + 600 + 60)
-"""run_timeout_seconds and claim_margin_seconds by default, and a minute."""
+BEYOND_A_CLAIM = timedelta(minutes=16)
+"""Beyond run_timeout_seconds and claim_margin_seconds by default, and beyond the 15 minutes of a begun disabling."""
 A_DAY = timedelta(days=1, seconds=1)
 
+AT_ONCE = {"ask about the root user", "list a user's access keys"}
+"""Asked by two threads: either may come first."""
 READ = (
     "list the users",
+    "ask about the root user",
     "list a user's access keys",
     "look for the table",
 )
 ASK = (
+    "read the records",
+    "read the account's records",
+    "look for the table",
     "read the records",
     "read a secret",
     "decrypt a secret",
@@ -37,6 +43,7 @@ ASK = (
     "search all open issues",
     "read a secret",
     "decrypt a secret",
+    "read its last use",
 )
 FILE = (
     "search by the access key's label",
@@ -50,8 +57,12 @@ SEND = (
     "send the message",
     "record the message",
     "record who was told",
+    "record the day it named",
+    "record the warning",
 )
 DISABLE = (
+    "read the records",
+    "take a place under the brake",
     "note the disabling",
     "disable",
     "record the disabling",
@@ -62,6 +73,16 @@ NEXT_RUN = (*READ, *ASK, "claim the issue", "look at the recorded issue", *FILE,
 """An expiring access key whose owner was told two days ago and whose issue was closed since."""
 
 
+UNRECORDED_WARNING = {
+    ("record the message", "after"),
+    ("record who was told", "before"),
+    ("record who was told", "after"),
+    ("record the day it named", "before"),
+    ("record the day it named", "after"),
+    ("record the warning", "before"),
+}
+"""Killed here the message is on record and its warning is not: the access key waits for the next day's message."""
+
 CHAIN = FIRST_RUN.index("claim the issue")
 NEXT_CHAIN = NEXT_RUN.index("claim the issue")
 """The numbers of the first requests that write for an action: a run cut before them has done nothing yet."""
@@ -69,6 +90,16 @@ NEXT_CHAIN = NEXT_RUN.index("claim the issue")
 
 def numbered(names: tuple[str, ...], start: int = 0) -> list[object]:
     return [pytest.param(number, id=f"{number:02} {names[number]}") for number in range(start, len(names))]
+
+
+def in_order(names: list[str]) -> tuple[str, ...]:
+    """The names, with those of AT_ONCE as READ has them."""
+    first, *rest = names
+    return (first, *READ[1:3], *rest[2:]) if set(rest[:2]) == AT_ONCE else tuple(names)
+
+
+def is_number(name: str, number: int) -> bool:
+    return name == FIRST_RUN[number] or {name, FIRST_RUN[number]} == AT_ONCE
 
 
 def before_the_first_run(world: World) -> None:
@@ -96,14 +127,14 @@ def no_claim_is_left(world: World) -> bool:
 
 def test_the_requests_of_a_first_run_are_all_listed(world: World) -> None:
     before_the_first_run(world)
-    assert tuple(requests_of_a_run(world, "acme-dev", **ALL_ON)) == FIRST_RUN
-    assert (len(FIRST_RUN), len(FIRST_RUN[CHAIN:])) == (29, 13)
+    assert in_order(requests_of_a_run(world, "acme-dev", **ALL_ON)) == FIRST_RUN
+    assert (len(FIRST_RUN), len(FIRST_RUN[CHAIN:])) == (38, 17)
 
 
 def test_the_requests_of_the_next_run_are_all_listed(world: World) -> None:
     before_the_next_run(world)
-    assert tuple(requests_of_a_run(world, "acme-dev", **ALL_ON)) == NEXT_RUN
-    assert (len(NEXT_RUN), len(NEXT_RUN[NEXT_CHAIN:])) == (25, 11)
+    assert in_order(requests_of_a_run(world, "acme-dev", **ALL_ON)) == NEXT_RUN
+    assert (len(NEXT_RUN), len(NEXT_RUN[NEXT_CHAIN:])) == (32, 13)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -113,7 +144,7 @@ def test_a_first_run_killed_at_any_request_is_finished_by_the_runs_after_it(
 ) -> None:
     before_the_first_run(world)
     killed, name = run_cut(world, number, moment, signal.SIGKILL, "acme-dev", **ALL_ON)
-    assert (killed.code, killed.stdout, name) == (-signal.SIGKILL, "", FIRST_RUN[number])
+    assert (killed.code, killed.stdout, is_number(name, number)) == (-signal.SIGKILL, "", True), name
     if statuses(world, "dev_kramer") == ["Inactive"]:
         assert world.slack.messages
 
@@ -121,12 +152,16 @@ def test_a_first_run_killed_at_any_request_is_finished_by_the_runs_after_it(
         run(world, "acme-dev", **ALL_ON)
         world.pass_time(BEYOND_A_CLAIM)
     last = run(world, "acme-dev", **ALL_ON)
+    if is_untold := (name, moment) in UNRECORDED_WARNING:
+        assert (run_fields(last)["disabled"], len(world.slack.messages)) == (0, 1)
+        world.pass_time(A_DAY)
+        last = run(world, "acme-dev", **ALL_ON)
     assert (last.code, last.stderr) == (0, "")
     assert run_fields(last)["disabled"] == 1
     assert statuses(world, "dev_kramer") == ["Inactive"]
     assert len(world.jira.issues) == 1
     in_flight = (name, moment) in {("send the message", "after"), ("record the message", "before")}
-    assert len(world.slack.messages) == 1 + in_flight
+    assert len(world.slack.messages) == 1 + in_flight + is_untold
     assert no_claim_is_left(world)
 
 
