@@ -170,18 +170,20 @@ def test_a_slack_that_goes_away_during_the_run_costs_those_who_were_not_told_by_
     assert disabled(many) == list(many.owners)
 
 
-def test_a_slack_out_of_reach_costs_no_issue_and_a_filed_issue_is_a_warning_delivered(four: World) -> None:
+def test_a_slack_out_of_reach_costs_no_issue_and_an_issue_of_nobody_warns_no_known_owner(four: World) -> None:
     settings = {**SLACK, "create_jira": "True"}
     ran = run(four, "acme-dev", **settings, slack_api_base_url=closed_port() + "/api/")
     errors = run_fields(ran)["errors"]
     check_metrics(ran, four, errors=errors)
     assert 2 <= errors <= 4
     assert run_fields(ran)["issues_filed"] == 4
-    assert disabled(four) == ["ana", "ben"]
+    assert disabled(four) == []
+    assert "W! acme-dev: 2 access keys not disabled: nobody could be told" in ran.stderr
 
     again = run(four, "acme-dev", **settings)
     check_all_is_well(again, four)
-    assert told(four) == {CEM: 1, EVE: 1}  # the other two access keys are of no use to anybody by now
+    assert told(four) == {ANA: 1, BEN: 1, CEM: 1, EVE: 1}
+    assert disabled(four) == ["ana", "ben"]
     assert len(four.jira.issues) == 4
 
 
