@@ -4,25 +4,30 @@ The whole sandbox on a real DynamoDB engine, the real script as processes. What 
 
 - at most one open issue an access key, and never a third within seven days;
 - never two messages to an addressee inside the interval;
-- nobody disabled untold, by what is on record at that moment, and never an access key that is not expired;
+- nobody disabled untold or before the day told, by what is on record at that moment, and never an access key that is
+  not expired, or exempt, or that a person re-enabled less than `reenable_grace_days` ago;
+- never more disabled in 24 hours than `max_disables_per_day`, and none by a run that could not read a user;
+- nothing said twice in an issue, and no issue open once its access key is gone;
 - a run that was not killed exits in order, with whole lines, and with every access key where IAM answered;
-- once faults stop, every active old key has been told of and filed, or is disabled.
+- once faults stop, every active old key has been told of and filed, or is disabled, and the exempt one is not.
 
 Exceptions are those at the end of design.md, section 4, each only in the history that causes it: a message whose
 record could not be written (the process was killed, or the table failed) is repeated once; a lost table costs each
 addressee one more message, and each issue that Jira's search did not show yet a second one; and the two issues in
-seven days are counted anew.
+seven days, the disablings of the day and who re-enabled what are counted anew. An issue that no record knows of (its
+run was killed, the table failed or was lost) stays open when its access key goes.
 """
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -38,14 +43,26 @@ from tests.end_to_end import sound
 
 ACCOUNT = ACCOUNTS["acme-dev"]
 OWNERS = {"ana": "U0ANA", "ben": "U0BEN", "svc": "U0BEN", "team": "C0TEAM"}
-USERS = (*OWNERS, "nobodys")
+EXEMPT = "exempt"
+USERS = (*OWNERS, "nobodys", EXEMPT)
 FALLBACK = "C0FALLBACK"
 TIMEOUT_SECONDS = 20
 SETTINGS = {
     "disable_key": "True",
     "slack_fallback_channel": FALLBACK,
     "run_timeout_seconds": str(TIMEOUT_SECONDS),
+    "max_disables_per_day": "2",
+    "reenable_grace_days": "2",
 }
+BRAKE, GRACE, BEYOND_AN_INTENT = 2, timedelta(days=2), timedelta(minutes=15, seconds=5)
+EXEMPTION = """[[exemption]]
+account = "123456789012"
+user = "exempt"
+until = {until:%Y-%m-%d}
+reason = "it is watched: nothing may happen to it"
+"""
+NOTICES = ("0", "2")
+MARK = re.compile(r"keycheck noted: .+")
 PEOPLE = ("moves an issue", "deletes an issue", "rotates", "enables again", "leaves, and another comes")
 SWITCHES = (
     {"send_slack": "True", "create_jira": "True"},
@@ -55,6 +72,8 @@ SWITCHES = (
 BEYOND_A_CLAIM = timedelta(seconds=TIMEOUT_SECONDS + 600 + 60)
 A_DAY = timedelta(days=1, seconds=1)
 A_WEEK = timedelta(days=7)
+SETTLES_IN_DAYS = 14
+"""Two a day of at most a dozen access keys, after a grace of two days and a notice of two."""
 INTERVAL = timedelta(hours=24) - timedelta(seconds=1)
 """A second less: a message is accepted a moment before it is recorded, and records are whole seconds."""
 AGES = (197, 3, 164.9, 165, 170, 179.9, 180, 400)
@@ -89,6 +108,13 @@ def gate_error(code: str, status: int, service: str) -> Fault:
 
 SEND, FILE, LOOK = calls("POST", "/chat.postMessage"), calls("POST", "/issue"), lambda one: one.method == "GET"
 UPDATE_ITEM = is_action("UpdateItem")
+COMMENT, CLOSE = calls("POST", "/comment"), calls("POST", "/transitions")
+
+
+def takes_a_place(request: Request) -> bool:
+    return UPDATE_ITEM(request) and str(request.json["UpdateExpression"]).startswith("SET disabled_times")
+
+
 TROUBLES = (
     Trouble("Slack fails", "slack", Fault.status(500), SEND),
     Trouble("Slack fails once", "slack", Fault.status(503), SEND, 1),
@@ -128,6 +154,19 @@ TROUBLES = (
     Trouble("IAM hides one user", "gate", gate_error("AccessDenied", 403, "iam"), is_action("ListAccessKeys"), 1),
     Trouble("IAM throttles", "gate", gate_error("Throttling", 400, "iam"), is_action("ListAccessKeys", "ListUsers"), 2),
     Trouble("IAM disables nothing", "gate", gate_error("AccessDenied", 403, "iam"), is_action("UpdateAccessKey")),
+    Trouble("Jira takes a comment and says nothing", "jira", Fault.drop_after_serving(), COMMENT, 1),
+    Trouble("Jira loses a comment and says nothing", "jira", Fault.drop_before_serving(), COMMENT, 1),
+    Trouble("Jira forbids comments", "jira", Fault.status(403), COMMENT),
+    Trouble("Jira closes one and says nothing", "jira", Fault.drop_after_serving(), CLOSE, 1),
+    Trouble("Jira closes nothing", "jira", Fault.status(400, {"errors": {"resolution": "is required"}}), CLOSE),
+    Trouble(
+        "the brake cannot be written", "gate", gate_error("AccessDeniedException", 400, "dynamodb"), takes_a_place, 9
+    ),
+    Trouble("the brake says nothing", "gate", Fault.drop_after_serving(), takes_a_place, 1),
+    Trouble("the table cannot be scanned", "gate", gate_error("AccessDenied", 400, "dynamodb"), is_action("Scan")),
+    Trouble("no tags are read", "gate", gate_error("AccessDenied", 403, "iam"), is_action("ListUserTags")),
+    Trouble("no last use is read", "gate", gate_error("AccessDenied", 403, "iam"), is_action("GetAccessKeyLastUsed")),
+    Trouble("nobody asks about root", "gate", gate_error("AccessDenied", 403, "iam"), is_action("GetAccountSummary")),
     Trouble("IAM disables one and says nothing", "gate", Fault.drop_after_serving(), is_action("UpdateAccessKey"), 1),
 )
 
@@ -140,6 +179,9 @@ class Ledger:
     violations: list[str] = field(default_factory=list)
     repeatable: set[int] = field(default_factory=set)
     duplicable: set[str] = field(default_factory=set)
+    disabled: list[tuple[datetime, str]] = field(default_factory=list)
+    reenabled: dict[str, datetime] = field(default_factory=dict)
+    may_have_lost_issues: bool = False
 
 
 class History(RuleBasedStateMachine):
@@ -156,7 +198,6 @@ class History(RuleBasedStateMachine):
         self.ledger = Ledger()
         self.story: list[str] = []
         self.checked_messages = 0
-        self.may_lack_records = False
         self.settings = SETTINGS
         self.was_auto_close = False
         self.world.gate.after.append(self._aws_served)
@@ -173,15 +214,32 @@ class History(RuleBasedStateMachine):
         for key in self.access_keys():
             if f"AccessKeyId={key.access_key_id}&".encode() in request.body + b"&":
                 self.counts["disablings"] += 1
-                records = {str(item["iam_access_key_id"]): item for item in self.world.state_items()}
-                is_on_record = {"told_at", "issue_key"} & records.get(key.access_key_id, {}).keys()
-                said = [str(message.blocks) + message.text for message in self.world.slack.messages]
-                was_told = any(key.access_key_id in one or key.last_five in one for one in said)
-                was_told = was_told or key.issue_label in self.ledger.filed
-                if not (is_on_record or (self.may_lack_records and was_told)):
-                    self.ledger.violations.append(f"{key.user_name} was disabled untold")
-                if age_of(key) < timedelta(days=180):
-                    self.ledger.violations.append(f"{key.user_name} was disabled {age_of(key)} old")
+                self.ledger.violations += [f"{key.user_name} was disabled {how}" for how in self._wrongly(key)]
+
+    def _wrongly(self, key: AccessKey) -> Iterator[str]:
+        """Why this access key should not have been disabled just now."""
+        ledger, now = self.ledger, datetime.now(UTC) + self.passed
+        record = self.record_of(key)
+        if "warned_at" not in record:
+            yield "untold"
+        if not {"disabling_at", "disabled_at"} & record.keys():
+            yield "without an intent on record"
+        if record.get("disable_from", 0) > datetime.now(UTC).timestamp() + 1:
+            yield "before the day told"
+        if age_of(key) < timedelta(days=180):
+            yield f"{age_of(key)} old"
+        if key.user_name == EXEMPT:
+            yield "and is exempt"
+        if (at := ledger.reenabled.pop(key.access_key_id, None)) is not None and now - at < GRACE:
+            yield f"{now - at} after a person re-enabled it"
+        ledger.disabled.append((now, key.access_key_id))
+        lately = {one for at, one in ledger.disabled if now - at < timedelta(hours=24) - timedelta(minutes=1)}
+        if len(lately) > BRAKE:
+            yield f"as number {len(lately)} in 24 hours"
+
+    def record_of(self, key: AccessKey) -> dict[str, Any]:
+        records = {str(item["iam_access_key_id"]): item for item in self.world.state_items()}
+        return records.get(key.access_key_id, {})
 
     def _jira_served(self, request: Request) -> None:
         if FILE(request) and isinstance(request.json, dict):
@@ -205,14 +263,24 @@ class History(RuleBasedStateMachine):
         ),
         lag=st.sampled_from([0, 60]),
         switches=st.sampled_from(SWITCHES),
+        notice=st.sampled_from(NOTICES),
     )
-    def begin(self, ages: list[list[float]], lag: int, switches: dict[str, str]) -> None:
-        self.settings = {**SETTINGS, **switches}
+    def begin(self, ages: list[list[float]], lag: int, switches: dict[str, str], notice: str) -> None:
+        exemptions = self.world.config_file.parent / "exemptions.toml"
+        until = datetime.now(UTC) + timedelta(days=300)
+        exemptions.write_text(EXEMPTION.format(until=until), encoding="utf-8")
+        self.settings = {
+            **SETTINGS,
+            **switches,
+            "disable_notice_days": notice,
+            "exemptions_file": str(exemptions),
+        }
         self.world.jira.search_lag_seconds = lag
         for user, own in zip(USERS, ages, strict=True):
             self.world.aws.add_user(user, own)
         self.tell(
-            f"an account: {dict(zip(USERS, ages, strict=True))}; Jira's search lags {lag} s; {' and '.join(switches)}"
+            f"an account: {dict(zip(USERS, ages, strict=True))}; Jira's search lags {lag} s; {' and '.join(switches)}; "
+            f"a notice of {notice} days"
         )
 
     @rule(profile=st.sampled_from(["acme-dev", "again"]))
@@ -289,6 +357,13 @@ class History(RuleBasedStateMachine):
     def _somebody_enables_again(self, number: int) -> None:
         if keys := [key for key in self.access_keys() if not key.is_active]:
             key = keys[number % len(keys)]
+            disabled_at = self.record_of(key).get("disabled_at")
+            if (
+                disabled_at is not None
+                and datetime.now(UTC).timestamp() - disabled_at > BEYOND_AN_INTENT.total_seconds()
+            ):
+                self.ledger.reenabled[key.access_key_id] = datetime.now(UTC) + self.passed
+                self.counts["re-enabled"] += 1
             self.world.aws.set_status(key.user_name, key.access_key_id, "Active")
             self.tell(f"{key.user_name} enables ...{key.last_five} again")
 
@@ -309,6 +384,9 @@ class History(RuleBasedStateMachine):
             issue.labels[1] for issue in self.world.jira.issues.values() if now - issue.created <= lag
         }
         self.ledger.filed.clear()
+        self.ledger.disabled.clear()
+        self.ledger.reenabled.clear()
+        self.ledger.may_have_lost_issues = True
         self.tell("the table is lost")
 
     # Running
@@ -328,7 +406,7 @@ class History(RuleBasedStateMachine):
             server: FakeServer = getattr(self.world, trouble.server)
             server.inject(trouble.fault, skipping(self._counted(trouble), skip), trouble.times)
         spoils = any(trouble.spoils_records for trouble in troubles)
-        self.may_lack_records = spoils
+        fired, disabled = self.counts["users hidden"], len(self.ledger.disabled)
         started = [self.world.popen(profile, **self.settings) for profile in profiles]
         hooks = self._cut(started[-1], cut, is_alone=len(started) == 1) if cut is not None else []
         runs = []
@@ -343,6 +421,9 @@ class History(RuleBasedStateMachine):
         for number, (profile, ran) in enumerate(zip(profiles, runs, strict=True)):
             is_cut = cut is not None and number == len(runs) - 1
             self._check_run(profile, ran, troubles, cut[1] if cut is not None and is_cut else None)
+        if len(runs) == 1 and self.counts["users hidden"] > fired:
+            assert len(self.ledger.disabled) == disabled, f"disabled by a scan that is broken\n{self.so_far()}"
+        self.ledger.may_have_lost_issues |= bool(troubles) or cut is not None
         self._check_records(spoils or (cut is not None and cut[1] is signal.SIGKILL))
         self.counts["runs"] += len(runs)
 
@@ -350,6 +431,7 @@ class History(RuleBasedStateMachine):
         def matches(request: Request) -> bool:
             if trouble.match(request):
                 self.counts["requests in trouble"] += 1
+                self.counts["users hidden"] += trouble.name == "IAM hides one user"
                 return True
             return False
 
@@ -413,6 +495,21 @@ class History(RuleBasedStateMachine):
         assert self.ledger.violations == [], self.so_far()
 
     @invariant()
+    def nothing_is_said_twice_in_an_issue(self) -> None:
+        for key, issue in self.world.jira.issues.items():
+            marks = Counter(mark for comment in issue.comments for mark in MARK.findall(comment.body))
+            assert all(count == 1 for count in marks.values()), f"{key}: {marks}\n{self.so_far()}"
+
+    @invariant()
+    def the_exempt_user_is_left_alone(self) -> None:
+        for key in self.access_keys():
+            if key.user_name == EXEMPT:
+                assert key.is_active, self.so_far()
+                assert key.issue_label not in self.ledger.filed, self.so_far()
+                said = [str(message.blocks) for message in self.world.slack.messages]
+                assert not any(key.last_five in one for one in said), self.so_far()
+
+    @invariant()
     def there_is_at_most_one_open_issue_an_access_key(self) -> None:
         labels = Counter(issue.labels[1] for issue in self.world.jira.issues.values() if issue.category != "done")
         twice = {label for label, count in labels.items() if count > 1}
@@ -442,6 +539,7 @@ class History(RuleBasedStateMachine):
         finally:
             self.counts["steps"] += len(self.story)
             self.counts["messages"] += len(self.world.slack.messages)
+            self.counts["comments"] += sum(len(issue.comments) for issue in self.world.jira.issues.values())
             self.counts["issues"] += sum(len(filed) for filed in self.ledger.filed.values())
             self.world.stop()
 
@@ -451,16 +549,26 @@ class History(RuleBasedStateMachine):
             return
         self.world.jira.search_lag_seconds, self.world.jira.auto_close = 0, False
         is_week_needed = self.was_auto_close or any(len(filed) > 1 for filed in self.ledger.filed.values())
-        for span in (timedelta(days=8) if is_week_needed else BEYOND_A_CLAIM, A_DAY, A_DAY):
+        spans = [timedelta(days=8) if is_week_needed else BEYOND_A_CLAIM, *[A_DAY] * SETTLES_IN_DAYS]
+        for span in spans:
+            if not self._overdue() and span == A_DAY:
+                break
+            self.time_passes(span)
+            self.runs(["acme-dev"])
+        for span in (GRACE + A_DAY, A_DAY):
             self.time_passes(span)
             self.runs(["acme-dev"])
             self.nobody_was_disabled_untold_or_too_young()
             self.there_is_at_most_one_open_issue_an_access_key()
             self.there_is_no_third_issue_in_seven_days()
             self.nobody_is_messaged_twice_in_the_interval()
+        self.nothing_is_said_twice_in_an_issue()
+        self.the_exempt_user_is_left_alone()
         is_open = {self.world.jira.issues[key].labels[1] for key in open_issues(self.world)}
         for key in self.access_keys():
             about = f"{key.user_name} ...{key.last_five}, {age_of(key)} old\n{self.so_far()}"
+            if key.user_name == EXEMPT:
+                continue
             assert not (key.is_active and age_of(key) >= timedelta(days=180)), f"never disabled: {about}"
             if key.is_active and age_of(key) >= timedelta(days=165) and "create_jira" in self.settings:
                 assert key.issue_label in is_open, f"never filed: {about}"
@@ -469,6 +577,17 @@ class History(RuleBasedStateMachine):
                 assert told, f"never told: {about}"
                 assert key.last_five in str(told[-1].blocks), f"not named: {about}"
                 assert datetime.now(UTC) - told[-1].at <= timedelta(hours=24), f"told too long ago: {about}"
+
+        if "create_jira" in self.settings and not self.ledger.may_have_lost_issues:
+            gone = is_open - {key.issue_label for key in self.access_keys() if key.is_active}
+            assert gone == set(), f"open without an active access key: {gone}\n{self.so_far()}"
+            self.counts["histories in which all issues are settled"] += 1
+
+    def _overdue(self) -> bool:
+        return any(
+            key.is_active and age_of(key) >= timedelta(days=180) and key.user_name != EXEMPT
+            for key in self.access_keys()
+        )
 
     def tell(self, what: str) -> None:
         self.story.append(what)

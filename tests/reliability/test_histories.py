@@ -33,5 +33,5 @@ def quick_dynalite() -> Iterator[Dynalite]:
 
 def test_random_histories_break_no_promise(moto: MotoAws, engine: Dynalite) -> None:
     run_state_machine_as_test(history_of(moto, engine.url), settings=HISTORIES)
-    for what in ("requests in trouble", "cuts", "disablings", "messages", "issues"):
+    for what in ("requests in trouble", "cuts", "disablings", "messages", "issues", "comments"):
         assert History.counts[what] > 0, f"these histories saw no {what}: {History.counts}"
