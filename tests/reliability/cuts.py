@@ -27,6 +27,7 @@ UPDATES = {
     "REMOVE issue_filings": "give the issue's claim back",
     "SET issue_filings": "note the filing",
     "SET issue_key": "record the issue",
+    "SET issue_ended_at": "record that the issue ended",
     "SET message_claim": "claim the message",
     "SET messaged_at": "record the message",
     "SET server_errors": "give the message's claim back",
@@ -58,6 +59,11 @@ JIRA = {
     ("POST", "issue"): "create the issue",
 }
 
+ABOUT_AN_ISSUE = {
+    "comment": {"GET": "look for our comment", "POST": "say it in the issue"},
+    "transitions": {"GET": "ask how to close it", "POST": "close it"},
+}
+
 
 def name_of(world: World, server: FakeServer, request: Request, before: Sequence[str] = ()) -> str:
     """What a request is for, in words, after those `before` it; fails for one that nobody has thought of."""
@@ -79,6 +85,8 @@ def _name_of_jiras(request: Request, before: Sequence[str]) -> str:
     if path.startswith("search"):
         asked = str(request.query.get("jql") or request.body.decode())
         return "search by the access key's label" if "keycheck-" in asked else "search all open issues"
+    if (asked_for := path.rpartition("/")[2]) in ABOUT_AN_ISSUE:
+        return ABOUT_AN_ISSUE[asked_for][request.method]
     if path.startswith("issue/"):
         return "read the issue back" if "create the issue" in before else "look at the recorded issue"
     return JIRA[request.method, path]

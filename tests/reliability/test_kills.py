@@ -67,6 +67,17 @@ DISABLE = (
     "disable",
     "record the disabling",
 )
+END = (
+    "claim the issue",
+    "look at the recorded issue",
+    "look for our comment",
+    "say it in the issue",
+    "look at the recorded issue",
+    "ask how to close it",
+    "close it",
+    "record that the issue ended",
+)
+"""The issue of an access key that somebody made inactive."""
 FIRST_RUN = (*READ, "create the table", "look for the table", *ASK, "claim the issue", *FILE, *SEND, *DISABLE)
 """An expired access key that nobody has heard of, and no table yet."""
 NEXT_RUN = (*READ, *ASK, "claim the issue", "look at the recorded issue", *FILE, *SEND)
@@ -86,6 +97,10 @@ UNRECORDED_WARNING = {
 CHAIN = FIRST_RUN.index("claim the issue")
 NEXT_CHAIN = NEXT_RUN.index("claim the issue")
 """The numbers of the first requests that write for an action: a run cut before them has done nothing yet."""
+
+
+END_AT = 15
+"""How many requests a run with Jira alone makes before it ends an issue; END holds what it finds there to that."""
 
 
 def numbered(names: tuple[str, ...], start: int = 0) -> list[object]:
@@ -188,6 +203,27 @@ def test_a_later_run_killed_at_any_request_of_its_chain_is_finished_by_the_runs_
     tomorrow = run(world, "acme-dev", **ALL_ON)
     assert (tomorrow.code, tomorrow.stderr) == (0, "")
     assert (len(world.slack.messages), len(world.jira.issues)) == (3 + in_flight, 2)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", numbered(END))
+def test_a_run_killed_while_it_ends_an_issue_leaves_one_comment_and_it_is_closed(
+    world: World, number: int, moment: Moment
+) -> None:
+    """The number counts from the first request of END on."""
+    (access_key_id,) = world.aws.add_user("dev_kramer", [170])
+    run(world, "acme-dev", create_jira="True")
+    world.aws.set_status("dev_kramer", access_key_id, "Inactive")
+    killed, name = run_cut(world, END_AT + number, moment, signal.SIGKILL, "acme-dev", create_jira="True")
+    assert (killed.code, killed.stdout, name) == (-signal.SIGKILL, "", END[number])
+
+    for _ in range(2):
+        world.pass_time(BEYOND_A_CLAIM)
+        last = run(world, "acme-dev", create_jira="True")
+        assert (last.code, last.stderr) == (0, "")
+    (issue,) = world.jira.issues.values()
+    assert (issue.category, len(issue.comments)) == ("done", 1)
+    assert no_claim_is_left(world)
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])

@@ -38,11 +38,11 @@ def _takes_its_time(request: Request) -> None:
         time.sleep(1)
 
 
-def run_all(world: World, profiles: list[list[str]]) -> list[Ran]:
+def run_all(world: World, profiles: list[list[str]], **settings: str) -> list[Ran]:
     """One process for each list of profiles, a fifth of a second apart."""
     started, done = [], []
     for one in profiles:
-        started.append(world.popen(*one, **ALL_ON))
+        started.append(world.popen(*one, **{**ALL_ON, **settings}))
         time.sleep(0.2)
     for process in started:
         with process:
@@ -103,6 +103,23 @@ def test_eight_processes_at_once_a_day_later_are_one_nag_an_owner(staffed: World
     assert sum(run_fields(ran)["nags_sent"] for ran in runs) == 4
     assert Counter(message.channel for message in staffed.slack.messages) == dict.fromkeys(staffed.owners.values(), 2)
     assert issue_posts(staffed) == 8
+
+
+def test_eight_processes_at_once_disable_no_more_than_one_day_allows(engine_world: World) -> None:
+    """Five are due and two a day allowed: the places are counted in the state table, not in each run."""
+    users = [f"due_{number}" for number in range(5)]
+    for number, user in enumerate(users):
+        engine_world.aws.add_user(user, [197 + number])
+        engine_world.owners[user] = f"U0DUE{number}"
+    counted = 0
+    for inactive in (2, 4, 5):
+        runs = run_all(engine_world, [["acme-dev"]] * RUNS, max_disables_per_day="2")
+        runs += run_all(engine_world, [["acme-dev"]], max_disables_per_day="2")
+        assert all(ran.code == 0 and "E! " not in ran.stderr for ran in runs)
+        assert sum(statuses(engine_world, user) == ["Inactive"] for user in users) == inactive
+        counted += sum(run_fields(ran)["keys_disabled"] for ran in runs)
+        assert counted == engine_world.gate.calls["UpdateAccessKey"] == inactive
+        engine_world.pass_time(timedelta(days=1, seconds=1))
 
 
 def test_a_claim_left_by_a_run_that_died_is_taken_by_exactly_one(staffed: World) -> None:

@@ -1,0 +1,399 @@
+"""The right owner, the right access key, never without reason: the real script, run day after day in the sandbox.
+
+One test for each promise of README's "When an access key is not disabled"; every pair of rules that can meet is walked
+in test_planning_safety.py, and thirty days of a whole account in test_rehearsal.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from sandbox.fake_iam import FakeIam, FakeKey
+from sandbox.fake_slack import Message
+from sandbox.fake_slack import render as as_slack_shows
+from sandbox.moto_aws import MotoAws
+from sandbox.world import Ran, World
+from tests.end_to_end import KRAMER, fake_iam, records, run, run_fields
+
+ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
+SLACK_ONLY = {"send_slack": "True", "disable_key": "True"}
+A_DAY = timedelta(days=1, seconds=1)
+BEYOND_AN_INTENT = timedelta(minutes=16)
+
+
+@pytest.fixture(name="world")
+def world_with_a_fake_iam(moto: MotoAws) -> Iterator[World]:
+    """Its IAM knows of tags, last uses and the root user, and nobody is in it."""
+    with World(aws=moto, iam=FakeIam()) as sandbox:
+        yield sandbox
+
+
+def hire(world: World, name: str, *ages: float, tags: dict[str, str] | None = None) -> list[FakeKey]:
+    """The access keys of a new user."""
+    user = fake_iam(world).add_user(name, list(ages or [197]))
+    user.tags |= tags or {}
+    return user.keys
+
+
+def active(world: World) -> list[str]:
+    """The users who have an active access key."""
+    users = fake_iam(world).users.values()
+    return sorted(user.user_name for user in users if any(key.status == "Active" for key in user.keys))
+
+
+def told(world: World) -> list[str]:
+    return sorted(message.channel for message in world.slack.messages)
+
+
+def words(message: Message) -> str:
+    return message.text + "\n" + as_slack_shows(message)
+
+
+def said(world: World) -> str:
+    return "\n".join(words(message) for message in world.slack.messages)
+
+
+def quiet(ran: Ran) -> Ran:
+    assert (ran.code, ran.stderr) == (0, "")
+    return ran
+
+
+def exemptions(world: World, until: str, *, user: str = "deploy-*", reason: str = "SEC-99: moves to a role") -> Path:
+    path = world.folder / "exemptions.toml"
+    rule = f'account = "acme-dev"\nuser = "{user}"\nuntil = {until}\nreason = "{reason}"\n'
+    path.write_text(f"[[exemption]]\n{rule}", encoding="utf-8")
+    return path
+
+
+def in_days(days: int) -> str:
+    return f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}"
+
+
+# 1. Owner
+
+
+def test_each_owner_is_found_by_the_first_of_the_ways_that_names_one(world: World) -> None:
+    """A user of a profile wins over one of all accounts; the mapping over a tag; a Slack id over an e-mail."""
+    world.slack.users |= {"newman@example.com": "U0NEWMAN", "elaine@example.com": "U0ELAINE"}
+    hire(world, "deploy")
+    world.owners |= {"deploy": "U0EVERYWHERE", "acme-dev/deploy": "U0HERE"}
+    hire(world, "by_account")
+    world.owners |= {"by_account": "U0EVERYWHERE", f"{fake_iam(world).account_id}/by_account": "U0ACCOUNT"}
+    hire(world, "mapped", tags={"slack_id": "U0TAG"})
+    world.owners["mapped"] = "U0MAPPED"
+    hire(world, "tagged", tags={"slack_id": "U0TAGGED", "email": "newman@example.com"})
+    hire(world, "by_mail", tags={"email": "newman@example.com"})
+    hire(world, "elaine@example.com")
+    hire(world, "nobodys")
+    quiet(run(world, "acme-dev", **SLACK_ONLY, slack_fallback_channel="C0SECURITY"))
+    everybody = ["U0HERE", "U0ACCOUNT", "U0MAPPED", "U0TAGGED", "U0NEWMAN", "U0ELAINE", "C0SECURITY"]
+    assert told(world) == sorted(everybody)
+    assert "nobodys" in words(world.slack.messages_to("C0SECURITY")[0])
+    assert sorted(call.params["UserName"] for call in fake_iam(world).log if call.action == "ListUserTags") == sorted(
+        ["tagged", "by_mail", "elaine@example.com", "nobodys"]
+    )
+    assert active(world) == []
+
+
+def test_a_team_owns_an_access_key_and_its_group_is_mentioned(world: World) -> None:
+    hire(world, "deploy", tags={"slack_id": "C0DEPLOY S0ONCALL"})
+    hire(world, "billing")
+    world.owners["billing"] = "C0BILLING"
+    ran = run(world, "acme-dev", **SLACK_ONLY)
+    assert told(world) == ["C0BILLING", "C0DEPLOY"], ran.stderr
+    assert "<!subteam^S0ONCALL>" in str(world.slack.messages_to("C0DEPLOY")[0].blocks)
+
+
+def test_tags_of_another_name_count_where_the_settings_say_so(world: World) -> None:
+    hire(world, "deploy", tags={"Owner": "U0OWNER", "slack_id": "U0OTHER"})
+    quiet(run(world, "acme-dev", **SLACK_ONLY, owner_slack_tag="Owner"))
+    assert told(world) == ["U0OWNER"]
+
+
+def test_the_fallback_channel_gets_one_digest_of_twenty_and_a_count(world: World) -> None:
+    for number in range(23):
+        hire(world, f"nobodys-{number:02}", 200 + number)
+    ran = run(world, "acme-dev", **SLACK_ONLY, slack_fallback_channel="C0SECURITY")
+    (digest,) = world.slack.messages
+    named = set(re.findall(r"nobodys-\d\d", words(digest)))
+    assert named == {f"nobodys-{number:02}" for number in range(3, 23)}
+    assert "3 more" in words(digest)
+    assert active(world) == ["nobodys-00", "nobodys-01", "nobodys-02"], "who was not named is not warned"
+    assert run_fields(ran)["keys_disabled"] == 20
+
+
+def test_an_issue_is_assigned_to_its_owner_and_is_then_a_warning(world: World) -> None:
+    world.jira.users.append({"email": "kramer@example.com"})
+    hire(world, "dev_kramer", tags={"email": "kramer@example.com"})
+    quiet(run(world, "acme-dev", create_jira="True", disable_key="True", jira_assign_owner="True"))
+    (issue,) = world.jira.issues.values()
+    assert issue.assignee == "kramer@example.com"
+    assert active(world) == []
+
+
+# 2. Exemptions
+
+
+def test_an_exempt_access_key_keeps_its_line_and_nothing_else_happens(world: World) -> None:
+    (key,) = hire(world, "deploy-eu")
+    world.owners["deploy-eu"] = KRAMER
+    path = exemptions(world, in_days(30))
+    ran = quiet(run(world, "acme-dev", **ALL_ON, exemptions_file=str(path)))
+    assert f"iam,name=deploy-eu,key={key.access_key_id[-5:]},status=expired," in ran.stdout
+    fields = run_fields(ran)
+    assert (fields["exempt"], fields["expired"], fields["overdue"]) == (1, 1, 0)
+    assert (told(world), dict(world.jira.issues), active(world)) == ([], {}, ["deploy-eu"])
+
+
+def test_the_owner_is_told_that_an_exemption_is_over_and_the_notice_begins_then(world: World) -> None:
+    hire(world, "deploy-eu")
+    world.owners["deploy-eu"] = KRAMER
+    settings = {**SLACK_ONLY, "disable_notice_days": "2"}
+    quiet(run(world, "acme-dev", **settings, exemptions_file=str(exemptions(world, in_days(0)))))
+    assert told(world) == []
+    path = exemptions(world, in_days(-1))
+    quiet(run(world, "acme-dev", **settings, exemptions_file=str(path)))
+    assert "exempt" in said(world)
+    assert active(world) == ["deploy-eu"]
+    world.pass_time(timedelta(days=2, seconds=1))
+    quiet(run(world, "acme-dev", **settings, exemptions_file=str(path)))
+    assert active(world) == []
+
+
+@pytest.mark.parametrize("until", ["2199-01-01", '"soon"'])
+def test_a_file_that_is_not_sound_disables_nobody_and_all_are_told(world: World, until: str) -> None:
+    hire(world, "dev_kramer")
+    world.owners["dev_kramer"] = KRAMER
+    ran = run(world, "acme-dev", **SLACK_ONLY, exemptions_file=str(exemptions(world, until)))
+    assert ran.first_line.startswith("E! acme-dev: nothing is disabled: exemptions_file ")
+    assert (told(world), active(world), run_fields(ran)["skipped"]) == ([KRAMER], ["dev_kramer"], 1)
+    world.pass_time(A_DAY)  # a message that named no day was no warning
+    quiet(run(world, "acme-dev", **SLACK_ONLY, exemptions_file=str(exemptions(world, in_days(1)))))
+    assert active(world) == []
+
+
+@pytest.mark.parametrize(
+    ("until", "is_allowed", "is_active", "is_told"),
+    [
+        pytest.param(30, "True", True, False, id="in force"),
+        pytest.param(30, "False", False, True, id="not allowed"),
+        pytest.param(None, "True", True, True, id="malformed"),
+        pytest.param(400, "True", True, True, id="too far ahead"),
+    ],
+)
+def test_an_exemption_by_tag_counts_only_if_allowed_and_sound(
+    world: World, until: int | None, is_allowed: str, is_active: bool, is_told: bool
+) -> None:
+    day = in_days(until) if until is not None else "soon"
+    hire(world, "dev_kramer", tags={"keycheck:exempt-until": day, "keycheck:exempt-reason": "a migration"})
+    world.owners["dev_kramer"] = KRAMER
+    ran = run(world, "acme-dev", **SLACK_ONLY, exempt_by_tag=is_allowed)
+    assert (bool(active(world)), bool(told(world))) == (is_active, is_told)
+    assert ran.stderr.count("W! ") >= (is_active and is_told)
+    assert "E! " not in ran.stderr
+
+
+def test_tags_that_cannot_be_read_disable_nobody_concerned(world: World) -> None:
+    hire(world, "dev_kramer")
+    hire(world, "dev_newman")
+    world.owners |= {"dev_kramer": KRAMER, "dev_newman": "U0NEWMAN"}
+    fake_iam(world).inject("AccessDenied", action="ListUserTags", user="dev_kramer")
+    ran = run(world, "acme-dev", **SLACK_ONLY, exempt_by_tag="True")
+    assert "the tags of 1 users were not read" in ran.first_line
+    assert active(world) == ["dev_kramer"]
+
+
+# 3. Notice
+
+
+def test_nothing_is_disabled_before_the_day_told_whatever_the_settings_say_by_then(world: World) -> None:
+    hire(world, "dev_kramer")
+    world.owners["dev_kramer"] = KRAMER
+    quiet(run(world, "acme-dev", **SLACK_ONLY, disable_notice_days="7"))
+    assert in_days(7) in said(world)
+    world.pass_time(timedelta(days=6))
+    early = run(world, "acme-dev", **SLACK_ONLY, disable_notice_days="0")
+    assert (active(world), run_fields(early)["overdue"]) == (["dev_kramer"], 0)
+    world.pass_time(A_DAY)
+    quiet(run(world, "acme-dev", **SLACK_ONLY, disable_notice_days="7"))
+    assert active(world) == []
+
+
+# 4. Brakes
+
+
+def test_so_many_a_day_and_no_more_the_oldest_first(world: World) -> None:
+    for number in range(5):
+        hire(world, f"user{number}", 200 + number)
+        world.owners[f"user{number}"] = f"U0USER{number}"
+    settings = {**SLACK_ONLY, "max_disables_per_day": "2"}
+    first = run(world, "acme-dev", **settings)
+    assert active(world) == ["user0", "user1", "user2"]
+    assert "3 access keys not disabled: max_disables_per_day of its account is reached" in first.stderr
+    assert (run_fields(first)["skipped"], run_fields(first)["overdue"]) == (3, 3)
+    run(world, "acme-dev", **settings)
+    assert len(active(world)) == 3, "five minutes later it is the same day"
+    world.pass_time(A_DAY)
+    run(world, "acme-dev", **settings)
+    assert active(world) == ["user0"]
+
+
+# 5. In use
+
+
+def test_an_access_key_in_use_is_escalated_and_not_disabled_until_nothing_uses_it(world: World) -> None:
+    (key,) = hire(world, "dev_kramer")
+    world.owners["dev_kramer"] = KRAMER
+    fake_iam(world).use_key(key.access_key_id, datetime.now(UTC) - timedelta(hours=3), "sqs", "eu-central-1")
+    settings = {**ALL_ON, "disable_in_use_hours": "24"}
+    ran = run(world, "acme-dev", **settings)
+    assert active(world) == ["dev_kramer"]
+    assert "1 access key not disabled: it was used within disable_in_use_hours" in ran.stderr
+    for where in (said(world), world.jira.issues["SEC-1"].description.replace("\\", "")):
+        assert "sqs" in where
+        assert "eu-central-1" in where
+    world.pass_time(A_DAY)
+    run(world, "acme-dev", **settings)
+    assert active(world) == []
+
+
+def test_a_last_use_that_cannot_be_read_counts_as_in_use(world: World) -> None:
+    hire(world, "dev_kramer")
+    world.owners["dev_kramer"] = KRAMER
+    fake_iam(world).inject("AccessDenied", action="GetAccessKeyLastUsed")
+    ran = run(world, "acme-dev", **SLACK_ONLY, disable_in_use_hours="24")
+    assert "iam:GetAccessKeyLastUsed was refused (AccessDenied)" in ran.stderr
+    assert (active(world), told(world)) == (["dev_kramer"], [KRAMER])
+
+
+# 6. Identity, and 8. rotation
+
+
+def test_of_two_access_keys_only_the_old_one_goes_and_the_new_one_is_named(world: World) -> None:
+    old, new = hire(world, "dev_kramer", 197, 3)
+    world.owners["dev_kramer"] = KRAMER
+    quiet(run(world, "acme-dev", **SLACK_ONLY))
+    assert (old.status, new.status) == ("Inactive", "Active")
+    assert f"Your new access key ends in {new.access_key_id[-5:]}" in said(world)
+    assert new.access_key_id not in said(world)
+
+
+# 7. Undo
+
+
+def test_the_message_holds_the_command_that_undoes_it_and_who_uses_it_is_left_alone(world: World) -> None:
+    (key,) = hire(world, "dev_kramer")
+    world.owners["dev_kramer"] = KRAMER
+    quiet(run(world, "acme-dev", **ALL_ON))
+    assert f"--access-key-id {key.access_key_id} --status Active" in said(world)
+    kept = records(world)[key.access_key_id]
+    assert {"disabled_at", "disabled_by", "disabled_why"} <= kept.keys()
+    assert "disabling_at" not in kept
+
+    world.pass_time(BEYOND_AN_INTENT)
+    key.status = "Active"
+    for _ in range(7):
+        world.pass_time(A_DAY)
+        run(world, "acme-dev", **ALL_ON)
+        assert active(world) == ["dev_kramer"]
+    assert "a person re-enabled it, so it is left alone" in said(world)
+    comments = "\n".join(comment.body for comment in world.jira.issues["SEC-1"].comments)
+    assert "was disabled by keycheck" in comments
+    assert "a person re-enabled it" in comments
+    world.pass_time(A_DAY)
+    run(world, "acme-dev", **ALL_ON)
+    assert active(world) == []
+
+
+# 9. Issues
+
+
+@pytest.mark.parametrize("what", ["deleted", "deactivated", "its user is gone"])
+def test_an_issue_ends_with_its_access_key(world: World, what: str) -> None:
+    (key,) = hire(world, "dev_kramer", 170)
+    hire(world, "somebody", 1)
+    quiet(run(world, "acme-dev", create_jira="True"))
+    user = fake_iam(world).users["dev_kramer"]
+    match what:
+        case "deleted":
+            user.keys.clear()
+        case "deactivated":
+            key.status = "Inactive"
+        case _:
+            del fake_iam(world).users["dev_kramer"]
+    for _ in range(3):
+        world.pass_time(BEYOND_AN_INTENT)
+        quiet(run(world, "acme-dev", create_jira="True"))
+    (issue,) = world.jira.issues.values()
+    assert (issue.category, len(issue.comments)) == ("done", 1)
+
+
+def test_an_issue_of_what_keycheck_disabled_closes_after_the_grace(world: World) -> None:
+    hire(world, "dev_kramer")
+    world.owners["dev_kramer"] = KRAMER
+    quiet(run(world, "acme-dev", **ALL_ON))
+    for days, category in ((6, "todo"), (2, "done")):
+        world.pass_time(timedelta(days=days))
+        quiet(run(world, "acme-dev", **ALL_ON))
+        issue = world.jira.issues["SEC-1"]
+        assert (issue.category == "done") == (category == "done"), days
+    assert len(issue.comments) == 2
+
+
+def test_a_workflow_that_lets_nobody_close_gets_the_comment_alone_once(world: World) -> None:
+    (key,) = hire(world, "dev_kramer", 170)
+    quiet(run(world, "acme-dev", create_jira="True"))
+    world.jira.allowed_transitions = {"In Progress"}
+    key.status = "Inactive"
+    for _ in range(3):
+        world.pass_time(BEYOND_AN_INTENT)
+        assert run(world, "acme-dev", create_jira="True").code == 0
+    (issue,) = world.jira.issues.values()
+    assert (issue.category != "done", len(issue.comments)) == (True, 1)
+
+
+def test_with_resolve_jira_off_an_issue_is_left_open(world: World) -> None:
+    (key,) = hire(world, "dev_kramer", 170)
+    quiet(run(world, "acme-dev", create_jira="True"))
+    key.status = "Inactive"
+    run(world, "acme-dev", create_jira="True", resolve_jira="False")
+    assert world.jira.issues["SEC-1"].category != "done"
+
+
+# 10. The root user, and dry runs
+
+
+def test_the_root_users_access_keys_are_counted_and_warned_of(world: World) -> None:
+    hire(world, "dev_kramer", 1)
+    fake_iam(world).root_access_keys = 1
+    ran = run(world, "acme-dev")
+    assert run_fields(ran)["root_access_keys"] == 1
+    assert ran.first_line.startswith("W! acme-dev: ")
+    assert "root" in ran.first_line
+
+
+def test_a_count_that_nobody_may_read_is_left_out_and_not_zero(world: World) -> None:
+    hire(world, "dev_kramer", 1)
+    fake_iam(world).inject("AccessDenied", action="GetAccountSummary")
+    ran = run(world, "acme-dev")
+    assert "root_access_keys" not in run_fields(ran)
+    assert "iam:GetAccountSummary was refused (AccessDenied)" in ran.first_line
+
+
+def test_a_dry_run_says_what_holds_each_access_key_back(world: World) -> None:
+    (used,) = hire(world, "in-use", 210)
+    fake_iam(world).use_key(used.access_key_id, datetime.now(UTC) - timedelta(hours=1), "s3", "eu-west-1")
+    hire(world, "deploy-eu", 205)
+    hire(world, "untold", 200)
+    world.owners |= {"in-use": "U0USE", "deploy-eu": "U0EU"}
+    settings = {**SLACK_ONLY, "disable_in_use_hours": "24", "exemptions_file": str(exemptions(world, in_days(9)))}
+    ran = run(world, "acme-dev", "--dry-run", **settings)
+    assert ran.code == 0
+    for why in ("used", "exempt", "nobody could be told"):
+        assert why in ran.stderr, why
+    assert (told(world), len(active(world))) == ([], 3)
