@@ -42,20 +42,18 @@ class Owners:
     """Who owns an IAM user, by mapping file, tags and e-mail, and the channel for users that nobody is known to own.
 
     `slack_ids`: by user name, `profile/user name` or `account id/user name`. `fallback_channel` None: nobody is told
-    about such users. `also_named`: ids that tags and look-ups name in this run, where they were gathered beforehand.
+    about such users.
 
     One Slack id is one addressee: where the fallback channel owns users too, its one message names theirs and those of
-    nobody. That has to be known of it before the first user is resolved: the mapping and `also_named` say it.
+    nobody. That has to be known of it before the first user is resolved, so only the mapping can say it.
     """
 
     slack_ids: Mapping[str, SlackName]
     fallback_channel: str | None = None
-    also_named: frozenset[str] = frozenset()
     _ids: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        ids = {name.slack_id for name in self.slack_ids.values()}
-        object.__setattr__(self, "_ids", self.also_named | ids)
+        object.__setattr__(self, "_ids", frozenset(name.slack_id for name in self.slack_ids.values()))
 
     def mapped(self, profile: str, account_id: str, user_name: str) -> SlackName | None:
         """Whom the mapping file names: the entry for one account goes before that for a profile, and that before all

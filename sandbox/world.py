@@ -166,7 +166,11 @@ class World:
 
     def write_owners(self) -> None:
         lines = "".join(f"    {name!r}: {slack_id!r},\n" for name, slack_id in self.owners.items())
-        self.mapping_file.write_text(f"mapping = {{\n{lines}}}\n", encoding="utf-8")
+        whole = self.mapping_file.with_suffix(
+            ".new"
+        )  # a run that was just started may be reading the one that is there
+        whole.write_text(f"mapping = {{\n{lines}}}\n", encoding="utf-8")
+        whole.replace(self.mapping_file)
 
     def popen(self, *arguments: str, **settings: str | None) -> subprocess.Popen[str]:
         """Start the entry script; a setting of None is left out of the environment."""

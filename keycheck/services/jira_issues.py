@@ -131,14 +131,14 @@ class JiraIssues:
     def _cloud_page(self, jql: str, token: str | None, _start: int) -> tuple[list[str], str | None, bool]:
         page = self._client.enhanced_search_issues(jql, token, maxResults=PAGE, fields=["labels"], json_result=True)
         found, token = _issue_keys(page), page.get("nextPageToken")
-        if token is None and page.get("isLast") is False:
+        if token is None and page.get("isLast", True) is not True:
             raise TypeError("unexpected answer")
         return found, token, token is None
 
     def _server_page(self, jql: str, _token: str | None, start: int) -> tuple[list[str], str | None, bool]:
         page = self._client.search_issues(jql, start, maxResults=PAGE, fields=["labels"], json_result=True)
         found, total = _issue_keys(page), page["total"]
-        if not isinstance(total, int) or total < len(found) or (not found and total > start):
+        if type(total) is not int or total < len(found) or (not found and total > start):
             raise TypeError("unexpected answer")
         return found, None, start + len(found) >= total
 
@@ -236,7 +236,7 @@ class JiraIssues:
         page = self._get(f"issue/{issue_key}/comment", {"startAt": start, "maxResults": PAGE})
         bodies = [_text(comment["body"], may_be_empty=True) for comment in _list_of_dicts(page["comments"])]
         total = page["total"]
-        if not isinstance(total, int) or total < len(bodies) or (not bodies and total > start):
+        if type(total) is not int or total < len(bodies) or (not bodies and total > start):
             raise TypeError("unexpected answer")
         if page["startAt"] != start:  # a page that was not asked for says nothing of the one that was
             raise TypeError("unexpected answer")
