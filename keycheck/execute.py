@@ -8,7 +8,7 @@ nothing that planning decided; it only carries out, in this order and under a cl
     comment   claim -> look (is it open, was this said?) -> POST -> close, where it is the last word -> record
     message   claim -> POST -> record (an unknown outcome too)
     disable   only if a warning was delivered -> last use once more -> take one of the day's disablings -> write the
-              intent -> UpdateAccessKey -> record
+              intent, if no other run did in the last 15 minutes or has told a later day -> UpdateAccessKey -> record
 
 A refusal releases its claim; an unknown issue keeps it. Chains run side by side, and so do the issues of one chain.
 Every call asks the clock first. Where a claim, or a disabling's intent, cannot be written, nothing more is begun in
@@ -54,7 +54,7 @@ from keycheck.model import (
     SkipReason,
     Warned,
 )
-from keycheck.planning import ISSUES_AT_MOST, ISSUES_WITHIN, is_held, is_in_use, may_file_another
+from keycheck.planning import IAM_SETTLES_WITHIN, ISSUES_AT_MOST, ISSUES_WITHIN, is_held, is_in_use, may_file_another
 from keycheck.services import ClaimLost, Claims, Iam, Issues, Messages, ServiceError, ServiceOff
 from keycheck.settings import Settings
 from keycheck.wording import (
@@ -544,9 +544,12 @@ class Executor:
             if has_room is not None:
                 self._skip(chain, disabling, SkipReason.BRAKE)
             return
-        if self._rest_on(chain, disabling, lambda: claims.begin_disabling(access_key, at)) is None:
-            return
+        token, settled = uuid.uuid4().hex, at - IAM_SETTLES_WITHIN
         try:
+            if self._rest_on(chain, disabling, lambda: claims.begin_disabling(access_key, token, at, settled)) is None:
+                if not self._state_failed:  # another run was first
+                    self._give_back(lambda: claims.give_back_disabling(account_id, at))
+                return
             self._clock.check()
             self._disable_begun(chain, disabling, at)
         except Stopped:  # raised before the request, never after it

@@ -241,8 +241,12 @@ class MemoryClaims:
     def give_back_disabling(self, account_id: str, at: datetime) -> None:
         self._account.disabling_times.remove(at)
 
-    def begin_disabling(self, access_key: AccessKey, at: datetime) -> bool:
-        self._of(access_key)
+    def begin_disabling(self, access_key: AccessKey, token: str, at: datetime, settled: datetime) -> bool:
+        record = self._of(access_key)
+        if any(one is not None and one > settled for one in (record.disabling_at, record.disabled_at)):
+            raise ClaimLost
+        if record.disable_from is not None and record.disable_from > at:
+            raise ClaimLost
         self._change(access_key.access_key_id, disabling_at=at)
         return True
 

@@ -7,16 +7,18 @@ in test_planning_safety.py, and thirty days of a whole account in test_rehearsal
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from sandbox.fake_iam import FakeIam, FakeKey
 from sandbox.fake_slack import Message
 from sandbox.fake_slack import render as as_slack_shows
-from sandbox.moto_aws import MotoAws
+from sandbox.http_fake import Request
+from sandbox.moto_aws import STATE_TABLE, MotoAws
 from sandbox.world import Ran, World
 from tests.end_to_end import KRAMER, fake_iam, records, run, run_fields
 
@@ -269,6 +271,49 @@ def test_a_last_use_that_cannot_be_read_counts_as_in_use(world: World) -> None:
     ran = run(world, "acme-dev", **SLACK_ONLY, disable_in_use_hours="24")
     assert "iam:GetAccessKeyLastUsed was refused (AccessDenied)" in ran.stderr
     assert (active(world), told(world)) == (["dev_kramer"], [KRAMER])
+
+
+# 4. and 7. Two runs at once
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "is_disabled"),
+    [
+        pytest.param({}, True, id="nothing"),
+        pytest.param({"disabled_at": 0}, False, id="disabled, and re-enabled at once by a person"),
+        pytest.param({"disabling_at": 0}, False, id="about to be disabled"),
+        pytest.param({"disabled_at": -1}, True, id="disabled a day ago"),
+        pytest.param({"disable_from": 7}, False, id="its owner told a day in a week"),
+    ],
+)
+def test_what_another_run_did_since_the_plan_was_made_counts(
+    world: World, meanwhile: dict[str, int], is_disabled: bool
+) -> None:
+    """The other run comes in between this one's taking of one of the day's disablings and its intent."""
+    (key,) = hire(world, "dev_kramer")
+    world.owners["dev_kramer"] = KRAMER
+    name = f"disablings:{fake_iam(world).account_id}"
+
+    def other_run(request: Request) -> None:
+        if request.method == "POST" and b"disabled_times" in request.body and not came:
+            came.append(request)
+            for attribute, days in meanwhile.items():
+                at = datetime.now(UTC) + timedelta(days=days)
+                world.state_client().update_item(
+                    TableName=STATE_TABLE,
+                    Key={"iam_access_key_id": {"S": key.access_key_id}},
+                    UpdateExpression=f"SET {attribute} = :at",
+                    ExpressionAttributeValues={":at": {"N": str(int(at.timestamp()))}},
+                )
+
+    came: list[Request] = []
+    world.gate.before.append(other_run)
+    ran = run(world, "acme-dev", **SLACK_ONLY)
+    assert came
+    assert active(world) == ([] if is_disabled else ["dev_kramer"])
+    fields = run_fields(ran)
+    assert (fields["keys_disabled"], fields["skipped"]) == ((1, 0) if is_disabled else (0, 1))
+    assert len(cast(Sized, records(world)[name]["disabled_times"])) == int(is_disabled), "what was taken is given back"
 
 
 # 6. Identity, and 8. rotation

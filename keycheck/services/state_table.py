@@ -19,7 +19,8 @@ moves backwards. Instants are epoch seconds UTC (N); attributes end in `_at`, `_
     issue_assigned_to  S  e-mail; issue_ended_at N
     warned_at          N  the first delivered warning that named a day; warned_owner S: to whom
     disable_from       N  the first instant of the latest day told
-    disabling_at       N  UpdateAccessKey begun; disabled_at N: answered; disabled_by S: which run; disabled_why S
+    disabling_at       N  UpdateAccessKey begun; disabling_claim S: token
+    disabled_at        N  it was answered; disabled_by S: which run; disabled_why S
     reenabled_at       N  first seen active after that
     exempt_until       N  the first instant of an exemption's last day
     slack_id           S  who has that e-mail address, absent where nobody; looked_up_at N
@@ -482,13 +483,22 @@ class StateTable:
         update = "SET disabled_times = :new, times_token = :token, account_id = :account"
         self._update(_disablings_id(account_id), update, condition, values)
 
-    def begin_disabling(self, access_key: AccessKey, at: datetime) -> bool:
-        """Write the intent; where even that raises, nothing is disabled."""
+    def begin_disabling(self, access_key: AccessKey, token: str, at: datetime, settled: datetime) -> bool:
+        """Write the intent; where even that raises, nothing is disabled. Raises ClaimLost where another run has begun
+        to disable it, or has disabled it, after `settled` (a person may have re-enabled it since), or where it has told
+        somebody a day after `at`.
+        """
+        values = {":at": _number(_floor(at)), ":settled": _number(_floor(settled)), ":token": _text(token)}
+        conditions = (
+            "(attribute_not_exists(disabling_at) OR disabling_at <= :settled OR disabling_claim = :token)",
+            "(attribute_not_exists(disabled_at) OR disabled_at <= :settled)",
+            "(attribute_not_exists(disable_from) OR disable_from <= :at)",
+        )
         self._update(
             access_key.access_key_id,
-            "SET disabling_at = :at, account_id = :account, user_name = :user",
-            None,
-            {":at": _number(_floor(at)), **_owner(access_key)},
+            "SET disabling_at = :at, disabling_claim = :token, account_id = :account, user_name = :user",
+            " AND ".join(conditions),
+            {**values, **_owner(access_key)},
         )
         return True
 
@@ -496,13 +506,14 @@ class StateTable:
         """Forget an intent that came to nothing; one that another run has written since stays."""
         values = {":at": _number(_floor(begun_at))}
         with suppress(ClaimLost):
-            self._update(access_key_id, "REMOVE disabling_at", "disabling_at = :at", values)
+            self._update(access_key_id, "REMOVE disabling_at, disabling_claim", "disabling_at = :at", values)
 
     def record_disabled(self, access_key_id: str, at: datetime, run: str, why: str) -> None:
         """Confirm a disabling: when, by which run, and why."""
         self._update(
             access_key_id,
-            "SET disabled_at = :at, disabled_by = :run, disabled_why = :why REMOVE disabling_at, reenabled_at",
+            "SET disabled_at = :at, disabled_by = :run, disabled_why = :why "
+            "REMOVE disabling_at, disabling_claim, reenabled_at",
             None,
             {":at": _number(_floor(at)), ":run": _text(run), ":why": _text(why)},
         )

@@ -37,6 +37,7 @@ HALF_A_SECOND = timedelta(seconds=0.5)
 KEY = make_access_key()
 OWNER = make_addressee()
 START = datetime.now(UTC).replace(microsecond=0)
+SETTLED = START - timedelta(minutes=15)
 MIDNIGHT = START.replace(hour=0, minute=0, second=0)
 
 MakeTable = Callable[..., StateTable]
@@ -518,11 +519,11 @@ def test_what_is_written_is_read_again(table: StateTable) -> None:
     issued = table.claim_issue(KEY, "mine", None)
     table.begin_filing(issued, "mine", START)
     table.record_issue(KEY.access_key_id, "mine", "SEC-7", [START], said=["expired"])
-    table.record_told(KEY, START + SECOND, warned(day=30))
     table.record_assigned(record_of(table), "kramer@example.com")
     table.record_disabled(KEY.access_key_id, START + 2 * SECOND, "run7", "it expired")
     table.record_reenabled(record_of(table), START + 3 * SECOND)
-    table.begin_disabling(KEY, START + 4 * SECOND)
+    table.begin_disabling(KEY, "mine", START + 4 * SECOND, START + 2 * SECOND)
+    table.record_told(KEY, START + SECOND, warned(day=30))
     again = table.claim_issue(KEY, "mine", "SEC-7")
     table.record_said(again, "mine", "disabled", ended_at=START + 5 * SECOND)
     assert record_of(table) == owned(
@@ -672,7 +673,7 @@ def test_no_item_of_another_kind_is_taken_for_an_access_keys(aws: MotoAws, table
 
 
 def test_an_unreadable_item_of_an_account_costs_only_its_own_access_key(aws: MotoAws, table: StateTable) -> None:
-    table.begin_disabling(KEY, START)
+    table.begin_disabling(KEY, "mine", START, SETTLED)
     attributes = {"account_id": {"S": ACCOUNT}, "user_name": {"S": "x"}, "disabling_at": {"S": "yesterday"}}
     put(aws, "AKIAINVENTEDOTHER123", **attributes)
     state = table.scan_account(ACCOUNT)
@@ -1373,7 +1374,7 @@ def test_telling_leaves_issue_and_claim_alone(aws: MotoAws, table: StateTable) -
 
 
 def test_disabling_is_noted_before_and_after(aws: MotoAws, table: StateTable) -> None:
-    assert table.begin_disabling(KEY, START)
+    assert table.begin_disabling(KEY, "mine", START, SETTLED)
     assert item_of(aws)["disabling_at"] == int(START.timestamp())
     assert record_of(table) == owned(disabling_at=START)
     table.record_disabled(KEY.access_key_id, START + SECOND, "run7", "it expired")
@@ -1393,7 +1394,7 @@ def test_a_confirmed_disabling_forgets_that_the_key_was_enabled_again(table: Sta
 
 
 def test_only_an_intent_of_that_very_moment_is_dropped(table: StateTable) -> None:
-    table.begin_disabling(KEY, START + HALF_A_SECOND)
+    table.begin_disabling(KEY, "mine", START + HALF_A_SECOND, SETTLED)
     for other in (START - SECOND, START + SECOND):
         table.drop_disabling(KEY.access_key_id, other)
         assert record_of(table).disabling_at == START
@@ -1402,10 +1403,34 @@ def test_only_an_intent_of_that_very_moment_is_dropped(table: StateTable) -> Non
 
 
 def test_an_intent_that_another_run_wrote_since_stays(table: StateTable) -> None:
-    table.begin_disabling(KEY, START)
-    table.begin_disabling(KEY, START + SECOND)
+    table.begin_disabling(KEY, "mine", START, SETTLED)
+    table.begin_disabling(KEY, "mine", START + SECOND, START)
     table.drop_disabling(KEY.access_key_id, START)
     assert record_of(table).disabling_at == START + SECOND
+
+
+def test_an_intent_is_written_once_until_listings_show_what_became_of_it(table: StateTable) -> None:
+    """Between two runs of the same minute a person may have re-enabled it: the second must not disable it again."""
+    table.begin_disabling(KEY, "mine", START, SETTLED)
+    with pytest.raises(ClaimLost):
+        table.begin_disabling(KEY, "theirs", START, START - SECOND)
+    assert table.begin_disabling(
+        KEY, "mine", START, START - SECOND
+    )  # the same request again, since its answer was lost
+    table.record_disabled(KEY.access_key_id, START + SECOND, "run7", "it expired")
+    with pytest.raises(ClaimLost):
+        table.begin_disabling(KEY, "mine", START + 2 * SECOND, START)
+    assert record_of(table) == owned(disabled_at=START + SECOND, disabled_by="run7")
+    assert table.begin_disabling(KEY, "mine", START + 2 * SECOND, START + SECOND)
+
+
+def test_no_intent_is_written_before_the_latest_day_told(table: StateTable) -> None:
+    table.record_told(KEY, START, warned(day=7))
+    day = MIDNIGHT + timedelta(days=7)
+    with pytest.raises(ClaimLost):
+        table.begin_disabling(KEY, "mine", day - SECOND, START)
+    assert record_of(table).disabling_at is None
+    assert table.begin_disabling(KEY, "mine", day, START)
 
 
 def test_dropping_what_is_not_there_makes_no_item(aws: MotoAws, table: StateTable) -> None:
@@ -1675,7 +1700,14 @@ def test_each_of_the_tables_conditions_holds_on_a_real_engine(runners: tuple[Sta
     table.record_told(KEY, START, warned(at=START + SECOND, owner="lee"))
     table.record_disabled(KEY.access_key_id, START, "run7", "it expired")
     table.record_reenabled(record_of(table), START + SECOND)
-    table.begin_disabling(KEY, START + 2 * SECOND)
+    day = MIDNIGHT + timedelta(days=20)
+    for at, settled in ((day - SECOND, START), (day, START - SECOND)):
+        with pytest.raises(ClaimLost):
+            other.begin_disabling(KEY, "theirs", at, settled)
+    table.begin_disabling(KEY, "mine", day, START)
+    with pytest.raises(ClaimLost):
+        other.begin_disabling(KEY, "theirs", day, START)
+    table.begin_disabling(KEY, "mine", day, START)
     other.drop_disabling(KEY.access_key_id, START)
     expected = owned(
         told_at=START,
@@ -1687,15 +1719,15 @@ def test_each_of_the_tables_conditions_holds_on_a_real_engine(runners: tuple[Sta
         issue_ended_at=START,
         warned_at=START + SECOND,
         warned_owner="lee",
-        disable_from=MIDNIGHT + timedelta(days=20),
-        disabling_at=START + 2 * SECOND,
+        disable_from=day,
+        disabling_at=day,
         disabled_at=START,
         disabled_by="run7",
         reenabled_at=START + SECOND,
     )
     assert record_of(other) == expected
     assert other.scan_account(ACCOUNT) == State({KEY.access_key_id: expected})
-    other.drop_disabling(KEY.access_key_id, START + 2 * SECOND)
+    other.drop_disabling(KEY.access_key_id, day)
     table.record_exempt(KEY, date(2026, 12, 1))
     assert table.scan_account(ACCOUNT) == State()
     table.record_issue(KEY.access_key_id, "mine", "SEC-1")
@@ -1722,7 +1754,7 @@ def test_an_account_is_found_behind_pages_that_hold_nothing_of_it(runners: tuple
         stored(TableName=table._table, Item={HASH_KEY: {"S": f"AKIA{number:016}"}, **item})
     mine = {f"AKIA9{number:015}" for number in range(4)}
     for access_key_id in mine:
-        table.begin_disabling(make_access_key(access_key_id=access_key_id), START)
+        table.begin_disabling(make_access_key(access_key_id=access_key_id), "mine", START, SETTLED)
     found: list[int] = []
     other._client.meta.events.register(
         "after-call.dynamodb.Scan", lambda parsed, **_: found.append(len(parsed["Items"]))
@@ -1737,8 +1769,8 @@ def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) ->
     """So that conditions compare them as numbers, and people can read them as epoch seconds."""
     record = table.claim_issue(KEY, "mine", None)
     table.begin_filing(record, "mine", START)
+    table.begin_disabling(KEY, "mine", START, SETTLED)
     table.record_told(KEY, START, warned())
-    table.begin_disabling(KEY, START)
     table.record_disabled("AKIA0000000000000002", START, "run7", "it expired")
     other = make_access_key(access_key_id="AKIA0000000000000002")
     table.record_reenabled(record_of(table, other), START)
@@ -1794,7 +1826,7 @@ def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) ->
         lambda table: table.record_message(OWNER, "mine", START),
         lambda table: table.release_message(OWNER, "mine", 0, None),
         lambda table: table.record_told(KEY, START),
-        lambda table: table.begin_disabling(KEY, START),
+        lambda table: table.begin_disabling(KEY, "mine", START, SETTLED),
         lambda table: table.record_disabled(KEY.access_key_id, START, "run7", "it expired"),
         lambda table: table.read([KEY.access_key_id], []),
         lambda table: table.scan_account(ACCOUNT),
