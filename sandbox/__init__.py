@@ -5,6 +5,7 @@
     fake_slack   chat.postMessage, recording what it got
     fake_jira    Jira Cloud and Jira Server, with a search that may lag behind creation
     http_fake    the HTTP server under fake_slack and fake_jira, and the faults that it can inject
+    warm_parent  runs of the entry script from a process that has imported everything
     world        all of it together, and the environment that points keycheck at it
     demo         the story that `make demo` tells
 

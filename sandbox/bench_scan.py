@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sandbox.world import ENTRY
+from sandbox.warm_parent import ENTRY
 
 LOOP = """
 import boto3, sys

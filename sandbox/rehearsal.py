@@ -24,6 +24,7 @@ from keycheck.run import Run
 from keycheck.settings import parse
 from sandbox.fake_iam import FakeIam
 from sandbox.in_memory import HourlyClock, MemoryAccount
+from sandbox.warm_parent import WarmParent
 from sandbox.world import World
 
 DAYS = 30
@@ -408,7 +409,7 @@ def main() -> int:
     """Play it with the real script; the days may be given as an argument."""
     keys = cast()
     days = int(sys.argv[1]) if len(sys.argv) > 1 else DAYS
-    with World(iam=FakeIam()) as world:
+    with WarmParent() as warm, World(iam=FakeIam(), warm=warm) as world:
         seen = play(ServerStage(keys, world), keys, days=days, say=partial(print, flush=True))
     broken = broken_promises(seen, keys) if days == DAYS else []
     for promise in broken:

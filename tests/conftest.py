@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, Final
@@ -16,6 +17,7 @@ from keycheck.settings import SETTINGS
 from sandbox.dynamodb import Dynalite, EngineTable, why_no_dynalite
 from sandbox.fake_iam import FakeIam
 from sandbox.moto_aws import MotoAws
+from sandbox.warm_parent import WarmParent
 from sandbox.world import World
 from tests.end_to_end import fake_iam
 
@@ -90,10 +92,20 @@ def moto() -> Iterator[MotoAws]:
         yield aws
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmParent | None]:
+    """Where the runs of this session's worlds are started; None where processes cannot be forked so."""
+    if not sys.platform.startswith("linux"):
+        yield None
+        return
+    with WarmParent() as parent:
+        yield parent
+
+
 @pytest.fixture
-def world(moto: MotoAws) -> Iterator[World]:
+def world(moto: MotoAws, warm: WarmParent | None) -> Iterator[World]:
     """A fresh sandbox with Jira Cloud, nobody in it, and nothing switched on."""
-    with World(aws=moto) as sandbox:
+    with World(aws=moto, warm=warm) as sandbox:
         yield sandbox
 
 
@@ -107,18 +119,18 @@ def dynalite() -> Iterator[Dynalite]:
 
 
 @pytest.fixture(params=ENGINES)
-def engine_world(request: pytest.FixtureRequest, moto: MotoAws) -> Iterator[World]:
+def engine_world(request: pytest.FixtureRequest, moto: MotoAws, warm: WarmParent | None) -> Iterator[World]:
     """A fresh sandbox whose state table is in a real engine: dynalite, and what DYNAMODB_ENDPOINT_URL names."""
     engine: Dynalite | None = request.getfixturevalue("dynalite") if request.param == "dynalite" else None
     state = EngineTable(engine.url if engine is not None else DYNAMODB_ENDPOINT_URL)
-    with World(aws=moto, state=state) as sandbox:
+    with World(aws=moto, state=state, warm=warm) as sandbox:
         yield sandbox
 
 
 @pytest.fixture(scope="module")
-def fake_iam_world(moto: MotoAws) -> Iterator[World]:
+def fake_iam_world(moto: MotoAws, warm: WarmParent | None) -> Iterator[World]:
     """A world whose IAM is a FakeIam, for what moto does not know; a module's tests share it: see `iam_world`."""
-    with World(aws=moto, iam=FakeIam()) as sandbox:
+    with World(aws=moto, iam=FakeIam(), warm=warm) as sandbox:
         yield sandbox
 
 

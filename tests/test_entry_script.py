@@ -20,7 +20,8 @@ import pytest
 from line_protocol_parser import parse_line
 
 from keycheck import __version__
-from sandbox.world import ENTRY, Ran, World
+from sandbox.warm_parent import ENTRY
+from sandbox.world import Ran, World
 from tests.end_to_end import (
     PASTED_TOKEN,
     closed_port,

@@ -19,6 +19,7 @@ from sandbox.fake_slack import Message
 from sandbox.fake_slack import render as as_slack_shows
 from sandbox.http_fake import Request
 from sandbox.moto_aws import STATE_TABLE, MotoAws
+from sandbox.warm_parent import WarmParent
 from sandbox.world import Ran, World
 from tests.end_to_end import KRAMER, fake_iam, records, run, run_fields
 
@@ -29,9 +30,9 @@ BEYOND_AN_INTENT = timedelta(minutes=16)
 
 
 @pytest.fixture(name="world")
-def world_with_a_fake_iam(moto: MotoAws) -> Iterator[World]:
+def world_with_a_fake_iam(moto: MotoAws, warm: WarmParent | None) -> Iterator[World]:
     """Its IAM knows of tags, last uses and the root user, and nobody is in it."""
-    with World(aws=moto, iam=FakeIam()) as sandbox:
+    with World(aws=moto, iam=FakeIam(), warm=warm) as sandbox:
         yield sandbox
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import signal
-import subprocess
 import sys
 import termios
 import time
@@ -23,6 +22,7 @@ from sandbox.fake_iam import FakeIam
 from sandbox.fake_slack import rate_limited
 from sandbox.gate import is_action
 from sandbox.http_fake import Fault, calls
+from sandbox.warm_parent import Process
 from sandbox.world import Ran, World
 from tests.end_to_end import KRAMER, fake_iam, iam_lines, issue_posts, records, run, run_fields, sound, statuses
 
@@ -43,7 +43,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
-def stop(process: subprocess.Popen[str], world: World, number: signal.Signals = signal.SIGTERM) -> Ran:
+def stop(process: Process, world: World, number: signal.Signals = signal.SIGTERM) -> Ran:
     """Send one signal; the process must be gone, by itself and in order, before Telegraf would kill it."""
     process.send_signal(number)
     try:
@@ -116,7 +116,7 @@ def test_a_second_interrupt_ends_the_process_at_once(iam_world: World, iam: Fake
 # While starting
 
 
-def catches_sigterm(process: subprocess.Popen[str]) -> bool:
+def catches_sigterm(process: Process) -> bool:
     """Whether the process has a handler for SIGTERM by now."""
     try:
         status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
@@ -128,10 +128,13 @@ def catches_sigterm(process: subprocess.Popen[str]) -> bool:
 
 @needs_linux
 @pytest.mark.parametrize("after_ms", [0, 20, 50, 90, 140, 200, 300])
-def test_sigterm_while_starting_is_heard(iam_world: World, iam: FakeIam, after_ms: int) -> None:
+def test_sigterm_while_starting_is_heard(
+    iam_world: World, iam: FakeIam, monkeypatch: pytest.MonkeyPatch, after_ms: int
+) -> None:
     """From the handler's first moment on, in whatever import, and again and again until it exits."""
     iam.add_user("ana", [200])
     iam.latency = 5
+    monkeypatch.setattr(iam_world, "warm", None)
     with iam_world.popen("acme-dev", disable_key="True") as process:
         wait_until(lambda: catches_sigterm(process))
         time.sleep(after_ms / 1000)

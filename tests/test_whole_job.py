@@ -20,6 +20,7 @@ from sandbox.fake_slack import render as as_slack_shows
 from sandbox.gate import is_action
 from sandbox.http_fake import Fault, calls
 from sandbox.moto_aws import STATE_TABLE, MotoAws
+from sandbox.warm_parent import WarmParent
 from sandbox.world import ACCOUNTS, World
 from tests.end_to_end import (
     FULL_ACCESS_KEY_ID,
@@ -84,11 +85,13 @@ def test_the_audit_prints_every_label_in_a_stable_order_and_writes_nothing(world
 
 
 @pytest.mark.parametrize("flavour", ["cloud", "server"])
-def test_the_whole_job_once_then_nothing_twice_then_a_nag_a_day_later(moto: MotoAws, flavour: Flavour) -> None:
+def test_the_whole_job_once_then_nothing_twice_then_a_nag_a_day_later(
+    moto: MotoAws, warm: WarmParent | None, flavour: Flavour
+) -> None:
     settings = {**ALL_ON}
     if flavour == "server":
         settings["credstash_keyname_atlassian_api_email"] = ""
-    with World(flavour, aws=moto) as world:
+    with World(flavour, aws=moto, warm=warm) as world:
         kramer = world.aws.add_user("dev_kramer", [197, 170, 3])
         (odd,) = world.aws.add_user(ODD_NAME, [200])
         (left,) = world.aws.add_user("left", [400], status="Inactive")

@@ -94,6 +94,7 @@ class StateTable:
             if not create:
                 return False
             self._create()
+            table = self._describe()
         waited, patience = 0.0, min(PATIENCE_SECONDS, self._clock.remaining_seconds() / 2)
         while True:
             if table is not None:

@@ -7,7 +7,6 @@ section 4. `before`: the request arrived and is not served. `after`: it took eff
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Literal
 from sandbox.gate import action_of
 from sandbox.http_fake import FakeServer, Fault, Request
 from sandbox.moto_aws import SECRETS_TABLE
+from sandbox.warm_parent import Process
 from sandbox.world import Ran, World
 from tests.end_to_end import sound
 
@@ -140,7 +140,7 @@ def run_cut(
     """
     watch = Watch(world)
     ready = threading.Event()
-    started: list[subprocess.Popen[str]] = []
+    started: list[Process] = []
 
     def hit() -> None:
         ready.wait(30)

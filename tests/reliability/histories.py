@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +37,7 @@ from sandbox.fake_slack import Message, ok_false, rate_limited
 from sandbox.gate import action_of, aws_error, is_action
 from sandbox.http_fake import FakeServer, Fault, Match, Request, calls
 from sandbox.moto_aws import MotoAws
+from sandbox.warm_parent import Process, WarmParent
 from sandbox.world import ACCOUNTS, Ran, World
 from tests.end_to_end import sound
 
@@ -194,9 +194,9 @@ class History(RuleBasedStateMachine):
 
     counts: ClassVar[Counter[str]] = Counter()
 
-    def __init__(self, moto: MotoAws, engine_url: str) -> None:
+    def __init__(self, moto: MotoAws, engine_url: str, warm: WarmParent | None) -> None:
         super().__init__()
-        self.world = World(aws=moto, state=EngineTable(engine_url)).start()
+        self.world = World(aws=moto, state=EngineTable(engine_url), warm=warm).start()
         self.world.owners |= OWNERS
         self.iam = moto.client("iam")
         self.passed = timedelta()
@@ -455,7 +455,7 @@ class History(RuleBasedStateMachine):
         return matches
 
     def _cut(
-        self, process: subprocess.Popen[str], cut: tuple[int, signal.Signals], *, is_alone: bool
+        self, process: Process, cut: tuple[int, signal.Signals], *, is_alone: bool
     ) -> list[tuple[FakeServer, Callable[[Request], None]]]:
         arrived = iter(range(1_000_000))
 
@@ -614,9 +614,9 @@ class History(RuleBasedStateMachine):
         return "\n".join(["", "The history:", *self.story])
 
 
-def history_of(moto: MotoAws, engine_url: str) -> type[RuleBasedStateMachine]:
+def history_of(moto: MotoAws, engine_url: str, warm: WarmParent | None) -> type[RuleBasedStateMachine]:
     """What hypothesis wants: something to call for a new history."""
-    return cast("type[RuleBasedStateMachine]", lambda: History(moto, engine_url))
+    return cast("type[RuleBasedStateMachine]", lambda: History(moto, engine_url, warm))
 
 
 def age_of(key: AccessKey) -> timedelta:

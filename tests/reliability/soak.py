@@ -14,6 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from sandbox.dynamodb import Dynalite, why_no_dynalite
 from sandbox.moto_aws import MotoAws
+from sandbox.warm_parent import WarmParent
 from tests.reliability.histories import History, history_of
 
 A_FEW = settings(
@@ -32,9 +33,9 @@ def main() -> int:
         return 1
     seconds = float(os.environ.get("SOAK_SECONDS", "600"))
     until = time.monotonic() + seconds
-    with MotoAws() as moto, Dynalite(creating_ms=20) as engine:
+    with MotoAws() as moto, Dynalite(creating_ms=20) as engine, WarmParent() as warm:
         while time.monotonic() < until:
-            run_state_machine_as_test(history_of(moto, engine.url), settings=A_FEW)
+            run_state_machine_as_test(history_of(moto, engine.url, warm), settings=A_FEW)
             counts = ", ".join(f"{count} {what}" for what, count in History.counts.items())
             print(f"{max(0, until - time.monotonic()):.0f} s left: {counts}", flush=True)
     print(f"clean: {History.counts['steps']} steps in {seconds:.0f} s")

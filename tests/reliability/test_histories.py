@@ -10,6 +10,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from sandbox.dynamodb import Dynalite, why_no_dynalite
 from sandbox.moto_aws import MotoAws
+from sandbox.warm_parent import WarmParent
 from tests.reliability.histories import History, history_of
 
 HISTORIES = settings(
@@ -31,7 +32,7 @@ def quick_dynalite() -> Iterator[Dynalite]:
         yield engine
 
 
-def test_random_histories_break_no_promise(moto: MotoAws, engine: Dynalite) -> None:
-    run_state_machine_as_test(history_of(moto, engine.url), settings=HISTORIES)
+def test_random_histories_break_no_promise(moto: MotoAws, engine: Dynalite, warm: WarmParent | None) -> None:
+    run_state_machine_as_test(history_of(moto, engine.url, warm), settings=HISTORIES)
     for what in ("requests in trouble", "cuts", "disablings", "messages", "issues", "comments"):
         assert History.counts[what] > 0, f"these histories saw no {what}: {History.counts}"

@@ -7,10 +7,8 @@ moves time.time alone, as a machine's sleep does: the monotonic clock stands sti
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +21,7 @@ import pytest
 
 from sandbox.gate import action_of, is_action
 from sandbox.http_fake import FakeServer, Match, Request, calls
+from sandbox.warm_parent import Process
 from sandbox.world import Ran, World
 from tests.end_to_end import KRAMER, iam_lines, issue_posts, run, run_fields, sound, statuses
 
@@ -134,13 +133,15 @@ def check_nothing_new_since(world: World, before: Received) -> None:
         assert update.startswith("REMOVE ") or " REMOVE " in update or not any(one in update for one in BEGINNINGS)
 
 
-def stop_for_good(process: subprocess.Popen[str]) -> None:
+def stop_for_good(process: Process) -> None:
     """SIGSTOP, and wait until it has stopped."""
     process.send_signal(signal.SIGSTOP)
-    os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    state = Path(f"/proc/{process.pid}/stat")
+    while state.read_text(encoding="ascii").rpartition(") ")[2][0] != "T":
+        time.sleep(0.001)
 
 
-def finish(process: subprocess.Popen[str], world: World) -> Ran:
+def finish(process: Process, world: World) -> Ran:
     stdout, stderr = process.communicate(timeout=STOP_SECONDS)
     return sound(Ran(process.returncode, stdout, stderr), world)
 
