@@ -51,47 +51,25 @@ def complaint(text: str) -> str:
 # The file
 
 
-@pytest.mark.parametrize(
-    ("text", "rules"),
-    [
-        pytest.param("", (), id="empty"),
-        pytest.param("# nobody now\n\n", (), id="only a comment"),
-        pytest.param("exemption = []", (), id="an empty list"),
-        pytest.param(table(), (RULE,), id="one"),
-        pytest.param(table().replace("\n", "\r\n"), (RULE,), id="CRLF"),
-        pytest.param(
+def test_a_good_file_is_read() -> None:
+    for text, rules in [
+        ("", ()),
+        ("# nobody now\n\n", ()),
+        ("exemption = []", ()),
+        (table(), (RULE,)),
+        (table().replace("\n", "\r\n"), (RULE,)),
+        (
             table() + table(account='"123456789012"', user='"kramer"'),
             (RULE, ExemptionRule("123456789012", "kramer", RULE.until, RULE.reason)),
-            id="two, in their order",
         ),
-        pytest.param(table() + table(), (RULE, RULE), id="one twice"),
-        pytest.param(
-            f"exemption = [{{{', '.join(f'{key} = {value}' for key, value in GOOD.items())}}}]", (RULE,), id="inline"
-        ),
-        pytest.param(
-            table(until="2020-02-29"),
-            (ExemptionRule(RULE.account, RULE.user, date(2020, 2, 29), RULE.reason),),
-            id="one that has lapsed",
-        ),
-        pytest.param(
-            table(until=str(FARTHEST)),
-            (ExemptionRule(RULE.account, RULE.user, FARTHEST, RULE.reason),),
-            id="366 days ahead",
-        ),
-        pytest.param(
-            table(account='" acme-prod "', user='"deploy-*\\t"', reason='"\\n SEC-99: moves to a role"'),
-            (RULE,),
-            id="blanks around the texts",
-        ),
-        pytest.param(
-            table(reason=f'"{"ä" * 200}"'),
-            (ExemptionRule(RULE.account, RULE.user, RULE.until, "ä" * 200),),
-            id="a reason of 200 characters",
-        ),
-    ],
-)
-def test_a_good_file_is_read(text: str, rules: tuple[ExemptionRule, ...]) -> None:
-    assert parse_exemptions(text, TODAY) == rules
+        (table() + table(), (RULE, RULE)),
+        (f"exemption = [{{{', '.join((f'{key} = {value}' for key, value in GOOD.items()))}}}]", (RULE,)),
+        (table(until="2020-02-29"), (ExemptionRule(RULE.account, RULE.user, date(2020, 2, 29), RULE.reason),)),
+        (table(until=str(FARTHEST)), (ExemptionRule(RULE.account, RULE.user, FARTHEST, RULE.reason),)),
+        (table(account='" acme-prod "', user='"deploy-*\\t"', reason='"\\n SEC-99: moves to a role"'), (RULE,)),
+        (table(reason=f'''"{"ä" * 200}"'''), (ExemptionRule(RULE.account, RULE.user, RULE.until, "ä" * 200),)),
+    ]:
+        assert parse_exemptions(text, TODAY) == rules
 
 
 @pytest.mark.parametrize(
@@ -133,82 +111,52 @@ def test_a_long_key_is_not_repeated() -> None:
 HERE = "exemption 2 (user 'deploy-*'): "
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        pytest.param("version = 1\n" + table(), "'version' at the top of the file: nothing but", id="another key"),
-        pytest.param("[[exemptions]]", "'exemptions' at the top of the file: nothing but [[exemption]]", id="plural"),
-        pytest.param("[exemption]", "exemption 1: write [[exemption]], with two brackets", id="one bracket"),
-        pytest.param('exemption = "x"', "exemption 1: write [[exemption]], with two", id="a text"),
-        pytest.param("exemption = [1]", "exemption 1: not a table; write [[exemption]]", id="a list of numbers"),
-        pytest.param(
-            table() + table(account=None), f"{HERE}account is missing; write account = ", id="account missing"
-        ),
-        pytest.param(
-            table() + table(user=None), 'exemption 2: user is missing; write user = "deploy-*"', id="user missing"
-        ),
-        pytest.param(
-            table() + table(until=None), f"{HERE}until is missing; write until = 2027-01-31", id="until missing"
-        ),
-        pytest.param(table() + table(reason=None), f"{HERE}reason is missing; write reason = ", id="reason missing"),
-        pytest.param("[[exemption]]", "exemption 1: account is missing", id="all missing"),
-        pytest.param(
+def test_a_mistake_is_said_with_the_exemption_and_how_to_write_it() -> None:
+    for text, said in [
+        ("version = 1\n" + table(), "'version' at the top of the file: nothing but"),
+        ("[[exemptions]]", "'exemptions' at the top of the file: nothing but [[exemption]]"),
+        ("[exemption]", "exemption 1: write [[exemption]], with two brackets"),
+        ('exemption = "x"', "exemption 1: write [[exemption]], with two"),
+        ("exemption = [1]", "exemption 1: not a table; write [[exemption]]"),
+        (table() + table(account=None), f"{HERE}account is missing; write account = "),
+        (table() + table(user=None), 'exemption 2: user is missing; write user = "deploy-*"'),
+        (table() + table(until=None), f"{HERE}until is missing; write until = 2027-01-31"),
+        (table() + table(reason=None), f"{HERE}reason is missing; write reason = "),
+        ("[[exemption]]", "exemption 1: account is missing"),
+        (
             table() + table(till="2027-01-31", until=None),
             f"{HERE}'till' is not known; there are account, user, until, reason",
-            id="an unknown key before a missing one",
         ),
-        pytest.param(table() + table(User='"a"'), f"{HERE}'User' is not known", id="a key in another case"),
-        pytest.param(
-            table() + table(**{"user.name": '"a"', "user": None}), "exemption 2: user is not text", id="dotted"
-        ),
-        pytest.param(table() + table(account='""'), f"{HERE}account is blank; write account = ", id="account blank"),
-        pytest.param(
-            table() + table(user='" "'), "exemption 2 (user ' '): user is blank; write user = ", id="user blank"
-        ),
-        pytest.param(table() + table(reason='"\\t"'), f"{HERE}reason is blank; write reason = ", id="reason blank"),
-        pytest.param(
-            table() + table(account="123456789012"),
-            f"{HERE}account is not text in quotes; write",
-            id="account a number",
-        ),
-        pytest.param(table() + table(user="7"), "exemption 2: user is not text in quotes", id="user a number"),
-        pytest.param(table() + table(user='["a", "b"]'), "exemption 2: user is not text in quotes", id="user a list"),
-        pytest.param(table() + table(reason="true"), f"{HERE}reason is not text in quotes", id="reason a boolean"),
-        pytest.param(
+        (table() + table(User='"a"'), f"{HERE}'User' is not known"),
+        (table() + table(**{"user.name": '"a"', "user": None}), "exemption 2: user is not text"),
+        (table() + table(account='""'), f"{HERE}account is blank; write account = "),
+        (table() + table(user='" "'), "exemption 2 (user ' '): user is blank; write user = "),
+        (table() + table(reason='"\\t"'), f"{HERE}reason is blank; write reason = "),
+        (table() + table(account="123456789012"), f"{HERE}account is not text in quotes; write"),
+        (table() + table(user="7"), "exemption 2: user is not text in quotes"),
+        (table() + table(user='["a", "b"]'), "exemption 2: user is not text in quotes"),
+        (table() + table(reason="true"), f"{HERE}reason is not text in quotes"),
+        (
             table() + table(until='"2027-01-31"'),
             f"{HERE}until is not a plain date; write until = 2027-01-31, without quotes and without a time",
-            id="until a text",
         ),
-        pytest.param(table() + table(until='""'), f"{HERE}until is not a plain date", id="until a blank text"),
-        pytest.param(
-            table() + table(until="2027-01-31T10:00:00Z"), f"{HERE}until is not a plain date", id="an instant"
-        ),
-        pytest.param(
-            table() + table(until="2027-01-31 10:00:00"), f"{HERE}until is not a plain date", id="a date-time"
-        ),
-        pytest.param(table() + table(until="10:00:00"), f"{HERE}until is not a plain date", id="a time"),
-        pytest.param(table() + table(until="20270131"), f"{HERE}until is not a plain date", id="until a number"),
-        pytest.param(
+        (table() + table(until='""'), f"{HERE}until is not a plain date"),
+        (table() + table(until="2027-01-31T10:00:00Z"), f"{HERE}until is not a plain date"),
+        (table() + table(until="2027-01-31 10:00:00"), f"{HERE}until is not a plain date"),
+        (table() + table(until="10:00:00"), f"{HERE}until is not a plain date"),
+        (table() + table(until="20270131"), f"{HERE}until is not a plain date"),
+        (
             table() + table(until=str(FARTHEST + DAY)),
             f"{HERE}until is 2027-11-25, more than 366 days after today, 2026-11-23; write an earlier day",
-            id="367 days ahead",
         ),
-        pytest.param(table() + table(until="9999-12-31"), f"{HERE}until is 9999-12-31, more than", id="for ever"),
-        pytest.param(
-            table() + table(reason=f'"{"a" * 201}"'),
-            f"{HERE}reason has 201 characters; write at most 200",
-            id="a long reason",
-        ),
-        pytest.param(table() + table(reason='"a\\nb"'), f"{HERE}reason holds what cannot be printed", id="two lines"),
-        pytest.param(table() + table(reason='"a\\u202eb"'), f"{HERE}reason holds what cannot", id="text direction"),
-        pytest.param(
-            table(user=f'"{"a" * 65}"', reason=None), "exemption 1: reason is missing", id="a long user is not repeated"
-        ),
-        pytest.param(table(reason=None) + table(user=None), "exemption 1 (user", id="the first mistake"),
-    ],
-)
-def test_a_mistake_is_said_with_the_exemption_and_how_to_write_it(text: str, said: str) -> None:
-    assert complaint(text).startswith(said)
+        (table() + table(until="9999-12-31"), f"{HERE}until is 9999-12-31, more than"),
+        (table() + table(reason=f'''"{"a" * 201}"'''), f"{HERE}reason has 201 characters; write at most 200"),
+        (table() + table(reason='"a\\nb"'), f"{HERE}reason holds what cannot be printed"),
+        (table() + table(reason='"a\\u202eb"'), f"{HERE}reason holds what cannot"),
+        (table(user=f'''"{"a" * 65}"''', reason=None), "exemption 1: reason is missing"),
+        (table(reason=None) + table(user=None), "exemption 1 (user"),
+    ]:
+        assert complaint(text).startswith(said)
 
 
 TOMLISH = st.text("[]exmption=\"'#{}.,: \n\\u0129-TZ\x00\ud800", max_size=40)
@@ -280,9 +228,8 @@ def test_an_exemption_is_for_one_profile_or_account_and_no_pattern_of_them(accou
     assert (exempt(rule(account)) is not None) is applies
 
 
-@pytest.mark.parametrize(
-    ("user", "user_name", "applies"),
-    [
+def test_the_user_is_a_name_or_a_pattern_in_the_case_that_iam_keeps() -> None:
+    for user, user_name, applies in [
         ("deploy-web", "deploy-web", True),
         ("deploy-web", "deploy-webb", False),
         ("deploy-web", "Deploy-Web", False),
@@ -298,10 +245,8 @@ def test_an_exemption_is_for_one_profile_or_account_and_no_pattern_of_them(accou
         ("a.c", "abc", False),
         ("[z-a]", "b", False),
         ("[", "[", True),
-    ],
-)
-def test_the_user_is_a_name_or_a_pattern_in_the_case_that_iam_keeps(user: str, user_name: str, applies: bool) -> None:
-    assert (exempt(rule(user=user), user_name=user_name) is not None) is applies
+    ]:
+        assert (exempt(rule(user=user), user_name=user_name) is not None) is applies
 
 
 @pytest.mark.parametrize(("days", "applies"), [(366, True), (1, True), (0, True), (-1, False), (-400, False)], ids=str)
@@ -390,9 +335,8 @@ def test_an_exemption_by_tag_needs_a_day_and_a_reason(
         assert found == outcome
 
 
-@pytest.mark.parametrize(
-    "day",
-    [
+def test_a_day_in_a_tag_is_year_month_and_day_and_nothing_else() -> None:
+    for day in [
         "",
         "soon",
         "20270131",
@@ -412,14 +356,11 @@ def test_an_exemption_by_tag_needs_a_day_and_a_reason(
         "+2027-01-31",
         "\u0662\u0660\u0662\u0667-01-31",
         "x" * 256,
-    ],
-    ids=ascii,
-)
-def test_a_day_in_a_tag_is_year_month_and_day_and_nothing_else(day: str) -> None:
-    found = tag_exemption({UNTIL_TAG: day, REASON_TAG: REASON}, TODAY)
-    assert isinstance(found, BadTag)
-    assert "which is no day like 2027-01-31" in found.why
-    assert len(day) <= 12 or day not in found.why
+    ]:
+        found = tag_exemption({UNTIL_TAG: day, REASON_TAG: REASON}, TODAY)
+        assert isinstance(found, BadTag)
+        assert "which is no day like 2027-01-31" in found.why
+        assert len(day) <= 12 or day not in found.why
 
 
 def test_tags_in_another_case_are_none_of_ours() -> None:

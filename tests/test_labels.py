@@ -51,15 +51,13 @@ def test_a_key_is_labelled_by_its_age_to_the_second(age: timedelta, label: AgeLa
     assert (labelled.label, labelled.age_days) == (label, age_days)
 
 
-@pytest.mark.parametrize(
-    "age", [timedelta(0), 170 * DAY, 400 * DAY, -DAY], ids=["new", "expiring", "expired", "future"]
-)
 @pytest.mark.parametrize("status", ["Inactive", "Expired", "Suspended", "active", "ACTIVE", ""])
-def test_any_status_but_active_is_disabled_whatever_the_age(status: str, age: timedelta) -> None:
+def test_any_status_but_active_is_disabled_whatever_the_age(status: str) -> None:
     """Also one that AWS invents tomorrow, and AWS's own `Expired`, which is a status and not our label."""
-    labelled = label_key(make_access_key(age=age, status=status), NOW, expire_age=180, expiring_days=15)
-    assert labelled.label is DISABLED
-    assert not labelled.needs_attention
+    for age in [timedelta(0), 170 * DAY, 400 * DAY, -DAY]:
+        labelled = label_key(make_access_key(age=age, status=status), NOW, expire_age=180, expiring_days=15)
+        assert labelled.label is DISABLED
+        assert not labelled.needs_attention
 
 
 def test_a_disabled_key_keeps_its_age() -> None:
@@ -112,13 +110,13 @@ def test_only_expiring_and_expired_keys_need_attention(label_age: timedelta, nee
         pytest.param(timezone(timedelta(hours=5, minutes=45)), id="UTC+5:45"),
     ],
 )
-@pytest.mark.parametrize("age", [165 * DAY - SECOND, 165 * DAY, 180 * DAY - SECOND, 180 * DAY])
-def test_the_zone_of_a_creation_date_changes_nothing(age: timedelta, zone: timezone) -> None:
-    key = make_access_key(age=age)
-    moved = replace(key, create_date=key.create_date.astimezone(zone))
-    assert label_key(moved, NOW, expire_age=180, expiring_days=15) == label_key(
-        key, NOW, expire_age=180, expiring_days=15
-    )
+def test_the_zone_of_a_creation_date_changes_nothing(zone: timezone) -> None:
+    for age in [165 * DAY - SECOND, 165 * DAY, 180 * DAY - SECOND, 180 * DAY]:
+        key = make_access_key(age=age)
+        moved = replace(key, create_date=key.create_date.astimezone(zone))
+        assert label_key(moved, NOW, expire_age=180, expiring_days=15) == label_key(
+            key, NOW, expire_age=180, expiring_days=15
+        )
 
 
 @pytest.mark.parametrize(

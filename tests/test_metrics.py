@@ -155,18 +155,18 @@ def test_tags_and_fields_are_those_of_the_catalogue_in_its_order() -> None:
     assert not taken & {*KEY_TAGS, *RUN_TAGS}
 
 
-@pytest.mark.parametrize("was_scanned", [True, False], ids=["scanned", "not scanned"])
-@pytest.mark.parametrize("duration", [0, 1, 0.0004, 99.9999, 3600.5])
-def test_every_field_has_the_type_of_the_catalogue(duration: float, was_scanned: bool) -> None:
+def test_every_field_has_the_type_of_the_catalogue() -> None:
     """A database fixes a field's type at its first point, and drops what differs: facts/telegraf.md, 1.5."""
-    types = {"float": float, "integer": int}
-    run = fields(run_line(replace(SCAN, was_scanned=was_scanned), KEYS, NOTHING, 2, duration))
-    for name, value in run.items():
-        assert type(value) is types[RUN_FIELDS[name]], name
-    for key in KEYS:
-        assert {name: type(value) for name, value in fields(key_line(PROFILE, key)).items()} == {
-            name: types[kind] for name, kind in KEY_FIELDS.items()
-        }
+    for duration in [0, 1, 0.0004, 99.9999, 3600.5]:
+        for was_scanned in [True, False]:
+            types = {"float": float, "integer": int}
+            run = fields(run_line(replace(SCAN, was_scanned=was_scanned), KEYS, NOTHING, 2, duration))
+            for name, value in run.items():
+                assert type(value) is types[RUN_FIELDS[name]], name
+            for key in KEYS:
+                assert {name: type(value) for name, value in fields(key_line(PROFILE, key)).items()} == {
+                    name: types[kind] for name, kind in KEY_FIELDS.items()
+                }
 
 
 def test_a_clock_that_went_backwards_gives_no_negative_duration() -> None:
@@ -185,12 +185,12 @@ def test_a_clock_that_went_backwards_gives_no_negative_duration() -> None:
     ],
     ids=["issue", "message about two keys", "disabling"],
 )
-@pytest.mark.parametrize("result", Result, ids=lambda result: result.name)
-def test_only_what_was_surely_done_is_counted(action: Action, field: str, result: Result) -> None:
-    got = counts(Outcomes((outcome(action, result), outcome(action, Result.REFUSED))))
-    expected = dict.fromkeys(("issues_filed", "nags_sent", "keys_disabled"), 0)
-    expected[field] = 1 if result is Result.DONE else 0
-    assert {name: got[name] for name in expected} == expected
+def test_only_what_was_surely_done_is_counted(action: Action, field: str) -> None:
+    for result in Result:
+        got = counts(Outcomes((outcome(action, result), outcome(action, Result.REFUSED))))
+        expected = dict.fromkeys(("issues_filed", "nags_sent", "keys_disabled"), 0)
+        expected[field] = 1 if result is Result.DONE else 0
+        assert {name: got[name] for name in expected} == expected
 
 
 def test_keys_are_counted_by_label_and_users_by_the_scan() -> None:
@@ -242,9 +242,8 @@ def test_a_key_that_ends_alike_is_not_settled_with_the_disabled_one() -> None:
 # Escaping
 
 
-@pytest.mark.parametrize(
-    ("value", "escaped"),
-    [
+def test_tag_values_are_escaped_as_telegraf_reads_them() -> None:
+    for value, escaped in [
         ("dev_kramer", "dev_kramer"),
         ("a+=,.@_-b", r"a+\=\,.@_-b"),
         ("two words", r"two\ words"),
@@ -259,11 +258,8 @@ def test_a_key_that_ends_alike_is_not_settled_with_the_disabled_one() -> None:
         ("\ud800", "\ufffd"),
         (" ", r"\ "),
         ("=", r"\="),
-    ],
-    ids=ascii,
-)
-def test_tag_values_are_escaped_as_telegraf_reads_them(value: str, escaped: str) -> None:
-    assert escape_tag(value) == escaped
+    ]:
+        assert escape_tag(value) == escaped
 
 
 @given(IAM_NAMES, PROFILES, st.integers(0, 10**7), st.sampled_from(AgeLabel))
@@ -313,9 +309,8 @@ def test_different_names_stay_different(one: str, other: str) -> None:
 # The last check before printing
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
+def test_what_we_print_passes_the_check() -> None:
+    for line in [
         "iam,name=dev_kramer,key=VHXVM,status=disabled,accountAlias=acme-dev age=197",
         "iam,name=a age=197.0",
         "iam,name=a age=0",
@@ -326,52 +321,47 @@ def test_different_names_stay_different(one: str, other: str) -> None:
         'iam,name="a" age=1',
         r"iam,name=a\  age=1",
         "iam_run,accountAlias=acme-dev errors=1i,incomplete=1i,duration_seconds=0.5",
-    ],
-)
-def test_what_we_print_passes_the_check(line: str) -> None:
-    assert is_sound(line)
-    parse_line(line)
+    ]:
+        assert is_sound(line)
+        parse_line(line)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        pytest.param("", id="nothing"),
-        pytest.param("iam,name=a b age=1", id="raw space in a tag"),
-        pytest.param("iam,name=a,b age=1", id="raw comma in a tag"),
-        pytest.param("iam,name=a=b age=1", id="raw equals sign in a tag"),
-        pytest.param("iam,name= age=1", id="empty tag value"),
-        pytest.param("iam,name=a, age=1", id="empty tag"),
-        pytest.param("iam, name=a age=1", id="space after a comma"),
-        pytest.param("iam,name=a\\ age=1", id="trailing backslash"),
-        pytest.param("iam,name=a\\\\ age=1", id="doubled trailing backslash"),
-        pytest.param("iam,name=a\\\\,key=b age=1", id="doubled backslash before a comma"),
-        pytest.param("iam,name=a age=nan", id="nan"),
-        pytest.param("iam,name=a age=inf", id="inf"),
-        pytest.param("iam,name=a age=None", id="None"),
-        pytest.param("iam,name=a age=yes", id="yes"),
-        pytest.param("iam,name=a age=", id="no value"),
-        pytest.param("iam,name=a age=007i", id="007i"),
-        pytest.param("iam,name=a age=007", id="007"),
-        pytest.param("iam,name=a age=+5i", id="+5i"),
-        pytest.param("iam,name=a age=1_000i", id="1_000i"),
-        pytest.param("iam,name=a age=99999999999999999999i", id="out of range"),
-        pytest.param("iam,name=a age=1 1700000000.5", id="fractional timestamp"),
-        pytest.param("iam,name=a age=1 1700000000", id="timestamp in seconds"),
-        pytest.param("iam,name=a", id="no field"),
-        pytest.param("iam,name=a age=1\n", id="newline at the end"),
-        pytest.param("iam,name=a age=1\niam,name=b age=1", id="two lines"),
-        pytest.param("\ufeffiam,name=a age=1", id="BOM"),
-        pytest.param("# iam,name=a age=1", id="comment"),
-        pytest.param("W! something else", id="a log line"),
-        pytest.param("Traceback (most recent call last):", id="a traceback"),
-        pytest.param("iam,name=\ud800 age=1", id="what cannot be written as UTF-8"),
-        *(pytest.param(f"iam,name=a{control}b age=1", id=f"control {control!a}") for control in ILLEGAL_IN_TELEGRAF),
-    ],
-)
-def test_what_telegraf_refuses_or_misreads_fails_the_check(line: str) -> None:
+def test_what_telegraf_refuses_or_misreads_fails_the_check() -> None:
     """One bad line costs all lines of a run, so the check may be stricter than the format, and never milder."""
-    assert not is_sound(line)
+    for line in [
+        "",
+        "iam,name=a b age=1",
+        "iam,name=a,b age=1",
+        "iam,name=a=b age=1",
+        "iam,name= age=1",
+        "iam,name=a, age=1",
+        "iam, name=a age=1",
+        "iam,name=a\\ age=1",
+        "iam,name=a\\\\ age=1",
+        "iam,name=a\\\\,key=b age=1",
+        "iam,name=a age=nan",
+        "iam,name=a age=inf",
+        "iam,name=a age=None",
+        "iam,name=a age=yes",
+        "iam,name=a age=",
+        "iam,name=a age=007i",
+        "iam,name=a age=007",
+        "iam,name=a age=+5i",
+        "iam,name=a age=1_000i",
+        "iam,name=a age=99999999999999999999i",
+        "iam,name=a age=1 1700000000.5",
+        "iam,name=a age=1 1700000000",
+        "iam,name=a",
+        "iam,name=a age=1\n",
+        "iam,name=a age=1\niam,name=b age=1",
+        "\ufeffiam,name=a age=1",
+        "# iam,name=a age=1",
+        "W! something else",
+        "Traceback (most recent call last):",
+        "iam,name=\ud800 age=1",
+        *(f"iam,name=a{control}b age=1" for control in ILLEGAL_IN_TELEGRAF),
+    ]:
+        assert not is_sound(line)
 
 
 @pytest.mark.parametrize("duration", [float("inf"), float("nan")])

@@ -207,7 +207,6 @@ EVENTS = {
 CLOSING = {IssueEvent.DEACTIVATED, IssueEvent.GRACE_OVER, IssueEvent.DELETED}
 ENDED = {name for name, (_, event, _) in EVENTS.items() if event in CLOSING | {IssueEvent.DISABLED}}
 each_event = pytest.mark.parametrize("name", EVENTS)
-each_ended = pytest.mark.parametrize("name", sorted(ENDED))
 each_active = pytest.mark.parametrize("name", sorted(set(EVENTS) - ENDED))
 
 
@@ -228,84 +227,76 @@ def test_every_event_is_said_with_its_mark(name: str) -> None:
     assert about_issues(planned) == []
 
 
-@each_event
-def test_every_event_is_said_once(name: str) -> None:
-    case, _, mark = EVENTS[name]
-    everything = case.found().issue_said | {mark, "expired", "expiring"}
-    assert said(case.but({"issue_said": everything}).plan()) == []
+def test_every_event_is_said_once() -> None:
+    for name, (case, _, mark) in EVENTS.items():
+        everything = case.found().issue_said | {mark, "expired", "expiring"}
+        assert said(case.but({"issue_said": everything}).plan()) == [], name
 
 
-@each_event
-def test_nothing_is_said_in_an_issue_that_is_done_with(name: str) -> None:
+def test_nothing_is_said_in_an_issue_that_is_done_with() -> None:
     """Closed, or found closed or gone; its issue key stays on record."""
-    case, _, _ = EVENTS[name]
-    closed = case.open_issues and case.open_issues - {"SEC-1"}
-    assert said(case.but({"issue_ended_at": NOW - DAY}, open_issues=closed).plan()) == []
+    for name, (case, _, _) in EVENTS.items():
+        closed = case.open_issues and case.open_issues - {"SEC-1"}
+        assert said(case.but({"issue_ended_at": NOW - DAY}, open_issues=closed).plan()) == [], name
 
 
-@each_event
-def test_nothing_is_said_without_create_jira(name: str) -> None:
-    case, _, _ = EVENTS[name]
-    planned = case.but(settings={"create_jira": "False"}).plan()
-    assert not any(chain.filings for chain in planned.chains)
-    assert about_issues(planned) == []
+def test_nothing_is_said_without_create_jira() -> None:
+    for name, (case, _, _) in EVENTS.items():
+        planned = case.but(settings={"create_jira": "False"}).plan()
+        assert not any(chain.filings for chain in planned.chains), name
+        assert about_issues(planned) == [], name
 
 
-@each_event
-def test_nothing_is_said_where_no_issue_is_on_record(name: str) -> None:
-    case, _, _ = EVENTS[name]
-    planned = case.but({"issue_key": None}).plan()
-    assert said(planned) == []
+def test_nothing_is_said_where_no_issue_is_on_record() -> None:
+    for name, (case, _, _) in EVENTS.items():
+        planned = case.but({"issue_key": None}).plan()
+        assert said(planned) == [], name
 
 
-@each_event
-def test_where_jira_is_off_what_is_due_is_a_skip(name: str) -> None:
-    case, _, _ = EVENTS[name]
-    planned = case.but(open_issues=None).plan()
-    assert not any(chain.filings for chain in planned.chains)
-    what = "update the issue" if name in ENDED else "file an issue"
-    expected = [Skip(PROFILE, what, case.key or case.found(), SkipReason.JIRA_OFF)]
-    if name == "it is no longer due":
-        expected = []  # nothing hangs on it, and there is another run
-    assert about_issues(planned) == expected
+def test_where_jira_is_off_what_is_due_is_a_skip() -> None:
+    for name, (case, _, _) in EVENTS.items():
+        planned = case.but(open_issues=None).plan()
+        assert not any(chain.filings for chain in planned.chains), name
+        what = "update the issue" if name in ENDED else "file an issue"
+        expected = [Skip(PROFILE, what, case.key or case.found(), SkipReason.JIRA_OFF)]
+        if name == "it is no longer due":
+            expected = []  # nothing hangs on it, and there is another run
+        assert about_issues(planned) == expected, name
 
 
-@each_event
-def test_what_another_run_has_claimed_is_left_to_it(name: str) -> None:
-    case, _, _ = EVENTS[name]
-    planned = case.but({"issue_claim_until": NOW + HOUR}).plan()
-    assert not any(chain.filings for chain in planned.chains)
-    assert {skip.reason for skip in about_issues(planned)} == ({SkipReason.CLAIMED} if name in ENDED else set())
+def test_what_another_run_has_claimed_is_left_to_it() -> None:
+    for name, (case, _, _) in EVENTS.items():
+        planned = case.but({"issue_claim_until": NOW + HOUR}).plan()
+        assert not any(chain.filings for chain in planned.chains), name
+        skips = {skip.reason for skip in about_issues(planned)}
+        assert skips == ({SkipReason.CLAIMED} if name in ENDED else set()), name
 
 
-@each_event
-def test_a_claim_that_has_lapsed_holds_nothing_back(name: str) -> None:
-    case, event, mark = EVENTS[name]
-    assert said(case.but({"issue_claim_until": NOW}).plan()) == [(event, mark)]
+def test_a_claim_that_has_lapsed_holds_nothing_back() -> None:
+    for name, (case, event, mark) in EVENTS.items():
+        assert said(case.but({"issue_claim_until": NOW}).plan()) == [(event, mark)], name
 
 
-@each_event
-def test_in_an_issue_that_a_person_has_closed_only_the_last_word_is_tried(name: str) -> None:
+def test_in_an_issue_that_a_person_has_closed_only_the_last_word_is_tried() -> None:
     """execute.py finds it closed, says nothing, and notes that it is done with."""
-    case, event, mark = EVENTS[name]
-    planned = case.but(open_issues=frozenset({"SEC-2"})).plan()
-    assert said(planned) == ([(event, mark)] if event in CLOSING else [])
+    for name, (case, event, mark) in EVENTS.items():
+        planned = case.but(open_issues=frozenset({"SEC-2"})).plan()
+        assert said(planned) == ([(event, mark)] if event in CLOSING else []), name
 
 
-@each_event
-def test_resolve_jira_off_leaves_the_closing_to_people(name: str) -> None:
-    case, event, mark = EVENTS[name]
-    planned = case.but(settings={"resolve_jira": "False"}).plan()
-    assert said(planned) == ([] if event in CLOSING else [(event, mark)])
-    assert about_issues(planned) == []
+def test_resolve_jira_off_leaves_the_closing_to_people() -> None:
+    for name, (case, event, mark) in EVENTS.items():
+        planned = case.but(settings={"resolve_jira": "False"}).plan()
+        assert said(planned) == ([] if event in CLOSING else [(event, mark)]), name
+        assert about_issues(planned) == [], name
 
 
-@each_ended
-def test_the_end_of_a_key_is_a_chain_of_its_own(name: str) -> None:
+def test_the_end_of_a_key_is_a_chain_of_its_own() -> None:
     """No message, nothing disabled, and nothing that waits for another's."""
-    case, _, _ = EVENTS[name]
-    chains = [chain for chain in case.plan().chains if chain.filings]
-    assert chains == [Chain(PROFILE, filings=tuple(comments(case.plan())))]
+    for name in sorted(ENDED):
+        case, _, _ = EVENTS[name]
+        chains = [chain for chain in case.plan().chains if chain.filings]
+        assert chains == [Chain(PROFILE, filings=tuple(comments(case.plan())))], name
 
 
 @each_active
@@ -318,14 +309,13 @@ def test_a_comment_about_an_active_key_goes_before_its_message(name: str) -> Non
     assert [type(one) for one in chain.filings] == [CommentIssue], "and no second issue is filed"
 
 
-@pytest.mark.parametrize("switch", ["send_slack", "disable_key"])
-@each_event
-def test_issues_are_kept_up_whatever_else_is_off(name: str, switch: str) -> None:
-    case, event, mark = EVENTS[name]
-    expected = [(event, mark)]
-    if switch == "disable_key" and event in (IssueEvent.NOTICE, IssueEvent.IN_USE):
-        expected = []  # there is no day to tell, and nothing that its use holds up
-    assert said(case.but(settings={switch: "False"}).plan()) == expected
+def test_issues_are_kept_up_whatever_else_is_off() -> None:
+    for name, (case, event, mark) in EVENTS.items():
+        for switch in ["send_slack", "disable_key"]:
+            expected = [(event, mark)]
+            if switch == "disable_key" and event in (IssueEvent.NOTICE, IssueEvent.IN_USE):
+                expected = []  # there is no day to tell, and nothing that its use holds up
+            assert said(case.but(settings={switch: "False"}).plan()) == expected, name
 
 
 # Which of several is said first

@@ -74,13 +74,9 @@ def test_no_character_is_cut_in_two(shift: int) -> None:
     assert text.removeprefix("E! ").removesuffix("...\n").strip("x").replace(KEY, "") == ""
 
 
-@pytest.mark.parametrize(
-    "control",
-    ["\n", "\r", "\t", "\x00", "\x1b", "\x7f", "\x85", "\x9b", "\u2028", "\u202e", "\ud800", "\ufeff"],
-    ids=ascii,
-)
-def test_no_control_character_reaches_a_terminal_or_a_log(control: str) -> None:
-    assert format_line(Level.INFO, f"a{control}b") == b"I! a b\n"
+def test_no_control_character_reaches_a_terminal_or_a_log() -> None:
+    for control in ["\n", "\r", "\t", "\x00", "\x1b", "\x7f", "\x85", "\x9b", "\u2028", "\u202e", "\ud800", "\ufeff"]:
+        assert format_line(Level.INFO, f"a{control}b") == b"I! a b\n"
 
 
 @given(st.sampled_from(Level), st.text(st.characters()) | st.text(KEY + "é\n\ud800x", max_size=600))
@@ -155,12 +151,12 @@ def test_many_profiles_are_counted(count: int, names: str) -> None:
 
 
 @pytest.mark.parametrize("letter", ["x", "é", KEY], ids=["one byte", "two bytes", "four bytes"])
-@pytest.mark.parametrize("length", [400, 470, 480, 490, 500, 5000])
-def test_a_long_first_line_still_names_the_profile_and_says_how_many_there_are(length: int, letter: str) -> None:
+def test_a_long_first_line_still_names_the_profile_and_says_how_many_there_are(letter: str) -> None:
     """It may be all that Telegraf keeps."""
-    first, *_ = lines_of([problem(letter * length)] + [problem(f"text {number}") for number in range(99)])
-    assert first.startswith(f"E! acme-dev: {letter * 50}")
-    assert first.endswith(" (1 of 100 lines)")
+    for length in [400, 470, 480, 490, 500, 5000]:
+        first, *_ = lines_of([problem(letter * length)] + [problem(f"text {number}") for number in range(99)])
+        assert first.startswith(f"E! acme-dev: {letter * 50}")
+        assert first.endswith(" (1 of 100 lines)")
 
 
 @pytest.mark.parametrize("profile", ["p" * 1000, KEY * 1000, "a\nb", "\udcff"], ids=["long", "wide", "lines", "bytes"])

@@ -91,9 +91,9 @@ def test_names_are_lower_case_and_meanings_are_one_line() -> None:
         assert "\n" not in setting.meaning
 
 
-@pytest.mark.parametrize("blank", ["", " ", "\t", " \n "], ids=ascii)
-def test_blank_means_unset(blank: str) -> None:
-    assert settings_of(**{setting.name: blank for setting in SETTINGS}) == settings_of()
+def test_blank_means_unset() -> None:
+    for blank in ["", " ", "\t", " \n "]:
+        assert settings_of(**{setting.name: blank for setting in SETTINGS}) == settings_of()
 
 
 def test_what_is_none_of_ours_is_not_looked_at() -> None:
@@ -128,30 +128,26 @@ def test_switches_say_whether_anybody_is_warned(switches: list[str], warns_owner
 # Booleans and numbers
 
 
-@pytest.mark.parametrize("name", BOOLEANS)
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("true", True),
-        ("True", True),
-        ("TRUE", True),
-        ("tRuE", True),
-        (" True\n", True),
-        ("false", False),
-        ("False", False),
-        ("FALSE", False),
-        ("fAlSe ", False),
-    ],
-    ids=ascii,
-)
-def test_booleans_are_true_or_false_in_any_case(name: str, text: str, value: bool) -> None:
-    assert getattr(settings_of(**{**EVERYTHING, name: text}), name) is value
+def test_booleans_are_true_or_false_in_any_case() -> None:
+    for name in BOOLEANS:
+        for text, value in [
+            ("true", True),
+            ("True", True),
+            ("TRUE", True),
+            ("tRuE", True),
+            (" True\n", True),
+            ("false", False),
+            ("False", False),
+            ("FALSE", False),
+            ("fAlSe ", False),
+        ]:
+            assert getattr(settings_of(**{**EVERYTHING, name: text}), name) is value
 
 
-@pytest.mark.parametrize("name", BOOLEANS)
-@pytest.mark.parametrize("text", ["1", "0", "yes", "no", "on", "off", "t", "None", "True False", "'True'", "\uff54rue"])
-def test_nothing_else_is_a_boolean(name: str, text: str) -> None:
-    assert problems_of(**{**EVERYTHING, name: text}) == (f"{name}: {text!r} is neither True nor False",)
+def test_nothing_else_is_a_boolean() -> None:
+    for name in BOOLEANS:
+        for text in ["1", "0", "yes", "no", "on", "off", "t", "None", "True False", "'True'", "\uff54rue"]:
+            assert problems_of(**{**EVERYTHING, name: text}) == (f"{name}: {text!r} is neither True nor False",)
 
 
 RANGES = {
@@ -171,43 +167,53 @@ def test_the_ranges_are_those_of_the_contract() -> None:
     assert {setting.name: (setting.lowest, setting.highest) for setting in NUMBERS} == RANGES
 
 
-@pytest.mark.parametrize("name", RANGES)
-def test_a_number_at_either_end_of_its_range_is_taken(name: str) -> None:
-    for value in RANGES[name]:
-        assert getattr(settings_of(**{name: f" {value} "}), name) == value
+def test_a_number_at_either_end_of_its_range_is_taken() -> None:
+    for name, ends in RANGES.items():
+        for value in ends:
+            assert getattr(settings_of(**{name: f" {value} "}), name) == value
 
 
-@pytest.mark.parametrize("name", RANGES)
-def test_a_number_beyond_either_end_of_its_range_is_refused(name: str) -> None:
-    lowest, highest = RANGES[name]
-    for value in (lowest - 1, highest + 1):
-        complaint = f"{name}: '{value}' is not a whole number from {lowest} to {highest}"
-        assert problems_of(**{name: str(value)}) == (complaint,)
+def test_a_number_beyond_either_end_of_its_range_is_refused() -> None:
+    for name, (lowest, highest) in RANGES.items():
+        for value in (lowest - 1, highest + 1):
+            complaint = f"{name}: '{value}' is not a whole number from {lowest} to {highest}"
+            assert problems_of(**{name: str(value)}) == (complaint,)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["-0", "+5", "5.0", "5e1", "1_0", "five", "0x10", "5 6", "\u0665\u0660", "½", "²", "nan", "5d", "99999999999999"],
-    ids=ascii,
-)
-@pytest.mark.parametrize("name", RANGES)
-def test_nothing_but_digits_is_a_number(name: str, text: str) -> None:
-    (problem,) = problems_of(**{name: text})
-    assert problem.startswith(f"{name}: ")
-    assert "is not a whole number from" in problem
+def test_nothing_but_digits_is_a_number() -> None:
+    for text in [
+        "-0",
+        "+5",
+        "5.0",
+        "5e1",
+        "1_0",
+        "five",
+        "0x10",
+        "5 6",
+        "\u0665\u0660",
+        "½",
+        "²",
+        "nan",
+        "5d",
+        "99999999999999",
+    ]:
+        for name in RANGES:
+            (problem,) = problems_of(**{name: text})
+            assert problem.startswith(f"{name}: ")
+            assert "is not a whole number from" in problem
 
 
-@pytest.mark.parametrize("text", ["0000000000099999", "0" * 10 + "9" * 20, "9" * 5000, "0" * 10 + "9" * 5000], ids=len)
-@pytest.mark.parametrize("name", RANGES)
-def test_no_number_of_zeros_carries_a_number_beyond_its_range(name: str, text: str) -> None:
-    (problem,) = problems_of(**{name: text})
-    assert "is not a whole number from" in problem
+def test_no_number_of_zeros_carries_a_number_beyond_its_range() -> None:
+    for text in ["0000000000099999", "0" * 10 + "9" * 20, "9" * 5000, "0" * 10 + "9" * 5000]:
+        for name in RANGES:
+            (problem,) = problems_of(**{name: text})
+            assert "is not a whole number from" in problem
 
 
-@pytest.mark.parametrize("name", RANGES)
-def test_a_few_leading_zeros_change_no_number(name: str) -> None:
-    for value in RANGES[name]:
-        assert getattr(settings_of(**{name: str(value).zfill(6)}), name) == value
+def test_a_few_leading_zeros_change_no_number() -> None:
+    for name, ends in RANGES.items():
+        for value in ends:
+            assert getattr(settings_of(**{name: str(value).zfill(6)}), name) == value
 
 
 # Texts
@@ -215,11 +221,9 @@ def test_a_few_leading_zeros_change_no_number(name: str) -> None:
 FILES = ("exemptions_file", "slack_id_mapping_file")
 
 
-@pytest.mark.parametrize(
-    "name", [setting.name for setting in SETTINGS if setting.kind == "text" and setting.name not in FILES]
-)
-def test_a_text_is_taken_as_it_is_without_the_blanks_around_it(name: str) -> None:
-    assert getattr(settings_of(**{name: "  a 'text', with = and é\n"}), name) == "a 'text', with = and é"
+def test_a_text_is_taken_as_it_is_without_the_blanks_around_it() -> None:
+    for name in [setting.name for setting in SETTINGS if setting.kind == "text" and setting.name not in FILES]:
+        assert getattr(settings_of(**{name: "  a 'text', with = and é\n"}), name) == "a 'text', with = and é"
 
 
 def test_the_mapping_file_is_beside_the_entry_unless_named() -> None:
@@ -246,7 +250,6 @@ def test_any_other_table_name_is_refused(name: str) -> None:
 # Addresses
 
 
-@pytest.mark.parametrize("name", URLS)
 @pytest.mark.parametrize(
     "url",
     [
@@ -263,11 +266,11 @@ def test_any_other_table_name_is_refused(name: str) -> None:
         "http://[::1]:8080/x",
     ],
 )
-def test_https_anywhere_and_http_on_loopback_are_taken(name: str, url: str) -> None:
-    assert getattr(settings_of(**{name: url}), name) == url
+def test_https_anywhere_and_http_on_loopback_are_taken(url: str) -> None:
+    for name in URLS:
+        assert getattr(settings_of(**{name: url}), name) == url
 
 
-@pytest.mark.parametrize("name", URLS)
 @pytest.mark.parametrize(
     "url",
     [
@@ -284,13 +287,13 @@ def test_https_anywhere_and_http_on_loopback_are_taken(name: str, url: str) -> N
         "http://2130706433",
     ],
 )
-def test_http_elsewhere_is_refused_and_not_repeated(name: str, url: str) -> None:
-    assert problems_of(**{name: url}) == (
-        f"{name}: must be https://, since a token is sent there; http is for loopback only",
-    )
+def test_http_elsewhere_is_refused_and_not_repeated(url: str) -> None:
+    for name in URLS:
+        assert problems_of(**{name: url}) == (
+            f"{name}: must be https://, since a token is sent there; http is for loopback only",
+        )
 
 
-@pytest.mark.parametrize("name", URLS)
 @pytest.mark.parametrize(
     "url",
     [
@@ -310,11 +313,13 @@ def test_http_elsewhere_is_refused_and_not_repeated(name: str, url: str) -> None
     ],
     ids=ascii,
 )
-def test_what_is_no_web_address_is_refused(name: str, url: str) -> None:
-    assert problems_of(**{name: url}) == (f"{name}: not a web address; write it like https://example.atlassian.net",)
+def test_what_is_no_web_address_is_refused(url: str) -> None:
+    for name in URLS:
+        assert problems_of(**{name: url}) == (
+            f"{name}: not a web address; write it like https://example.atlassian.net",
+        )
 
 
-@pytest.mark.parametrize("name", URLS)
 @pytest.mark.parametrize(
     "url",
     [
@@ -327,9 +332,10 @@ def test_what_is_no_web_address_is_refused(name: str, url: str) -> None:
         "http://localhost\\@hunter2hunter2.example.com",
     ],
 )
-def test_credentials_in_an_address_are_refused_and_not_repeated(name: str, url: str) -> None:
-    (problem,) = problems_of(**{name: url})
-    assert problem == f"{name}: credentials in a web address end up in logs; put them into credstash"
+def test_credentials_in_an_address_are_refused_and_not_repeated(url: str) -> None:
+    for name in URLS:
+        (problem,) = problems_of(**{name: url})
+        assert problem == f"{name}: credentials in a web address end up in logs; put them into credstash"
 
 
 @pytest.mark.parametrize("url", ["https://example.com/?a=b", "https://example.com/#a", "https://example.com?token=x"])
@@ -416,17 +422,18 @@ def test_a_switch_names_all_that_it_lacks(switch: str) -> None:
         assert f": not set, but {switch} is True; set it to the " in problem
 
 
-@pytest.mark.parametrize("switch", NEEDS)
-def test_a_switch_asks_for_no_more_than_it_needs(switch: str) -> None:
-    settings = settings_of(**{switch: "True"}, **{name: EVERYTHING[name] for name in NEEDS[switch]})
-    assert getattr(settings, switch) is True
+def test_a_switch_asks_for_no_more_than_it_needs() -> None:
+    for switch, needs in NEEDS.items():
+        settings = settings_of(**{switch: "True"}, **{name: EVERYTHING[name] for name in needs})
+        assert getattr(settings, switch) is True
 
 
-@pytest.mark.parametrize(("switch", "missing"), [(switch, name) for switch in NEEDS for name in sorted(NEEDS[switch])])
-def test_each_missing_setting_is_named_alone(switch: str, missing: str) -> None:
-    environ = {switch: "True", **{name: EVERYTHING[name] for name in NEEDS[switch] if name != missing}}
-    (problem,) = problems_of(**environ)
-    assert problem.startswith(f"{missing}: not set, but {switch} is True")
+def test_each_missing_setting_is_named_alone() -> None:
+    for switch, needs in NEEDS.items():
+        for missing in needs:
+            environ = {switch: "True", **{name: EVERYTHING[name] for name in needs - {missing}}}
+            (problem,) = problems_of(**environ)
+            assert problem.startswith(f"{missing}: not set, but {switch} is True")
 
 
 def test_a_setting_that_several_switches_lack_is_named_once_with_all_of_them() -> None:
@@ -484,13 +491,11 @@ def test_what_is_wrong_is_not_also_missing() -> None:
     assert problems == ("jira_server_address: not a web address; write it like https://example.atlassian.net",)
 
 
-@pytest.mark.parametrize(
-    "name", [setting.name for setting in SETTINGS if setting.kind in ("boolean", "number", "table", "url", "json")]
-)
-def test_a_long_value_is_never_repeated(name: str) -> None:
+def test_a_long_value_is_never_repeated() -> None:
     """It may be a secret in the wrong place."""
-    problems = problems_of(**{**EVERYTHING, name: f"{LONG_SECRET} {LONG_SECRET}"})
-    assert not any(LONG_SECRET in problem for problem in problems)
+    for name in [setting.name for setting in SETTINGS if setting.kind in ("boolean", "number", "table", "url", "json")]:
+        problems = problems_of(**{**EVERYTHING, name: f"{LONG_SECRET} {LONG_SECRET}"})
+        assert not any(LONG_SECRET in problem for problem in problems)
 
 
 # Warnings
@@ -540,25 +545,23 @@ WORDS = (
 )
 
 
-@pytest.mark.parametrize("name", WORDS)
 @pytest.mark.parametrize("text", ["xoxb-123-secret", "ATATT3xFfGF0secret", "AKIAIOSFODNN7EXAMPLE"])
-def test_a_token_in_place_of_its_name_is_refused_and_not_repeated(name: str, text: str) -> None:
-    (problem,) = problems_of(**{name: text})
-    assert problem.startswith(f"{name}: this looks like a token")
-    assert text not in problem
+def test_a_token_in_place_of_its_name_is_refused_and_not_repeated(text: str) -> None:
+    for name in WORDS:
+        (problem,) = problems_of(**{name: text})
+        assert problem.startswith(f"{name}: this looks like a token")
+        assert text not in problem
 
 
-@pytest.mark.parametrize("name", WORDS)
 @pytest.mark.parametrize("text", ["a\x00b", "x" * 201], ids=ascii)
-def test_what_cannot_be_a_name_is_refused(name: str, text: str) -> None:
-    assert problems_of(**{name: text}) == (f"{name}: longer than 200 characters, or not printable",)
+def test_what_cannot_be_a_name_is_refused(text: str) -> None:
+    for name in WORDS:
+        assert problems_of(**{name: text}) == (f"{name}: longer than 200 characters, or not printable",)
 
 
-@pytest.mark.parametrize(
-    "name", ["jira_project_key", "credstash_region", "aws_dynamodb_region", "slack_fallback_channel"]
-)
-def test_what_is_not_one_word_is_refused(name: str) -> None:
-    assert problems_of(**{name: "general chat"}) == (f"{name}: not one word of at most 200 characters",)
+def test_what_is_not_one_word_is_refused() -> None:
+    for name in ["jira_project_key", "credstash_region", "aws_dynamodb_region", "slack_fallback_channel"]:
+        assert problems_of(**{name: "general chat"}) == (f"{name}: not one word of at most 200 characters",)
 
 
 def test_names_that_only_begin_like_a_token_are_taken() -> None:

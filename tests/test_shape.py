@@ -27,10 +27,6 @@ CLOCK = PACKAGE / "clock.py"
 """Where the run's time is read; services may look at theirs only where a fact of design.md asks for it."""
 
 
-def short(path: Path) -> str:
-    return str(path.relative_to(ROOT))
-
-
 @cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
@@ -77,48 +73,62 @@ def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
 # Pure modules
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_a_pure_module_imports_no_library_and_nothing_of_the_shell(module: str) -> None:
-    tops = {name.split(".")[0] for name in imported(PACKAGE / f"{module}.py")}
-    assert not tops & (LIBRARIES | SHELL)
+def test_a_pure_module_imports_no_library_and_nothing_of_the_shell() -> None:
+    for module in PURE:
+        tops = {name.split(".")[0] for name in imported(PACKAGE / f"{module}.py")}
+        assert not tops & (LIBRARIES | SHELL), module
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_a_pure_module_imports_only_pure_modules_of_ours(module: str) -> None:
+def test_a_pure_module_imports_only_pure_modules_of_ours() -> None:
     """And settings.py, for the one frozen value that it is read into."""
-    allowed = {"keycheck", "keycheck.settings", *(f"keycheck.{name}" for name in PURE)}
-    ours = {name for name in imported(PACKAGE / f"{module}.py") if name.split(".")[0] == "keycheck"}
-    assert {".".join(name.split(".")[:2]) for name in ours} <= allowed
+    for module in PURE:
+        allowed = {"keycheck", "keycheck.settings", *(f"keycheck.{name}" for name in PURE)}
+        ours = {name for name in imported(PACKAGE / f"{module}.py") if name.split(".")[0] == "keycheck"}
+        assert {".".join(name.split(".")[:2]) for name in ours} <= allowed, module
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_a_pure_module_opens_and_prints_nothing(module: str) -> None:
-    calls = {dotted(node.func) for node in ast.walk(tree(PACKAGE / f"{module}.py")) if isinstance(node, ast.Call)}
-    assert not calls & {"open", "print", "input", "exec", "eval", "compile", "__import__", "globals", "breakpoint"}
+def test_a_pure_module_opens_and_prints_nothing() -> None:
+    for module in PURE:
+        calls = {dotted(node.func) for node in ast.walk(tree(PACKAGE / f"{module}.py")) if isinstance(node, ast.Call)}
+        assert not calls & {
+            "open",
+            "print",
+            "input",
+            "exec",
+            "eval",
+            "compile",
+            "__import__",
+            "globals",
+            "breakpoint",
+        }, module
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if path.stem in PURE], ids=short)
-def test_a_pure_module_reads_no_clock(path: Path) -> None:
-    assert [
-        name for name in attributes(path) if name.split(".")[-1] in {"now", "utcnow", "today"} and "self" not in name
-    ] == []
+def test_a_pure_module_reads_no_clock() -> None:
+    for path in (path for path in MODULES if path.stem in PURE):
+        assert [
+            name
+            for name in attributes(path)
+            if name.split(".")[-1] in {"now", "utcnow", "today"} and "self" not in name
+        ] == [], path
 
 
-@pytest.mark.parametrize("path", MODULES, ids=short)
-def test_nothing_but_the_clock_and_the_services_reads_the_time_of_day(path: Path) -> None:
-    if path == CLOCK or path.parent.name == "services":
-        return
-    read = [name for name in attributes(path) if name in {"datetime.now", "datetime.utcnow", "date.today", "time.time"}]
-    assert read == []
+def test_nothing_but_the_clock_and_the_services_reads_the_time_of_day() -> None:
+    for path in MODULES:
+        if path == CLOCK or path.parent.name == "services":
+            continue
+        read = [
+            name for name in attributes(path) if name in {"datetime.now", "datetime.utcnow", "date.today", "time.time"}
+        ]
+        assert read == [], path
 
 
-@pytest.mark.parametrize("path", MODULES, ids=short)
-def test_no_time_of_day_is_naive(path: Path) -> None:
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Call):
-            name = dotted(node.func).split(".")[-1]
-            assert name not in {"utcnow", "utcfromtimestamp", "today"}
-            assert name not in {"now", "fromtimestamp"} or node.args, f"line {node.lineno}"
+def test_no_time_of_day_is_naive() -> None:
+    for path in MODULES:
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Call):
+                name = dotted(node.func).split(".")[-1]
+                assert name not in {"utcnow", "utcfromtimestamp", "today"}, f"{path}, line {node.lineno}"
+                assert name not in {"now", "fromtimestamp"} or node.args, f"{path}, line {node.lineno}"
 
 
 def test_a_fresh_interpreter_loads_no_library_for_the_pure_modules() -> None:
@@ -132,79 +142,79 @@ def test_a_fresh_interpreter_loads_no_library_for_the_pure_modules() -> None:
 # Who may know of what
 
 
-@pytest.mark.parametrize("path", MODULES, ids=short)
-def test_keycheck_knows_nothing_of_the_sandbox_and_the_tests(path: Path) -> None:
-    assert not {name.split(".")[0] for name in imported(path)} & {"sandbox", "tests", "moto", "pytest"}
+def test_keycheck_knows_nothing_of_the_sandbox_and_the_tests() -> None:
+    for path in MODULES:
+        assert not {name.split(".")[0] for name in imported(path)} & {"sandbox", "tests", "moto", "pytest"}, path
 
 
-@pytest.mark.parametrize("path", MODULES, ids=short)
-def test_the_environment_is_read_in_cli_alone(path: Path) -> None:
-    names = {"os.environ", "os.environb", "os.getenv", "os.getenvb", "os.putenv"}
-    used = {name for name in attributes(path) if any(name == one or name.startswith(f"{one}.") for one in names)}
-    used |= names & imported(path)
-    assert not used or path == PACKAGE / "cli.py"
+def test_the_environment_is_read_in_cli_alone() -> None:
+    for path in MODULES:
+        names = {"os.environ", "os.environb", "os.getenv", "os.getenvb", "os.putenv"}
+        used = {name for name in attributes(path) if any(name == one or name.startswith(f"{one}.") for one in names)}
+        used |= names & imported(path)
+        assert not used or path == PACKAGE / "cli.py", path
 
 
-@pytest.mark.parametrize("path", MODULES, ids=short)
-def test_a_setting_is_looked_up_by_its_name_in_settings_alone(path: Path) -> None:
+def test_a_setting_is_looked_up_by_its_name_in_settings_alone() -> None:
     """Everything else asks the one frozen Settings."""
-    if path == PACKAGE / "settings.py":
-        return
-    names = {setting.name for setting in SETTINGS}
-    looked_up: list[object] = []
-    for node in ast.walk(tree(path)):
-        keys: list[ast.expr] = []
-        if isinstance(node, ast.Subscript):
-            keys = [node.slice]
-        elif isinstance(node, ast.Call):
-            keys = [*node.args, *(keyword.value for keyword in node.keywords)]
-        elif isinstance(node, ast.Compare):
-            keys = [node.left, *node.comparators]
-        looked_up += [key.value for key in keys if isinstance(key, ast.Constant) and key.value in names]
-    assert looked_up == []
+    for path in MODULES:
+        if path == PACKAGE / "settings.py":
+            continue
+        names = {setting.name for setting in SETTINGS}
+        looked_up: list[object] = []
+        for node in ast.walk(tree(path)):
+            keys: list[ast.expr] = []
+            if isinstance(node, ast.Subscript):
+                keys = [node.slice]
+            elif isinstance(node, ast.Call):
+                keys = [*node.args, *(keyword.value for keyword in node.keywords)]
+            elif isinstance(node, ast.Compare):
+                keys = [node.left, *node.comparators]
+            looked_up += [key.value for key in keys if isinstance(key, ast.Constant) and key.value in names]
+        assert looked_up == [], path
 
 
-@pytest.mark.parametrize("path", MODULES, ids=short)
-def test_libraries_are_imported_where_they_are_about_to_be_used(path: Path) -> None:
+def test_libraries_are_imported_where_they_are_about_to_be_used() -> None:
     """Never at the top of a module, but for type checkers."""
-    at_the_top = [node for node in tree(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    for node in at_the_top:
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-        assert not {name.split(".")[0] for name in names} & LIBRARIES, f"line {node.lineno}"
+    for path in MODULES:
+        at_the_top = [node for node in tree(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        for node in at_the_top:
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            assert not {name.split(".")[0] for name in names} & LIBRARIES, f"{path}, line {node.lineno}"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=short)
-def test_only_services_use_libraries(path: Path) -> None:
-    uses = {name.split(".")[0] for name in imported(path)} & LIBRARIES
-    assert not uses or path.parent == PACKAGE / "services"
+def test_only_services_use_libraries() -> None:
+    for path in MODULES:
+        uses = {name.split(".")[0] for name in imported(path)} & LIBRARIES
+        assert not uses or path.parent == PACKAGE / "services", path
 
 
 # Docstrings and the map
 
 
-@pytest.mark.parametrize("path", MODULES, ids=short)
-def test_every_module_says_what_it_is(path: Path) -> None:
+def test_every_module_says_what_it_is() -> None:
     """All but slack_ID_mapping.py: that is data, and its comments are for the person who fills it in."""
-    assert ast.get_docstring(tree(path))
+    for path in MODULES:
+        assert ast.get_docstring(tree(path)), path
 
 
-@pytest.mark.parametrize("path", MODULES, ids=short)
-def test_every_module_of_the_flow_stands_on_the_map(path: Path) -> None:
-    the_map = ast.get_docstring(tree(PACKAGE / "__init__.py")) or ""
-    if path.parent == PACKAGE and not path.stem.startswith("__"):
-        assert f"\n    {path.name} " in the_map
-    elif path.parent != PACKAGE:
-        assert f"\n    {path.parent.name}/ " in the_map
+def test_every_module_of_the_flow_stands_on_the_map() -> None:
+    for path in MODULES:
+        the_map = ast.get_docstring(tree(PACKAGE / "__init__.py")) or ""
+        if path.parent == PACKAGE and not path.stem.startswith("__"):
+            assert f"\n    {path.name} " in the_map
+        elif path.parent != PACKAGE:
+            assert f"\n    {path.parent.name}/ " in the_map
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_the_map_calls_pure_what_is_held_to_it(module: str) -> None:
+def test_the_map_calls_pure_what_is_held_to_it() -> None:
     """model.py has values only; the others say so of themselves too."""
-    the_map = ast.get_docstring(tree(PACKAGE / "__init__.py")) or ""
-    (line,) = [line for line in the_map.splitlines() if line.strip().startswith(f"{module}.py ")]
-    if module != "model":
-        assert " pure " in line
-        assert "Pure" in (ast.get_docstring(tree(PACKAGE / f"{module}.py")) or "").split("\n\n")[0]
+    for module in PURE:
+        the_map = ast.get_docstring(tree(PACKAGE / "__init__.py")) or ""
+        (line,) = [line for line in the_map.splitlines() if line.strip().startswith(f"{module}.py ")]
+        if module != "model":
+            assert " pure " in line
+            assert "Pure" in (ast.get_docstring(tree(PACKAGE / f"{module}.py")) or "").split("\n\n")[0]
 
 
 # What starts quickly
