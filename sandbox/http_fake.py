@@ -224,6 +224,12 @@ class FakeServer(ABC):
         with self.lock:
             self._faults.append(_Injected(fault, match, times))
 
+    def would_hold(self, request: Request) -> bool:
+        """Whether a fault would hold this request up, or its answer, if it came now; uses up no fault."""
+        with self.lock:
+            found = next((one for one in self._faults if one.match is None or one.match(request)), None)
+        return found is not None and found.fault.wait_seconds > 0
+
     def heal(self) -> None:
         """Drop all faults. A request that already waits goes on waiting."""
         with self.lock:

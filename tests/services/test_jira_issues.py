@@ -9,18 +9,21 @@ import base64
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
 
 from keycheck.clock import Stopped
 from keycheck.services import ServiceError, ServiceOff, jira_issues
 from keycheck.services.jira_issues import JiraIssues
 from keycheck.wording import FAMILY_LABEL, IssueDraft
 from sandbox.fake_jira import FakeJira, Flavour
-from sandbox.http_fake import Fault, calls
+from sandbox.http_fake import Fault, Request, calls
 from tests.builders import PatientClock
 
 EMAIL = "keycheck@example.com"
@@ -30,6 +33,7 @@ DRAFT = IssueDraft("Rotate AWS access key ...VHXVM of dev_kramer", "It is 197 da
 A_POST = calls("POST", "/issue")
 
 MakeIssues = Callable[..., JiraIssues]
+Fresh = Callable[[], AbstractContextManager[tuple[FakeJira, JiraIssues, PatientClock]]]
 
 
 @pytest.fixture(params=["cloud", "server"])
@@ -69,14 +73,50 @@ def issues(make_issues: MakeIssues) -> JiraIssues:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jira_issues, "TIMEOUT_SECONDS", (2, 0.15))
+def fresh(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> Fresh:
+    """A Jira of its own, and an adapter with 100 seconds, for each of several faults; impatient with what hangs."""
+
+    @contextmanager
+    def opened() -> Iterator[tuple[FakeJira, JiraIssues, PatientClock]]:
+        with FakeJira(flavour, {"email": EMAIL, "token": TOKEN}) as jira, monkeypatch.context() as patch:
+            be_impatient(jira, patch)
+            clock = PatientClock()
+            clock.set_timeout(100)
+            issues = JiraIssues(
+                jira.url, (EMAIL, TOKEN), project_key="SEC", issue_type="Task", extra_fields={}, clock=clock
+            )
+            yield jira, issues, clock
+            if issues._client is not None:
+                issues._client.close()
+
+    return opened
 
 
-def failed(call: Callable[[], object]) -> ServiceError:
+def be_impatient(jira: FakeJira, patch: pytest.MonkeyPatch) -> None:
+    """Wait 0.15 s for the answer to a request that this Jira holds up, and as long as ever for that to any other: on a
+    busy machine that may take longer.
+    """
+    send = HTTPAdapter.send
+
+    def send_impatiently(self: HTTPAdapter, request: PreparedRequest, *rest: Any, **more: Any) -> Response:
+        if jira.would_hold(as_received(request)):
+            more["timeout"] = (2, 0.15)
+        return send(self, request, *rest, **more)
+
+    patch.setattr(HTTPAdapter, "send", send_impatiently)
+
+
+def as_received(request: PreparedRequest) -> Request:
+    """A request of the client's as the server will see it."""
+    target = urlsplit(request.url or "")
+    body = request.body.encode() if isinstance(request.body, str) else request.body or b""
+    return Request(0, request.method or "", unquote(target.path), dict(parse_qsl(target.query)), {}, body)
+
+
+def failed(call: Callable[..., object], *arguments: Any) -> ServiceError:
     """The ServiceError that a call ends in; nothing about it, or about what it came from, holds the token."""
     with pytest.raises(ServiceError) as caught:
-        call()
+        call(*arguments)
     basic = base64.b64encode(f"{EMAIL}:{TOKEN}".encode()).decode()
     error: BaseException | None = caught.value
     while error is not None:
@@ -169,7 +209,7 @@ def test_a_dead_token_is_never_believed(
 
 def test_a_dead_token_files_nothing(jira: FakeJira, issues: JiraIssues) -> None:
     jira.dead_token()
-    assert not failed(lambda: issues.create(DRAFT)).may_have_happened
+    assert not failed(issues.create, DRAFT).may_have_happened
     assert posts(jira) == 0
 
 
@@ -247,7 +287,7 @@ def test_an_address_that_nobody_listens_at_is_named(jira: FakeJira, issues: Jira
 def test_two_silences_in_a_row_turn_jira_off(jira: FakeJira, issues: JiraIssues) -> None:
     issues.connect()
     jira.inject(Fault.drop_before_serving())
-    kinds = [type(failed(lambda: issues.is_open("SEC-1"))) for _ in range(3)]
+    kinds = [type(failed(issues.is_open, "SEC-1")) for _ in range(3)]
     assert kinds == [ServiceError, ServiceError, ServiceOff]
     assert len(jira.requests) == 4
 
@@ -266,7 +306,7 @@ def test_nothing_shows_the_token(issues: JiraIssues, caplog: pytest.LogCaptureFi
     caplog.set_level(logging.DEBUG)
     issues.create(DRAFT)
     jira.inject(Fault.status(400, {"errors": {"summary": "no"}}))
-    failed(lambda: issues.create(DRAFT))
+    failed(issues.create, DRAFT)
     assert TOKEN not in repr(issues)
     assert TOKEN not in caplog.text
 
@@ -359,7 +399,7 @@ def test_who_may_not_see_issues_cannot_count_them(jira: FakeJira, issues: JiraIs
 
 def test_a_count_that_fails_is_no_count(jira: FakeJira, issues: JiraIssues) -> None:
     jira.inject(Fault.status(500), calls("GET", search_path(jira)))
-    failed(lambda: issues.count_filed(LABEL, 7))
+    failed(issues.count_filed, LABEL, 7)
 
 
 def test_a_search_that_lags_does_not_hide_what_is_asked_for_by_key(jira: FakeJira, issues: JiraIssues) -> None:
@@ -370,69 +410,52 @@ def test_a_search_that_lags_does_not_hide_what_is_asked_for_by_key(jira: FakeJir
     assert issues.check_created(key, LABEL) is None
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault.status(400, {"errorMessages": ["bad"], "errors": {}}),
-        Fault.status(404, {"errorMessages": ["no"], "errors": {}}),
-        Fault.status(410, {"errorMessages": ["gone"], "errors": {}}),
-        Fault.status(429),
-        Fault.status(500),
-        Fault.html(503),
-        Fault.html(200),
-        Fault.status(200, None),
-        Fault.status(200, {}),
-        Fault.status(200, {"issues": None}),
-        Fault.status(200, {"issues": [{"id": "1"}], "total": 1}),
-        Fault.status(200, {"issues": [{"id": "1", "key": "../x"}], "total": 1}),
-        Fault.drop_before_serving(),
-        Fault.hang(),
-    ],
-    ids=[
-        "400",
-        "404",
-        "410",
-        "429",
-        "500",
-        "503 page",
-        "200 page",
-        "200 empty",
-        "200 {}",
-        "issues null",
-        "no key",
-        "odd key",
-        "drop",
-        "hang",
-    ],
-)
-@pytest.mark.usefixtures("impatient")
-def test_a_search_that_failed_is_never_not_found(jira: FakeJira, issues: JiraIssues, fault: Fault) -> None:
-    issues.create(DRAFT)
-    jira.inject(fault, lambda request: "search" in request.path)
-    assert not failed(issues.open_issue_keys).may_have_happened
-    failed(lambda: issues.find_open(LABEL))
+FAILED_SEARCHES = {
+    "400": Fault.status(400, {"errorMessages": ["bad"], "errors": {}}),
+    "404": Fault.status(404, {"errorMessages": ["no"], "errors": {}}),
+    "410": Fault.status(410, {"errorMessages": ["gone"], "errors": {}}),
+    "429": Fault.status(429),
+    "500": Fault.status(500),
+    "503 page": Fault.html(503),
+    "200 page": Fault.html(200),
+    "200 empty": Fault.status(200, None),
+    "200 {}": Fault.status(200, {}),
+    "issues null": Fault.status(200, {"issues": None}),
+    "no key": Fault.status(200, {"issues": [{"id": "1"}], "total": 1}),
+    "odd key": Fault.status(200, {"issues": [{"id": "1", "key": "../x"}], "total": 1}),
+    "drop": Fault.drop_before_serving(),
+    "hang": Fault.hang(),
+}
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault.status(400),
-        Fault.status(429),
-        Fault.status(500),
-        Fault.html(200),
-        Fault.status(200, {"key": "SEC-1", "fields": {}}),
-        Fault.status(200, {"key": "SEC-1", "fields": {"status": {"statusCategory": {"key": ""}}}}),
-        Fault.status(200, {"key": "SEC-1", "fields": {"status": {"name": "Done"}}}),
-        Fault.drop_before_serving(),
-        Fault.hang(),
-    ],
-    ids=["400", "429", "500", "200 page", "no status", "empty category", "no category", "drop", "hang"],
-)
-@pytest.mark.usefixtures("impatient")
-def test_a_read_that_failed_is_never_gone(jira: FakeJira, issues: JiraIssues, fault: Fault) -> None:
-    key = issues.create(DRAFT)
-    jira.inject(fault, calls("GET", f"/issue/{key}"))
-    assert not failed(lambda: issues.is_open(key)).may_have_happened
+def test_a_search_that_failed_is_never_not_found(fresh: Fresh) -> None:
+    for name, fault in FAILED_SEARCHES.items():
+        with fresh() as (jira, issues, _):
+            issues.create(DRAFT)
+            jira.inject(fault, lambda request: "search" in request.path)
+            assert not failed(issues.open_issue_keys).may_have_happened, name
+            failed(issues.find_open, LABEL)
+
+
+FAILED_READS = {
+    "400": Fault.status(400),
+    "429": Fault.status(429),
+    "500": Fault.status(500),
+    "200 page": Fault.html(200),
+    "no status": Fault.status(200, {"key": "SEC-1", "fields": {}}),
+    "empty category": Fault.status(200, {"key": "SEC-1", "fields": {"status": {"statusCategory": {"key": ""}}}}),
+    "no category": Fault.status(200, {"key": "SEC-1", "fields": {"status": {"name": "Done"}}}),
+    "drop": Fault.drop_before_serving(),
+    "hang": Fault.hang(),
+}
+
+
+def test_a_read_that_failed_is_never_gone(fresh: Fresh) -> None:
+    for name, fault in FAILED_READS.items():
+        with fresh() as (jira, issues, _):
+            key = issues.create(DRAFT)
+            jira.inject(fault, calls("GET", f"/issue/{key}"))
+            assert not failed(issues.is_open, key).may_have_happened, name
 
 
 @pytest.mark.parametrize("flavour", ["cloud"])
@@ -482,73 +505,47 @@ def test_extra_fields_and_labels_are_merged_and_ours_come_first(jira: FakeJira, 
     assert extra["labels"] == ["security", FAMILY_LABEL], "the setting itself stays as it was"
 
 
-@pytest.mark.parametrize(
-    ("fault", "made", "may_have_happened"),
-    [
-        (Fault.drop_before_serving(), 0, True),
-        (Fault.drop_after_serving(), 1, True),
-        (Fault.late(5), 1, True),
-        (Fault.hang(), 0, True),
-        (Fault.status(500, {"errorMessages": ["oops"], "errors": {}}), 0, True),
-        (Fault.html(502), 0, True),
-        (Fault.status(503, None, {"Retry-After": "1"}), 0, True),
-        (Fault.status(503, b"null", {"Content-Type": "application/json"}), 0, True),
-        (Fault.html(200), 0, True),
-        (Fault.status(201, None), 0, True),
-        (Fault.status(201, {"id": "1"}), 0, True),
-        (Fault.status(201, {"id": "1", "key": "a/b"}), 0, True),
-        (Fault.status(429), 0, False),
-        (Fault.status(429, None, {"Retry-After": "3600"}), 0, False),
-        (Fault.status(429, None, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}), 0, False),
-        (Fault.status(400, {"errorMessages": [], "errors": {"summary": "no"}}), 0, False),
-        (Fault.html(400), 0, False),
-        (Fault.status(401), 0, False),
-        (Fault.status(403), 0, False),
-        (Fault.status(404), 0, False),
-        (Fault.status(413), 0, False),
-    ],
-    ids=[
-        "dropped before",
-        "dropped after",
-        "too late",
-        "hangs",
-        "500",
-        "502 page",
-        "503 with Retry-After",
-        "503 null",
-        "200 page",
-        "201 empty",
-        "201 without key",
-        "201 odd key",
-        "429",
-        "429 long",
-        "429 date",
-        "400",
-        "400 page",
-        "401",
-        "403",
-        "404",
-        "413",
-    ],
-)
-@pytest.mark.usefixtures("impatient")
-def test_a_filing_that_failed_is_posted_exactly_once(
-    jira: FakeJira, issues: JiraIssues, clock: PatientClock, fault: Fault, made: int, may_have_happened: bool
-) -> None:
-    clock.set_timeout(100)
-    issues.connect()
-    jira.inject(fault, A_POST)
-    error = failed(lambda: issues.create(DRAFT))
-    assert error.may_have_happened is may_have_happened
-    assert (posts(jira), len(jira.issues)) == (1, made)
-    assert clock.slept == []
-    assert "Log in to continue" not in error.text
+FAILED_FILINGS = {
+    "dropped before": (Fault.drop_before_serving(), 0, True),
+    "dropped after": (Fault.drop_after_serving(), 1, True),
+    "too late": (Fault.late(5), 1, True),
+    "hangs": (Fault.hang(), 0, True),
+    "500": (Fault.status(500, {"errorMessages": ["oops"], "errors": {}}), 0, True),
+    "502 page": (Fault.html(502), 0, True),
+    "503 with Retry-After": (Fault.status(503, None, {"Retry-After": "1"}), 0, True),
+    "503 null": (Fault.status(503, b"null", {"Content-Type": "application/json"}), 0, True),
+    "200 page": (Fault.html(200), 0, True),
+    "201 empty": (Fault.status(201, None), 0, True),
+    "201 without key": (Fault.status(201, {"id": "1"}), 0, True),
+    "201 odd key": (Fault.status(201, {"id": "1", "key": "a/b"}), 0, True),
+    "429": (Fault.status(429), 0, False),
+    "429 long": (Fault.status(429, None, {"Retry-After": "3600"}), 0, False),
+    "429 date": (Fault.status(429, None, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}), 0, False),
+    "400": (Fault.status(400, {"errorMessages": [], "errors": {"summary": "no"}}), 0, False),
+    "400 page": (Fault.html(400), 0, False),
+    "401": (Fault.status(401), 0, False),
+    "403": (Fault.status(403), 0, False),
+    "404": (Fault.status(404), 0, False),
+    "413": (Fault.status(413), 0, False),
+}
+
+
+def test_a_filing_that_failed_is_posted_exactly_once(fresh: Fresh) -> None:
+    for name, (fault, made, may_have_happened) in FAILED_FILINGS.items():
+        with fresh() as (jira, issues, clock):
+            issues.connect()
+            jira.inject(fault, A_POST)
+            error = failed(issues.create, DRAFT)
+            assert error.may_have_happened is may_have_happened, name
+            assert (posts(jira), len(jira.issues)) == (1, made), name
+            assert clock.slept == [], name
+            assert "Log in to continue" not in error.text, name
 
 
 def test_a_refused_connection_surely_files_nothing(jira: FakeJira, issues: JiraIssues) -> None:
     issues.connect()
     jira.stop_listening()
-    error = failed(lambda: issues.create(DRAFT))
+    error = failed(issues.create, DRAFT)
     assert (error.may_have_happened, error.is_silence) == (False, True)
     jira.start_listening()
     assert issues.create(DRAFT) == "SEC-1"
@@ -563,14 +560,14 @@ def test_a_429_was_not_served_so_it_is_tried_again(jira: FakeJira, issues: JiraI
 
 def test_a_429_is_waited_out_at_most_twice(jira: FakeJira, issues: JiraIssues, clock: PatientClock) -> None:
     jira.inject(Fault.status(429, None, {"Retry-After": "1"}), A_POST)
-    error = failed(lambda: issues.create(DRAFT))
+    error = failed(issues.create, DRAFT)
     assert (error.code, error.may_have_happened, clock.slept) == ("429", False, [1, 1])
     assert (posts(jira), jira.issues) == (3, {})
 
 
 def test_a_field_that_a_site_requires_is_named_with_the_setting(jira: FakeJira, issues: JiraIssues) -> None:
     jira.required_fields = {"customfield_10010": "Team is required."}
-    error = failed(lambda: issues.create(DRAFT))
+    error = failed(issues.create, DRAFT)
     assert "field 'customfield_10010': Team is required." in error.text
     assert "jira_extra_fields" in error.text
 
@@ -589,7 +586,7 @@ def test_a_wrong_project_is_named_with_the_setting(make_issues: MakeIssues) -> N
 
 def test_a_refusal_without_fields_is_quoted_on_one_line(jira: FakeJira, issues: JiraIssues) -> None:
     jira.inject(Fault.status(400, {"errorMessages": ["No\nE! forged" + "x" * 500], "errors": {}}), A_POST)
-    text = failed(lambda: issues.create(DRAFT)).text
+    text = failed(issues.create, DRAFT).text
     assert "\n" not in text
     assert len(text) < 400
 
@@ -729,53 +726,40 @@ def test_an_issue_that_is_gone_is_not_assigned(jira: FakeJira, issues: JiraIssue
     assert not issues.assign("SEC-404", KRAMER)
 
 
-@pytest.mark.parametrize(
-    ("fault", "done", "may_have_happened", "is_fatal"),
-    [
-        (Fault.drop_before_serving(), False, True, False),
-        (Fault.drop_after_serving(), True, True, False),
-        (Fault.late(5), True, True, False),
-        (Fault.hang(), False, True, False),
-        (Fault.status(500), False, True, False),
-        (Fault.html(502), False, True, False),
-        (Fault.html(200), False, True, True),
-        (Fault.status(200), False, True, True),
-        (Fault.status(200, {"errorMessages": ["odd"]}), False, True, True),
-        (Fault.status(302, None, {"Location": "/login"}), False, True, True),
-        (Fault.status(401), False, False, True),
-        (Fault.status(403, {"errorMessages": ["no"], "errors": {}}), False, False, False),
-        (Fault.status(409), False, False, False),
-        (Fault.status(429), False, False, False),
-        (Fault.status(429, None, {"Retry-After": "3600"}), False, False, False),
-    ],
-    ids=[
-        *("dropped before", "dropped after", "too late", "hangs", "500", "502 page", "200 page", "200 empty"),
-        *("200 odd", "redirect", "401", "403", "409", "429", "429 long"),
-    ],
-)
-@pytest.mark.usefixtures("impatient")
-def test_an_assignment_that_failed_says_so_and_is_sent_once(
-    jira: FakeJira,
-    issues: JiraIssues,
-    clock: PatientClock,
-    fault: Fault,
-    done: bool,
-    may_have_happened: bool,
-    is_fatal: bool,
-) -> None:
-    clock.set_timeout(100)
-    known(jira, KRAMER)
-    key = issues.create(DRAFT)
-    jira.inject(fault, calls("PUT", "/assignee"))
-    error = failed(lambda: issues.assign(key, KRAMER))
-    assert (error.may_have_happened, error.is_fatal) == (may_have_happened, is_fatal)
-    assert asked_for(jira, "PUT", "/assignee") == 1
-    assert (jira.issues[key].assignee == KRAMER) is done
-    assert clock.slept == []
-    jira.heal()
-    if not is_fatal:
-        assert issues.assign(key, KRAMER)
-        assert jira.issues[key].assignee == KRAMER
+FAILED_ASSIGNMENTS = {
+    "dropped before": (Fault.drop_before_serving(), False, True, False),
+    "dropped after": (Fault.drop_after_serving(), True, True, False),
+    "too late": (Fault.late(5), True, True, False),
+    "hangs": (Fault.hang(), False, True, False),
+    "500": (Fault.status(500), False, True, False),
+    "502 page": (Fault.html(502), False, True, False),
+    "200 page": (Fault.html(200), False, True, True),
+    "200 empty": (Fault.status(200), False, True, True),
+    "200 odd": (Fault.status(200, {"errorMessages": ["odd"]}), False, True, True),
+    "redirect": (Fault.status(302, None, {"Location": "/login"}), False, True, True),
+    "401": (Fault.status(401), False, False, True),
+    "403": (Fault.status(403, {"errorMessages": ["no"], "errors": {}}), False, False, False),
+    "409": (Fault.status(409), False, False, False),
+    "429": (Fault.status(429), False, False, False),
+    "429 long": (Fault.status(429, None, {"Retry-After": "3600"}), False, False, False),
+}
+
+
+def test_an_assignment_that_failed_says_so_and_is_sent_once(fresh: Fresh) -> None:
+    for name, (fault, done, may_have_happened, is_fatal) in FAILED_ASSIGNMENTS.items():
+        with fresh() as (jira, issues, clock):
+            known(jira, KRAMER)
+            key = issues.create(DRAFT)
+            jira.inject(fault, calls("PUT", "/assignee"))
+            error = failed(issues.assign, key, KRAMER)
+            assert (error.may_have_happened, error.is_fatal) == (may_have_happened, is_fatal), name
+            assert asked_for(jira, "PUT", "/assignee") == 1, name
+            assert (jira.issues[key].assignee == KRAMER) is done, name
+            assert clock.slept == [], name
+            jira.heal()
+            if not is_fatal:
+                assert issues.assign(key, KRAMER)
+                assert jira.issues[key].assignee == KRAMER
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -784,49 +768,45 @@ def test_what_the_account_must_be_allowed_to_assign_is_said(jira: FakeJira, issu
     known(jira, KRAMER)
     key = issues.create(DRAFT)
     jira.inject(Fault.status(status), calls("PUT", "/assignee"))
-    assert "Assign Issues in the issue's project" in failed(lambda: issues.assign(key, KRAMER)).text
+    assert "Assign Issues in the issue's project" in failed(issues.assign, key, KRAMER).text
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault.status(400, {"errorMessages": ["bad"], "errors": {}}),
-        Fault.status(401),
-        Fault.status(403),
-        Fault.status(404),
-        Fault.status(429),
-        Fault.status(500),
-        Fault.html(200),
-        Fault.status(200),
-        Fault.status(200, {}),
-        Fault.status(200, {"users": []}),
-        Fault.status(200, ["x"]),
-        Fault.status(200, [None]),
-        Fault.status(200, [{"emailAddress": KRAMER, "active": True}]),
-        Fault.status(200, [{"emailAddress": KRAMER, "active": True, "accountId": None, "name": ["x"]}]),
-        Fault.status(200, [{"emailAddress": KRAMER, "active": True, "accountId": "", "name": ""}]),
-        Fault.drop_before_serving(),
-        Fault.drop_after_serving(),
-        Fault.hang(),
-    ],
-    ids=[
-        *("400", "401", "403", "404", "429", "500", "200 page", "200 empty", "200 {}", "no list", "a text", "null"),
-        *("no id", "odd id", "empty id", "dropped before", "dropped after", "hangs"),
-    ],
-)
-@pytest.mark.usefixtures("impatient")
-def test_a_look_for_a_user_that_failed_is_never_nobody(jira: FakeJira, issues: JiraIssues, fault: Fault) -> None:
-    known(jira, KRAMER)
-    key = issues.create(DRAFT)
-    jira.inject(fault, calls("GET", "/user/search"))
-    assert not failed(lambda: issues.assign(key, KRAMER)).may_have_happened
-    assert asked_for(jira, "PUT", "/assignee") == 0
+FAILED_LOOKS_FOR_A_USER = {
+    "400": Fault.status(400, {"errorMessages": ["bad"], "errors": {}}),
+    "401": Fault.status(401),
+    "403": Fault.status(403),
+    "404": Fault.status(404),
+    "429": Fault.status(429),
+    "500": Fault.status(500),
+    "200 page": Fault.html(200),
+    "200 empty": Fault.status(200),
+    "200 {}": Fault.status(200, {}),
+    "no list": Fault.status(200, {"users": []}),
+    "a text": Fault.status(200, ["x"]),
+    "null": Fault.status(200, [None]),
+    "no id": Fault.status(200, [{"emailAddress": KRAMER, "active": True}]),
+    "odd id": Fault.status(200, [{"emailAddress": KRAMER, "active": True, "accountId": None, "name": ["x"]}]),
+    "empty id": Fault.status(200, [{"emailAddress": KRAMER, "active": True, "accountId": "", "name": ""}]),
+    "dropped before": Fault.drop_before_serving(),
+    "dropped after": Fault.drop_after_serving(),
+    "hangs": Fault.hang(),
+}
+
+
+def test_a_look_for_a_user_that_failed_is_never_nobody(fresh: Fresh) -> None:
+    for name, fault in FAILED_LOOKS_FOR_A_USER.items():
+        with fresh() as (jira, issues, _):
+            known(jira, KRAMER)
+            key = issues.create(DRAFT)
+            jira.inject(fault, calls("GET", "/user/search"))
+            assert not failed(issues.assign, key, KRAMER).may_have_happened, name
+            assert asked_for(jira, "PUT", "/assignee") == 0, name
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
 def test_an_account_that_may_not_look_for_users_can_file(jira: FakeJira, issues: JiraIssues, status: int) -> None:
     jira.inject(Fault.status(status), calls("GET", "/user/search"))
-    error = failed(lambda: issues.assign("SEC-1", KRAMER))
+    error = failed(issues.assign, "SEC-1", KRAMER)
     assert (error.code, error.is_fatal) == (str(status), False)
     assert "Browse Users" in error.text
     assert issues.create(DRAFT) == "SEC-1"
@@ -908,28 +888,31 @@ ODD_PAGES = {
 }
 
 
-@pytest.mark.parametrize("fault", ODD_PAGES.values(), ids=ODD_PAGES)
-@pytest.mark.usefixtures("impatient")
-def test_a_look_at_comments_that_failed_is_never_not_said(jira: FakeJira, issues: JiraIssues, fault: Fault) -> None:
-    key = issues.create(DRAFT)
-    issues.comment(key, MARK)
-    jira.inject(fault, calls("GET", "/comment"))
-    assert not failed(lambda: issues.was_said(key, MARK)).may_have_happened
+def test_a_look_at_comments_that_failed_is_never_not_said(fresh: Fresh) -> None:
+    for name, fault in ODD_PAGES.items():
+        with fresh() as (jira, issues, _):
+            key = issues.create(DRAFT)
+            issues.comment(key, MARK)
+            jira.inject(fault, calls("GET", "/comment"))
+            assert not failed(issues.was_said, key, MARK).may_have_happened, name
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [*ODD_PAGES.values(), page(start=3, total=0), page("x", start=3, total=4)],
-    ids=[*ODD_PAGES, "none any more", "fewer than before"],
-)
-@pytest.mark.usefixtures("impatient")
-def test_a_second_page_that_failed_is_never_not_said(jira: FakeJira, issues: JiraIssues, fault: Fault) -> None:
-    jira.page_size = 3
-    key = issues.create(DRAFT)
-    for body in ("a", "b", "c", "d", MARK):
-        issues.comment(key, body)
-    jira.inject(fault, lambda request: request.query.get("startAt") == "3")
-    assert not failed(lambda: issues.was_said(key, MARK)).may_have_happened
+ODD_SECOND_PAGES = {
+    **ODD_PAGES,
+    "none any more": page(start=3, total=0),
+    "fewer than before": page("x", start=3, total=4),
+}
+
+
+def test_a_second_page_that_failed_is_never_not_said(fresh: Fresh) -> None:
+    for name, fault in ODD_SECOND_PAGES.items():
+        with fresh() as (jira, issues, _):
+            jira.page_size = 3
+            key = issues.create(DRAFT)
+            for body in ("a", "b", "c", "d", MARK):
+                issues.comment(key, body)
+            jira.inject(fault, lambda request: request.query.get("startAt") == "3")
+            assert not failed(issues.was_said, key, MARK).may_have_happened, name
 
 
 def test_comments_that_never_end_are_an_error(
@@ -940,13 +923,13 @@ def test_comments_that_never_end_are_an_error(
     key = issues.create(DRAFT)
     for _ in range(3):
         issues.comment(key, "x")
-    error = failed(lambda: issues.was_said(key, MARK))
+    error = failed(issues.was_said, key, MARK)
     assert "does not end" in error.text
     assert not error.is_fatal
 
 
 def test_comments_of_an_issue_that_is_gone_are_a_404_and_jira_stays_on(issues: JiraIssues) -> None:
-    error = failed(lambda: issues.was_said("SEC-404", MARK))
+    error = failed(issues.was_said, "SEC-404", MARK)
     assert (error.code, error.is_fatal) == ("404", False)
     assert "Browse Projects" in error.text
     assert issues.create(DRAFT) == "SEC-1"
@@ -972,57 +955,43 @@ def test_a_dead_token_is_not_believed_of_one_issue_either(
     assert paths(jira) == ["serverInfo", "myself"]
 
 
-@pytest.mark.parametrize(
-    ("fault", "said", "may_have_happened", "is_fatal"),
-    [
-        (Fault.drop_before_serving(), 0, True, False),
-        (Fault.drop_after_serving(), 1, True, False),
-        (Fault.late(5), 1, True, False),
-        (Fault.hang(), 0, True, False),
-        (Fault.status(500), 0, True, False),
-        (Fault.html(502), 0, True, False),
-        (Fault.status(503, None, {"Retry-After": "1"}), 0, True, False),
-        (Fault.html(200), 0, True, True),
-        (Fault.status(201), 0, True, True),
-        (Fault.status(201, {}), 0, True, True),
-        (Fault.status(201, {"body": "x"}), 0, True, True),
-        (Fault.status(201, {"id": 7}), 0, True, True),
-        (Fault.status(201, ["x"]), 0, True, True),
-        (Fault.status(302, None, {"Location": "/login"}), 0, True, True),
-        (Fault.status(401), 0, False, True),
-        (Fault.status(400), 0, False, False),
-        (Fault.html(403), 0, False, False),
-        (Fault.status(404), 0, False, False),
-        (Fault.status(413), 0, False, False),
-        (Fault.status(429), 0, False, False),
-        (Fault.status(429, None, {"Retry-After": "3600"}), 0, False, False),
-    ],
-    ids=[
-        *("dropped before", "dropped after", "too late", "hangs", "500", "502 page", "503 with Retry-After"),
-        *("200 page", "201 empty", "201 {}", "201 without id", "201 odd id", "201 list", "redirect"),
-        *("401", "400", "403 page", "404", "413", "429", "429 long"),
-    ],
-)
-@pytest.mark.usefixtures("impatient")
-def test_a_comment_that_failed_is_posted_exactly_once(
-    jira: FakeJira,
-    issues: JiraIssues,
-    clock: PatientClock,
-    fault: Fault,
-    said: int,
-    may_have_happened: bool,
-    is_fatal: bool,
-) -> None:
-    clock.set_timeout(100)
-    key = issues.create(DRAFT)
-    jira.inject(fault, calls("POST", "/comment"))
-    error = failed(lambda: issues.comment(key, MARK))
-    assert (error.may_have_happened, error.is_fatal) == (may_have_happened, is_fatal)
-    assert (asked_for(jira, "POST", "/comment"), len(jira.issues[key].comments)) == (1, said)
-    assert clock.slept == []
-    assert "Log in to continue" not in error.text
-    if not is_fatal:
-        assert issues.was_said(key, MARK) is bool(said)
+FAILED_COMMENTS = {
+    "dropped before": (Fault.drop_before_serving(), 0, True, False),
+    "dropped after": (Fault.drop_after_serving(), 1, True, False),
+    "too late": (Fault.late(5), 1, True, False),
+    "hangs": (Fault.hang(), 0, True, False),
+    "500": (Fault.status(500), 0, True, False),
+    "502 page": (Fault.html(502), 0, True, False),
+    "503 with Retry-After": (Fault.status(503, None, {"Retry-After": "1"}), 0, True, False),
+    "200 page": (Fault.html(200), 0, True, True),
+    "201 empty": (Fault.status(201), 0, True, True),
+    "201 {}": (Fault.status(201, {}), 0, True, True),
+    "201 without id": (Fault.status(201, {"body": "x"}), 0, True, True),
+    "201 odd id": (Fault.status(201, {"id": 7}), 0, True, True),
+    "201 list": (Fault.status(201, ["x"]), 0, True, True),
+    "redirect": (Fault.status(302, None, {"Location": "/login"}), 0, True, True),
+    "401": (Fault.status(401), 0, False, True),
+    "400": (Fault.status(400), 0, False, False),
+    "403 page": (Fault.html(403), 0, False, False),
+    "404": (Fault.status(404), 0, False, False),
+    "413": (Fault.status(413), 0, False, False),
+    "429": (Fault.status(429), 0, False, False),
+    "429 long": (Fault.status(429, None, {"Retry-After": "3600"}), 0, False, False),
+}
+
+
+def test_a_comment_that_failed_is_posted_exactly_once(fresh: Fresh) -> None:
+    for name, (fault, said, may_have_happened, is_fatal) in FAILED_COMMENTS.items():
+        with fresh() as (jira, issues, clock):
+            key = issues.create(DRAFT)
+            jira.inject(fault, calls("POST", "/comment"))
+            error = failed(issues.comment, key, MARK)
+            assert (error.may_have_happened, error.is_fatal) == (may_have_happened, is_fatal), name
+            assert (asked_for(jira, "POST", "/comment"), len(jira.issues[key].comments)) == (1, said), name
+            assert clock.slept == [], name
+            assert "Log in to continue" not in error.text, name
+            if not is_fatal:
+                assert issues.was_said(key, MARK) is bool(said)
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
@@ -1033,7 +1002,7 @@ def test_an_account_that_may_not_comment_is_told_so_and_can_file(
     no = {"errorMessages": [], "errors": {"comment": "You do not have the permission\nto comment on this issue."}}
     jira.inject(Fault.status(status, no), calls("POST", "/comment"))
     for _ in range(3):
-        error = failed(lambda: issues.comment(key, MARK))
+        error = failed(issues.comment, key, MARK)
         assert error.text == (
             f"Jira refused add comment (HTTP {status}): You do not have the permission to comment on this issue.; "
             "allow the account Add Comments (and Browse Projects) in the issue's project"
@@ -1049,7 +1018,7 @@ def test_what_jira_repeats_of_the_credentials_is_not_repeated(jira: FakeJira, is
     known(jira, KRAMER)
     jira.inject(Fault.status(403, no), calls("POST", "/comment"))
     jira.inject(Fault.status(403, no), calls("PUT", "/assignee"))
-    for error in failed(lambda: issues.comment(key, MARK)), failed(lambda: issues.assign(key, KRAMER)):
+    for error in failed(issues.comment, key, MARK), failed(issues.assign, key, KRAMER):
         assert "no to ***; xxx" in error.text
         for secret in (basic, TOKEN, EMAIL):
             assert secret[:6] not in error.text
@@ -1137,97 +1106,79 @@ def test_a_transition_that_is_refused_is_no_error(jira: FakeJira, issues: JiraIs
     assert issues.is_open(key)
 
 
-@pytest.mark.parametrize(
-    ("fault", "closed", "may_have_happened", "is_fatal"),
-    [
-        (Fault.drop_before_serving(), False, True, False),
-        (Fault.drop_after_serving(), True, True, False),
-        (Fault.late(5), True, True, False),
-        (Fault.hang(), False, True, False),
-        (Fault.status(500), False, True, False),
-        (Fault.html(502), False, True, False),
-        (Fault.html(200), False, True, True),
-        (Fault.status(200), False, True, True),
-        (Fault.status(200, {"transition": "odd"}), False, True, True),
-        (Fault.status(401), False, False, True),
-        (Fault.status(404), False, False, False),
-        (Fault.status(429), False, False, False),
-        (Fault.status(429, None, {"Retry-After": "3600"}), False, False, False),
-    ],
-    ids=[
-        *("dropped before", "dropped after", "too late", "hangs", "500", "502 page", "200 page", "200 empty"),
-        *("200 odd", "401", "404", "429", "429 long"),
-    ],
-)
-@pytest.mark.usefixtures("impatient")
-def test_a_closing_that_failed_is_posted_once_and_looked_at_again(
-    jira: FakeJira,
-    issues: JiraIssues,
-    clock: PatientClock,
-    fault: Fault,
-    closed: bool,
-    may_have_happened: bool,
-    is_fatal: bool,
-) -> None:
-    clock.set_timeout(100)
-    key = issues.create(DRAFT)
-    jira.inject(fault, calls("POST", "/transitions"))
-    error = failed(lambda: issues.close(key))
-    assert (error.may_have_happened, error.is_fatal) == (may_have_happened, is_fatal)
-    assert asked_for(jira, "POST", "/transitions") == 1
-    assert (jira.issues[key].category == "done") is closed
-    jira.heal()
-    if not is_fatal:
-        assert issues.close(key)
-        assert asked_for(jira, "POST", "/transitions") == (1 if closed else 2)
+FAILED_CLOSINGS = {
+    "dropped before": (Fault.drop_before_serving(), False, True, False),
+    "dropped after": (Fault.drop_after_serving(), True, True, False),
+    "too late": (Fault.late(5), True, True, False),
+    "hangs": (Fault.hang(), False, True, False),
+    "500": (Fault.status(500), False, True, False),
+    "502 page": (Fault.html(502), False, True, False),
+    "200 page": (Fault.html(200), False, True, True),
+    "200 empty": (Fault.status(200), False, True, True),
+    "200 odd": (Fault.status(200, {"transition": "odd"}), False, True, True),
+    "401": (Fault.status(401), False, False, True),
+    "404": (Fault.status(404), False, False, False),
+    "429": (Fault.status(429), False, False, False),
+    "429 long": (Fault.status(429, None, {"Retry-After": "3600"}), False, False, False),
+}
+
+
+def test_a_closing_that_failed_is_posted_once_and_looked_at_again(fresh: Fresh) -> None:
+    for name, (fault, closed, may_have_happened, is_fatal) in FAILED_CLOSINGS.items():
+        with fresh() as (jira, issues, _):
+            key = issues.create(DRAFT)
+            jira.inject(fault, calls("POST", "/transitions"))
+            error = failed(issues.close, key)
+            assert (error.may_have_happened, error.is_fatal) == (may_have_happened, is_fatal), name
+            assert asked_for(jira, "POST", "/transitions") == 1, name
+            assert (jira.issues[key].category == "done") is closed, name
+            jira.heal()
+            if not is_fatal:
+                assert issues.close(key)
+                assert asked_for(jira, "POST", "/transitions") == (1 if closed else 2)
 
 
 DONE_WAY = {"id": "31", "to": {"name": "Done", "statusCategory": {"key": "done"}}}
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault.status(400),
-        Fault.status(401),
-        Fault.status(403),
-        Fault.status(404),
-        Fault.status(429),
-        Fault.status(500),
-        Fault.html(200),
-        Fault.status(200),
-        Fault.status(200, {}),
-        Fault.status(200, []),
-        Fault.status(200, {"transitions": None}),
-        Fault.status(200, {"transitions": {"id": "31"}}),
-        Fault.status(200, {"transitions": ["31"]}),
-        Fault.status(200, {"transitions": [{"id": "31", "name": "Done"}]}),
-        Fault.status(200, {"transitions": [{"id": "31", "to": None}]}),
-        Fault.status(200, {"transitions": [{"id": "31", "to": {"name": "Done"}}]}),
-        Fault.status(200, {"transitions": [{**DONE_WAY, "id": 31}]}),
-        Fault.status(200, {"transitions": [DONE_WAY, {"id": "41", "to": "Closed"}]}),
-        Fault.drop_before_serving(),
-        Fault.drop_after_serving(),
-        Fault.hang(),
-    ],
-    ids=[
-        *("400", "401", "403", "404", "429", "500", "200 page", "200 empty", "200 {}", "200 []", "null", "by id"),
-        *("a text", "no to", "to null", "no category", "odd id", "one of two odd"),
-        *("dropped before", "dropped after", "hangs"),
-    ],
-)
-@pytest.mark.usefixtures("impatient")
-def test_a_look_at_transitions_that_failed_closes_nothing(jira: FakeJira, issues: JiraIssues, fault: Fault) -> None:
-    key = issues.create(DRAFT)
-    jira.inject(fault, calls("GET", "/transitions"))
-    assert not failed(lambda: issues.close(key)).may_have_happened
-    assert asked_for(jira, "POST", "/transitions") == 0
+FAILED_LOOKS_AT_TRANSITIONS = {
+    "400": Fault.status(400),
+    "401": Fault.status(401),
+    "403": Fault.status(403),
+    "404": Fault.status(404),
+    "429": Fault.status(429),
+    "500": Fault.status(500),
+    "200 page": Fault.html(200),
+    "200 empty": Fault.status(200),
+    "200 {}": Fault.status(200, {}),
+    "200 []": Fault.status(200, []),
+    "null": Fault.status(200, {"transitions": None}),
+    "by id": Fault.status(200, {"transitions": {"id": "31"}}),
+    "a text": Fault.status(200, {"transitions": ["31"]}),
+    "no to": Fault.status(200, {"transitions": [{"id": "31", "name": "Done"}]}),
+    "to null": Fault.status(200, {"transitions": [{"id": "31", "to": None}]}),
+    "no category": Fault.status(200, {"transitions": [{"id": "31", "to": {"name": "Done"}}]}),
+    "odd id": Fault.status(200, {"transitions": [{**DONE_WAY, "id": 31}]}),
+    "one of two odd": Fault.status(200, {"transitions": [DONE_WAY, {"id": "41", "to": "Closed"}]}),
+    "dropped before": Fault.drop_before_serving(),
+    "dropped after": Fault.drop_after_serving(),
+    "hangs": Fault.hang(),
+}
+
+
+def test_a_look_at_transitions_that_failed_closes_nothing(fresh: Fresh) -> None:
+    for name, fault in FAILED_LOOKS_AT_TRANSITIONS.items():
+        with fresh() as (jira, issues, _):
+            key = issues.create(DRAFT)
+            jira.inject(fault, calls("GET", "/transitions"))
+            assert not failed(issues.close, key).may_have_happened, name
+            assert asked_for(jira, "POST", "/transitions") == 0, name
 
 
 def test_an_issue_that_could_not_be_read_is_not_closed(jira: FakeJira, issues: JiraIssues) -> None:
     key = issues.create(DRAFT)
     jira.inject(Fault.status(500), calls("GET", f"/issue/{key}"))
-    assert failed(lambda: issues.close(key)).is_server_error
+    assert failed(issues.close, key).is_server_error
     assert [path for path in paths(jira) if path.endswith("transitions")] == []
 
 
