@@ -4,8 +4,12 @@ BIN := .venv/bin
 STAMP := .venv/installed
 
 DYNALITE := tests/dynalite/node_modules/installed
+ENGINE := $(if $(shell command -v npm),$(DYNALITE))
 
-.PHONY: demo test lint types tests soak rehearsal format lock bench clean
+# One moto and one warm parent a worker; a worker that has nothing left to do takes tests from the others.
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
+
+.PHONY: demo test quick faults lint types tests soak rehearsal format lock bench clean
 
 demo: $(STAMP)
 	@$(BIN)/python -m sandbox.demo
@@ -19,8 +23,16 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-tests: $(STAMP) $(if $(shell command -v npm),$(DYNALITE))
-	$(BIN)/python -m pytest -n auto $(PYTEST_FLAGS)
+tests: $(STAMP) $(ENGINE)
+	$(PYTEST) -m "not exhaustive" $(PYTEST_FLAGS)
+
+# Pure modules and adapters, no process started: after each edit.
+quick: $(STAMP)
+	$(PYTEST) -m "not exhaustive and not process and not runs" $(PYTEST_FLAGS)
+
+# The exhaustive matrices: every request cut, every fault of docs/reliability.md, races, random histories.
+faults: $(STAMP) $(ENGINE)
+	$(PYTEST) -m exhaustive $(PYTEST_FLAGS)
 
 # New random histories for SOAK_SECONDS (600); needs Node.
 soak: $(STAMP) $(DYNALITE)

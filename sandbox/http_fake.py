@@ -118,6 +118,7 @@ class FakeServer(ABC):
     before, after: called with each request, in the thread that handles it, before it is served and after it was
     served but before its answer leaves. A hook may block (that holds this one request) and may use any method here
     but `stop`. A request that a fault keeps from being served never reaches `after`.
+    served: how many requests took effect so far.
     lock: held while a request is served; a subclass holds it wherever it touches what `serve` touches.
     """
 
@@ -126,6 +127,7 @@ class FakeServer(ABC):
         self.before: list[Callable[[Request], None]] = []
         self.after: list[Callable[[Request], None]] = []
         self.lock = threading.RLock()
+        self.served = 0
         self._requests: list[Request] = []
         self._faults: list[_Injected] = []
         self._stopping = threading.Event()
@@ -203,7 +205,7 @@ class FakeServer(ABC):
         if self._placeholder is not None:
             self._placeholder.close()
             self._placeholder = None
-        threading.Thread(target=self._listener.serve_forever, args=(0.01,), daemon=True).start()
+        threading.Thread(target=self._listener.serve_forever, daemon=True).start()
 
     # What came in
 
@@ -224,11 +226,11 @@ class FakeServer(ABC):
         with self.lock:
             self._faults.append(_Injected(fault, match, times))
 
-    def would_hold(self, request: Request) -> bool:
-        """Whether a fault would hold this request up, or its answer, if it came now; uses up no fault."""
+    def holding(self, request: Request) -> Fault | None:
+        """The fault that would hold this request up, or its answer, if it came now; uses up none."""
         with self.lock:
             found = next((one for one in self._faults if one.match is None or one.match(request)), None)
-        return found is not None and found.fault.wait_seconds > 0
+        return found.fault if found is not None and found.fault.wait_seconds > 0 else None
 
     def heal(self) -> None:
         """Drop all faults. A request that already waits goes on waiting."""
@@ -249,6 +251,8 @@ class FakeServer(ABC):
             served: Answer | None = None
             if fault is None or fault.served:
                 served = self.serve_in_turn(request)
+                with self.lock:
+                    self.served += 1
                 for hook in tuple(self.after):
                     hook(request)
         except Exception as err:  # noqa: BLE001 (a mistake of ours must not look like a failure of the service)
@@ -319,7 +323,30 @@ class _Listener(ThreadingHTTPServer):
     def __init__(self, port: int, handle: Callable[[Request], Answer | None], connections: _Connections) -> None:
         self.handle = handle
         self.connections = connections
+        self._is_over = False
+        self._ended = threading.Event()
         super().__init__(("127.0.0.1", port), _Connection)
+
+    def serve_forever(self, poll_interval: float = 0) -> None:  # noqa: ARG002 - it does not poll
+        """Take connections until `shutdown`, which makes one itself: so neither waits for the other's next look."""
+        try:
+            while self.socket.fileno() >= 0:
+                try:
+                    request, address = self.get_request()
+                except OSError:  # a client that was gone again
+                    continue
+                if self._is_over:
+                    request.close()
+                    return
+                self.process_request(request, address)
+        finally:
+            self._ended.set()
+
+    def shutdown(self) -> None:
+        self._is_over = True
+        with contextlib.suppress(OSError):  # the queue is full of others, and one of them will do
+            socket.create_connection(self.server_address, timeout=1).close()
+        self._ended.wait(5)
 
     def server_bind(self) -> None:
         """Without HTTPServer's look-up of the host's own name, which can be slow."""

@@ -30,7 +30,7 @@ A_DAY = timedelta(days=1)
 
 
 class HourlyClock(RunClock):
-    """A run's clock whose `now` was set by somebody; only its deadline is real."""
+    """A run's clock whose `now` was set by somebody; only how long it may take is real."""
 
     def __init__(self, now: datetime) -> None:
         super().__init__()
@@ -38,6 +38,10 @@ class HourlyClock(RunClock):
 
     def utc_now(self) -> datetime:
         return self.now
+
+    @property
+    def deadline(self) -> datetime:
+        return self.now + timedelta(seconds=self._timeout)
 
 
 @dataclass
@@ -58,6 +62,7 @@ class Filed:
     draft: IssueDraft
     comments: list[tuple[datetime, str]] = field(default_factory=list)
     ended_at: datetime | None = None
+    assignee: str | None = None
 
 
 @dataclass
@@ -75,6 +80,10 @@ class MemoryAccount:
     sent: list[Sent] = field(default_factory=list)
     issues: dict[str, Filed] = field(default_factory=dict)
     disabled: list[tuple[datetime, str]] = field(default_factory=list)
+    slack_ids: dict[str, str] = field(default_factory=dict)
+    """Who on Slack has an e-mail address; Jira knows the same addresses."""
+    search_lag: timedelta = timedelta()
+    """How long Jira's searches do not show a new issue."""
 
     def open_iam(self, profile: str) -> MemoryIam:
         return MemoryIam(self)
@@ -293,17 +302,22 @@ class MemoryIssues:
         self._issues = account.issues
 
     def open_issue_keys(self) -> frozenset[str]:
-        return frozenset(key for key, issue in self._issues.items() if issue.ended_at is None)
+        return frozenset(issue.key for issue in self._shown() if issue.ended_at is None)
+
+    def _shown(self) -> list[Filed]:
+        """What a search finds by now."""
+        known_since = self._account.now - self._account.search_lag
+        return [issue for issue in self._issues.values() if issue.filed_at <= known_since]
 
     def is_open(self, issue_key: str) -> bool:
         return self._issues[issue_key].ended_at is None
 
     def find_open(self, issue_label: str) -> str | None:
-        found = (one.key for one in self._issues.values() if issue_label in one.draft.labels and one.ended_at is None)
+        found = (one.key for one in self._shown() if issue_label in one.draft.labels and one.ended_at is None)
         return next(found, None)
 
     def count_filed(self, issue_label: str, days: int) -> int | None:
-        return sum(1 for one in self._issues.values() if issue_label in one.draft.labels)
+        return sum(1 for one in self._shown() if issue_label in one.draft.labels)
 
     def create(self, draft: IssueDraft) -> str:
         key = f"SEC-{len(self._issues) + 1}"
@@ -316,7 +330,10 @@ class MemoryIssues:
         return None
 
     def assign(self, issue_key: str, email: str) -> bool:
-        return False
+        if email not in self._account.slack_ids:
+            return False
+        self._issues[issue_key].assignee = email
+        return True
 
     def was_said(self, issue_key: str, mark: str) -> bool:
         return any(mark in text for _, text in self._issues[issue_key].comments)
@@ -339,4 +356,4 @@ class MemoryMessages:
         self._account.sent.append(Sent(self._account.now, slack_id, draft))
 
     def find_user(self, email: str) -> str | None:
-        return None
+        return self._account.slack_ids.get(email)

@@ -30,7 +30,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal
 from functools import cache
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 import boto3
 import botocore.session
@@ -68,6 +68,7 @@ class MotoAws:
         self.state_tables: set[str] = {STATE_TABLE}
         self._server: ThreadedMotoServer | None = None
         self._callers: dict[str, AccessKey] = {}
+        self._clients: dict[tuple[str, ...], Any] = {}
         self._request_log = logging.getLogger("werkzeug")
         self._request_log_level = self._request_log.level
 
@@ -143,12 +144,21 @@ class MotoAws:
         *,
         endpoint_url: str | None = None,
     ) -> Any:
-        """A boto3 client of this server, in that account, or with its credentials of the one at `endpoint_url`."""
-        return _session().client(service, **self._connection(region, account_id, endpoint_url))
+        """A boto3 client of this server, in that account, or with its credentials of the one at `endpoint_url`.
+
+        The same one for the same words: making one takes longer than most of what is done with it.
+        """
+        return self._made("client", service, self._connection(region, account_id, endpoint_url))
 
     def resource(self, service: str, region: str = "us-east-1", account_id: str | None = None) -> Any:
-        """A boto3 resource of this server, in that account."""
-        return _session().resource(service, **self._connection(region, account_id))
+        """A boto3 resource of this server, in that account; likewise."""
+        return self._made("resource", service, self._connection(region, account_id))
+
+    def _made(self, kind: Literal["client", "resource"], service: str, connection: dict[str, Any]) -> Any:
+        words = (kind, service, *(str(value) for value in connection.values()))
+        if words not in self._clients:
+            self._clients[words] = getattr(_session(), kind)(service, config=_DIRECT, **connection)
+        return self._clients[words]
 
     def _connection(self, region: str, account_id: str | None, endpoint_url: str | None = None) -> dict[str, Any]:
         caller = self._caller(account_id or self.account_id)
@@ -158,7 +168,6 @@ class MotoAws:
             "aws_access_key_id": caller.access_key_id,
             "aws_secret_access_key": caller.secret_access_key,
             "aws_session_token": "invented",
-            "config": _DIRECT,
         }
 
     def _caller(self, account_id: str) -> AccessKey:

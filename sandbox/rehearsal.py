@@ -136,20 +136,26 @@ class Stage(Protocol):
 
 
 def play(
-    stage: Stage, keys: Sequence[OldKey], *, days: int = DAYS, say: Callable[[str], None] = lambda _: None
+    stage: Stage,
+    keys: Sequence[OldKey],
+    *,
+    days: int = DAYS,
+    hours_apart: int = 1,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Seen:
-    """A run every hour; `say` gets a row a day, what that day's runs did."""
+    """A run every hour, or every so many; `say` gets a row a day, what that day's runs did."""
     say(ROW.format("day", "messages", "issues filed", "disabled", "comments", "closed", "overdue", "exempt"))
     say(ROW.format(*["---"] * 8))
     before = Seen((), (), ())
     for day in range(1, days + 1):
         counts: dict[str, int] = {}
-        for _ in range(24):
+        for hour in range(24):
             if day <= IN_USE_UNTIL_DAY:
                 for key in keys:
                     if key.is_in_use:
                         stage.use(key.user_name)
-            counts = run_counts(stage.run())
+            if hour % hours_apart == 0:
+                counts = run_counts(stage.run())
             stage.pass_hour()
         seen = stage.seen()
         say(row(day, before, seen, counts))

@@ -10,8 +10,8 @@ warm parent does that once and forks for each run, which is the same program fro
 What only a real start can show (the order of imports, PYTHON* variables, a signal while starting) needs a real start.
 
 The parent has no threads, and nothing of the process that asks for runs is in it: it is a small process of its own. It
-is told of a run over a socket, with the run's streams and a socket on which it says the pid, and later how the run
-ended. It ends, and its runs with it, when the one who started it is gone.
+is told of a run over a socket, with the run's streams and a socket for the report on it: the pid, each signal that the
+run's handler has dealt with, and how the run ended. It ends, and its runs with it, when the one who started it is gone.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import IO, Any, Final, NoReturn, Protocol, Self
 
 ENTRY: Final = Path(__file__).resolve().parent.parent / "keycheck" / "iam-accesskey-check.py"
@@ -42,6 +42,7 @@ IMPORTED: Final = (
     *("keycheck.cli", "keycheck.run", "keycheck.services.outside"),
 )
 """What a run imports, here or there, and all that these import."""
+HEARD: Final = "heard\n"
 UNEXPECTED: Final = 70
 """The exit code of a run that left the entry script in another way than it should."""
 CLIENTS: Final = ("iam", "dynamodb", "kms", "sts")
@@ -129,17 +130,40 @@ class WarmProcess:
     def __init__(self, report: socket.socket, stdout: int, stderr: int) -> None:
         self._lock = threading.Lock()
         self._report = report
+        self._signals_heard = 0
         self.returncode: int | None = None
         self.stdout: IO[str] | None = os.fdopen(stdout, encoding="utf-8")
         self.stderr: IO[str] | None = os.fdopen(stderr, encoding="utf-8")
         self.pid = int(self._line())
 
     def _line(self) -> str:
-        """One line of the parent's report; empty where the parent is gone."""
+        """One line of the report on this run; empty where nobody is left to write one."""
         text = b""
         while not text.endswith(b"\n") and (byte := self._report.recv(1)):
             text += byte
         return text.decode()
+
+    def _read_report(self, until: Callable[[], bool], timeout: float | None) -> None:
+        """Read on until that is so; raises TimeoutExpired. Several threads may."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while not until():
+            left = None if end is None else max(0.0, end - time.monotonic())
+            if not select.select([self._report], [], [], left)[0]:
+                raise subprocess.TimeoutExpired("keycheck", timeout or 0)
+            with self._lock:
+                if until() or not select.select([self._report], [], [], 0)[0]:
+                    continue  # another thread was first
+                line = self._line()
+                if line == HEARD:
+                    self._signals_heard += 1
+                else:
+                    self.returncode = int(line or -signal.SIGKILL)
+
+    def wait_until_heard(self, timeout: float = 30) -> None:
+        """Wait until the run's own handler has dealt with a signal, or the run has ended: the kernel has taken a signal
+        as soon as it was sent, and on a busy machine the run may go on for a while before it hears of it.
+        """
+        self._read_report(lambda: self._signals_heard > 0 or self.returncode is not None, timeout)
 
     def poll(self) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -147,12 +171,9 @@ class WarmProcess:
         return None
 
     def wait(self, timeout: float | None = None) -> int:
-        if self.returncode is None and not select.select([self._report], [], [], timeout)[0]:
-            raise subprocess.TimeoutExpired("keycheck", timeout or 0)
-        with self._lock:  # two threads may wait for it
-            if self.returncode is None:
-                self.returncode = int(self._line() or -signal.SIGKILL)
-            return self.returncode
+        self._read_report(lambda: self.returncode is not None, timeout)
+        assert self.returncode is not None
+        return self.returncode
 
     def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[str, str]:  # noqa: A002
         """What it wrote, once it has ended; nothing may be sent to it."""
@@ -224,7 +245,7 @@ def main(control: socket.socket) -> None:
             stdout, stderr, report = descriptors
             pid = os.fork()
             if pid == 0:
-                _become(json.loads(order), stdout, stderr)
+                _become(json.loads(order), stdout, stderr, report)
             os.close(stdout)
             os.close(stderr)
             runs[pid] = socket.socket(fileno=report)
@@ -242,21 +263,37 @@ def _report_the_ended(runs: dict[int, socket.socket]) -> None:
             report.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
 
+def what_botocore_reads_again() -> list[tuple[type, str, Callable[..., Any]]]:
+    """What each session of botocore's reads anew though it never changes, as (class, method, one that remembers): its
+    data files, and which services there are, which takes a look into each of 400 folders.
+    """
+    from botocore.loaders import JSONFileLoader, Loader
+
+    load_file, files = JSONFileLoader.load_file, dict[str, Any]()
+    list_services, services = Loader.list_available_services, dict[tuple[str, ...], Any]()
+
+    def load_file_once(self: JSONFileLoader, file_path: str) -> Any:
+        if file_path not in files:
+            files[file_path] = load_file(self, file_path)
+        return files[file_path]
+
+    def list_services_once(self: Loader, type_name: str) -> Any:
+        key = (type_name, *self.search_paths)
+        if key not in services:
+            services[key] = list_services(self, type_name)
+        return services[key]
+
+    return [(JSONFileLoader, "load_file", load_file_once), (Loader, "list_available_services", list_services_once)]
+
+
 def _warm_up() -> None:
     """Import what a run imports, and let botocore parse its data files, which it then remembers."""
     for name in IMPORTED:
         __import__(name)
     import botocore.session
-    from botocore.loaders import JSONFileLoader
 
-    load_file, known = JSONFileLoader.load_file, dict[str, Any]()
-
-    def load_file_once(self: JSONFileLoader, file_path: str) -> Any:
-        if file_path not in known:
-            known[file_path] = load_file(self, file_path)
-        return known[file_path]
-
-    JSONFileLoader.load_file = load_file_once
+    for owner, name, remembering in what_botocore_reads_again():
+        setattr(owner, name, remembering)
     for name in CLIENTS:
         session = botocore.session.Session()
         session.set_credentials("warm", "parent")
@@ -265,15 +302,17 @@ def _warm_up() -> None:
     gc.freeze()
 
 
-def _become(order: dict[str, Any], stdout: int, stderr: int) -> NoReturn:
-    """In the child: be the entry script, as if just started."""
+def _become(order: dict[str, Any], stdout: int, stderr: int, report: int) -> NoReturn:
+    """In the child: be the entry script, as if just started, which reports each signal that its handler has seen."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     nowhere = os.open(os.devnull, os.O_RDWR)
     for there, standard in ((nowhere, 0), (stdout, 1), (stderr, 2)):
         os.dup2(there, standard)
-    os.closerange(3, 1024)
+    os.dup2(report, 3)
+    os.closerange(4, 1024)
+    _report_what_is_heard(3)
     os.environ.clear()
     os.environ.update(order["environ"])
     os.chdir("/")
@@ -284,6 +323,19 @@ def _become(order: dict[str, Any], stdout: int, stderr: int) -> NoReturn:
     except BaseException:  # noqa: BLE001 - the entry leaves by os._exit; whatever else it does is shown
         traceback.print_exc()
     os._exit(UNEXPECTED)
+
+
+def _report_what_is_heard(report: int) -> None:
+    install = signal.signal
+
+    def install_reporting(number: int, handler: Any) -> Any:
+        def reporting(signalled: int, frame: FrameType | None) -> None:
+            handler(signalled, frame)
+            os.write(report, HEARD.encode())
+
+        return install(number, reporting if callable(handler) else handler)
+
+    signal.signal = install_reporting  # type: ignore[assignment]
 
 
 if __name__ == "__main__":

@@ -5,29 +5,46 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
-from botocore.loaders import JSONFileLoader
+from moto import mock_aws
 
 from keycheck.settings import SETTINGS
 from sandbox.dynamodb import Dynalite, EngineTable, why_no_dynalite
 from sandbox.fake_iam import FakeIam
 from sandbox.moto_aws import MotoAws
-from sandbox.warm_parent import WarmParent
+from sandbox.warm_parent import WarmParent, what_botocore_reads_again
 from sandbox.world import World
+from tests.builders import EVERYTHING
 from tests.end_to_end import fake_iam
+from tests.in_process import Stage, Stages
 
 DYNAMODB_ENDPOINT_URL: Final = os.environ.get("DYNAMODB_ENDPOINT_URL", "")
 """Where an Amazon DynamoDB Local listens, if the one who runs the tests has started one."""
+STARTS_PROCESSES: Final = frozenset({"warm", "dynalite", "quick_dynalite"})
 ENGINES: Final = ["dynalite", *(["DYNAMODB_ENDPOINT_URL"] if DYNAMODB_ENDPOINT_URL else [])]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--nothing-skipped", action="store_true", help="fail where any test was skipped, as CI does")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever uses one of these fixtures starts a process, so it need not say so: `make quick` leaves it out."""
+    for item in items:
+        if "stages" in getattr(item, "fixturenames", ()):
+            item.add_marker("runs")
+        if STARTS_PROCESSES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("process")
 
 
 @pytest.hookimpl(trylast=True)
@@ -51,6 +68,18 @@ def _no_environment_of_the_developers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_process_unless_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that starts a process says so by its marker, or by a fixture: else `make quick` would not be quick."""
+    if request.node.get_closest_marker("process") is not None:
+        return
+
+    def refused(*command: object, **_: object) -> None:
+        raise AssertionError(f"a test without the marker `process` starts one: {command}")
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+
+
+@pytest.fixture(autouse=True)
 def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection to anywhere but loopback fails the test that makes it."""
     connect = socket.socket.connect
@@ -70,18 +99,18 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+@pytest.fixture
+def no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore tries again at once, as often as ever."""
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _botocores_data_is_read_once() -> Iterator[None]:
     """Each session would parse the same big JSON files anew, which is most of what these tests would do."""
-    load_file, known = JSONFileLoader.load_file, dict[str, Any]()
-
-    def load_file_once(self: JSONFileLoader, file_path: str) -> Any:
-        if file_path not in known:
-            known[file_path] = load_file(self, file_path)
-        return known[file_path]
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JSONFileLoader, "load_file", load_file_once)
+        for owner, name, remembering in what_botocore_reads_again():
+            patch.setattr(owner, name, remembering)
         yield
 
 
@@ -90,6 +119,32 @@ def moto() -> Iterator[MotoAws]:
     """The one moto of the session; reset it, or use `world`, which does."""
     with MotoAws() as aws:
         yield aws
+
+
+@pytest.fixture
+def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
+    """Opens a stage for whole runs in this process, as often as is wished: no users, and no state table yet."""
+    config = tmp_path / "aws-config"
+    config.write_text(
+        f"[profile {EVERYTHING['aws_dynamodb_profile_name']}]\naws_access_key_id = AKIAINVENTEDINVENTED\n"
+        "aws_secret_access_key = invented\nregion = us-east-1\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", EVERYTHING["aws_dynamodb_profile_name"])  # for what looks into the table
+
+    @contextmanager
+    def opened() -> Iterator[Stage]:
+        with mock_aws(config={"core": {"mock_credentials": False}}):
+            yield Stage(tmp_path)
+
+    return opened
+
+
+@pytest.fixture
+def stage(stages: Stages) -> Iterator[Stage]:
+    with stages() as one:
+        yield one
 
 
 @pytest.fixture(scope="session")
@@ -115,6 +170,15 @@ def dynalite() -> Iterator[Dynalite]:
     if (reason := why_no_dynalite()) is not None:
         pytest.skip(reason)
     with Dynalite(creating_ms=1500) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def quick_dynalite() -> Iterator[Dynalite]:
+    """Likewise, with tables that are there after 20 ms: for what is not about a new table."""
+    if (reason := why_no_dynalite()) is not None:
+        pytest.skip(reason)
+    with Dynalite(creating_ms=20) as engine:
         yield engine
 
 

@@ -74,6 +74,7 @@ def test_every_make_target_that_the_documents_name_exists() -> None:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
+@pytest.mark.process
 def test_env_setup_as_it_is_gives_a_read_only_audit_and_names_every_setting(tmp_path: Path) -> None:
     """Sourced by a strict POSIX shell, from anywhere."""
     script = f'set -eu; . "{ROOT}/env_setup.sh"; env -0'

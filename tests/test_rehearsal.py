@@ -29,55 +29,49 @@ BEGAN = datetime(2026, 11, 24, 8, 30, tzinfo=UTC)
 A_DAY = timedelta(days=1)
 
 
-@pytest.fixture(scope="module")
-def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Seen, list[str]]:
-    """What the account saw in thirty days, and the table of them."""
+@pytest.mark.runs
+@pytest.mark.parametrize("hours_apart", [4, pytest.param(1, marks=pytest.mark.exhaustive)])
+def test_thirty_days_go_as_the_rollout_page_says(tmp_path: Path, hours_apart: int) -> None:
+    """One play, and all that is asked of it: the page's table, no promise broken, and that the judge would see one."""
     table: list[str] = []
     keys = cast()
-    stage = MemoryStage(keys, tmp_path_factory.mktemp("rehearsal"), BEGAN)
-    return play(stage, keys, say=table.append), table
+    seen = play(MemoryStage(keys, tmp_path, BEGAN), keys, hours_apart=hours_apart, say=table.append)
+    assert broken_promises(seen, keys) == []
+    assert len(table) == DAYS + 2
+    assert "\n".join(table) in ROLLOUT.read_text(encoding="utf-8")
+    check_every_expired_access_key_that_is_not_exempt_is_disabled_once(seen)
+    check_the_one_in_use_is_disabled_only_once_nothing_uses_it(seen)
+    check_owners_nobody_knows_are_told_of_in_the_fallback_channel(seen)
+    check_the_judge_sees_a_second_message_within_a_day(seen)
+    check_the_judge_sees_a_disabling_untold_too_early_or_too_much(seen)
+    check_the_judge_sees_an_open_issue_and_an_exempt_user_touched(seen)
 
 
-def test_no_promise_is_broken_in_thirty_days(rehearsed: tuple[Seen, list[str]]) -> None:
-    seen, _ = rehearsed
-    assert broken_promises(seen, cast()) == []
-
-
-def test_every_expired_access_key_that_is_not_exempt_is_disabled_once(rehearsed: tuple[Seen, list[str]]) -> None:
-    names = [user_name for _, user_name in rehearsed[0].disabled]
+def check_every_expired_access_key_that_is_not_exempt_is_disabled_once(seen: Seen) -> None:
+    names = [user_name for _, user_name in seen.disabled]
     assert len(names) == len(set(names)) == EXPIRED - EXEMPT
 
 
-def test_the_one_in_use_is_disabled_only_once_nothing_uses_it(rehearsed: tuple[Seen, list[str]]) -> None:
+def check_the_one_in_use_is_disabled_only_once_nothing_uses_it(seen: Seen) -> None:
     (in_use,) = [key.user_name for key in cast() if key.is_in_use]
-    (at,) = [at for at, user_name in rehearsed[0].disabled if user_name == in_use]
+    (at,) = [at for at, user_name in seen.disabled if user_name == in_use]
     assert at >= BEGAN + IN_USE_UNTIL_DAY * A_DAY
-    (issue,) = [issue for issue in rehearsed[0].issues if issue.user_name == in_use]
+    (issue,) = [issue for issue in seen.issues if issue.user_name == in_use]
     assert issue.comments == 3  # in use, disabled, closed
 
 
-def test_owners_nobody_knows_are_told_of_in_the_fallback_channel(rehearsed: tuple[Seen, list[str]]) -> None:
-    told = "\n".join(message.text for message in rehearsed[0].messages if message.slack_id == FALLBACK)
+def check_owners_nobody_knows_are_told_of_in_the_fallback_channel(seen: Seen) -> None:
+    told = "\n".join(message.text for message in seen.messages if message.slack_id == FALLBACK)
     assert all(f"`{key.user_name}`" in told for key in cast() if key.slack_id == FALLBACK)
 
 
-def test_the_table_in_the_rollout_page_is_this_one(rehearsed: tuple[Seen, list[str]]) -> None:
-    _, table = rehearsed
-    assert len(table) == DAYS + 2
-    assert "\n".join(table) in ROLLOUT.read_text(encoding="utf-8")
-
-
-# The judge itself: what must be seen as broken is
-
-
-def test_a_second_message_within_a_day_is_seen(rehearsed: tuple[Seen, list[str]]) -> None:
-    first = rehearsed[0].messages[0]
+def check_the_judge_sees_a_second_message_within_a_day(seen: Seen) -> None:
+    first = seen.messages[0]
     again = replace(first, at=first.at + timedelta(hours=23))
-    assert any("two messages" in one for one in broken_promises(_with(rehearsed[0], again), cast()))
+    assert any("two messages" in one for one in broken_promises(_with(seen, again), cast()))
 
 
-def test_a_disabling_untold_too_early_or_too_much_is_seen(rehearsed: tuple[Seen, list[str]]) -> None:
-    seen = rehearsed[0]
+def check_the_judge_sees_a_disabling_untold_too_early_or_too_much(seen: Seen) -> None:
     untold = replace(seen, messages=())
     assert any("untold" in one for one in broken_promises(untold, cast()))
     early = replace(seen, disabled=tuple((at - A_DAY, name) for at, name in seen.disabled[:5]))
@@ -90,8 +84,7 @@ def test_a_disabling_untold_too_early_or_too_much_is_seen(rehearsed: tuple[Seen,
     assert NOTICE_DAYS == 7
 
 
-def test_an_open_issue_and_an_exempt_user_touched_are_seen(rehearsed: tuple[Seen, list[str]]) -> None:
-    seen = rehearsed[0]
+def check_the_judge_sees_an_open_issue_and_an_exempt_user_touched(seen: Seen) -> None:
     (exempt, *_) = [key.user_name for key in cast() if key.is_exempt]
     still_open = replace(seen, issues=(replace(seen.issues[0], ended_at=None), *seen.issues[1:]))
     assert any("still open" in one for one in broken_promises(still_open, cast()))

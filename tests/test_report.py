@@ -309,8 +309,11 @@ def test_a_descriptor_that_is_not_open_is_an_error(clock: RunClock) -> None:
         write_all(999_999, [b"a line\n"], clock)
 
 
-def test_a_reader_that_does_not_read_is_an_error_once_the_time_is_over(pipe: Pipe, over: RunClock) -> None:
+def test_a_reader_that_does_not_read_is_an_error_once_the_time_is_over(
+    pipe: Pipe, over: RunClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And what the pipe took by then are whole lines."""
+    monkeypatch.setattr("keycheck.clock.EXIT_SECONDS", 0.5)
     lines = [line_of(1000) for _ in range(100)]
     with pytest.raises(CannotWrite, match=r"^nobody reads it$"):
         write_all(pipe.writer.fileno(), lines, over)

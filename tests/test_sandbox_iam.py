@@ -434,6 +434,7 @@ def test_it_starts_again_with_its_users() -> None:
     iam.stop()
 
 
+@pytest.mark.process
 def test_two_processes_use_it_at_once(iam: FakeIam, api: Any) -> None:
     """The limit is the account's, whoever calls."""
     iam.rate, iam.burst = 0.001, 30
@@ -450,6 +451,7 @@ print(call_many(client({iam.url!r}), 20))
     assert iam.throttled["ListUsers"] == 10
 
 
+@pytest.mark.process
 def test_it_runs_as_a_process_of_its_own() -> None:
     command = [sys.executable, "-m", "sandbox.fake_iam", "--users", "150", "--keys-per-user", "2"]
     command += ["--latency-ms", "1", "--rate", "0.001", "--burst", "4"]

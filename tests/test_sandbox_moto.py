@@ -239,6 +239,7 @@ def test_a_stopped_server_refuses_connections() -> None:
     aws.stop()
 
 
+@pytest.mark.process
 def test_the_machines_own_configuration_is_not_read(tmp_path: Path) -> None:
     """Also by moto itself, which asks a session of its own for the regions."""
     broken = tmp_path / "config"

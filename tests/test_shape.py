@@ -131,6 +131,7 @@ def test_no_time_of_day_is_naive() -> None:
                 assert name not in {"now", "fromtimestamp"} or node.args, f"{path}, line {node.lineno}"
 
 
+@pytest.mark.process
 def test_a_fresh_interpreter_loads_no_library_for_the_pure_modules() -> None:
     modules = ", ".join(f"keycheck.{module}" for module in PURE)
     script = f"import json, sys, {modules}; print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
@@ -220,6 +221,7 @@ def test_the_map_calls_pure_what_is_held_to_it() -> None:
 # What starts quickly
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [(["--help"], 0), (["--version"], 0), (["--no-such-switch"], 2), ([], 2)],
@@ -237,6 +239,7 @@ def test_no_library_is_loaded_before_there_is_something_to_do(arguments: list[st
     assert not loaded & LIBRARIES
 
 
+@pytest.mark.process
 def test_a_typo_in_a_setting_loads_no_library() -> None:
     script = (
         "import sys, pathlib; from keycheck.cli import main; from keycheck.clock import RunClock\n"

@@ -1,7 +1,7 @@
 """Cutting a run at one of its requests: the sandbox holds the request while the process gets its signal.
 
-A request is named by what it does to a production account, so that a list of names reads like the chain of design.md,
-section 4. `before`: the request arrived and is not served. `after`: it took effect, and its answer never leaves.
+Requests are named as in chains.py. `before`: the request arrived and is not served. `after`: it took effect, and its
+answer never leaves.
 """
 
 from __future__ import annotations
@@ -10,48 +10,15 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
 
 from sandbox.gate import action_of
 from sandbox.http_fake import FakeServer, Fault, Request
 from sandbox.moto_aws import SECRETS_TABLE
-from sandbox.warm_parent import Process
+from sandbox.warm_parent import Process, WarmProcess
 from sandbox.world import Ran, World
 from tests.end_to_end import sound
+from tests.reliability.chains import CALLS, Moment, name_of_update
 
-Moment = Literal["before", "after"]
-
-UPDATES = {
-    "SET issue_claim": "claim the issue",
-    "SET issue_filings = :filings REMOVE": "give the issue's claim back",
-    "REMOVE issue_filings": "give the issue's claim back",
-    "SET issue_filings": "note the filing",
-    "SET issue_key": "record the issue",
-    "SET issue_ended_at": "record that the issue ended",
-    "SET message_claim": "claim the message",
-    "SET messaged_at": "record the message",
-    "SET server_errors": "give the message's claim back",
-    "SET told_at": "record who was told",
-    "SET disable_from": "record the day it named",
-    "SET warned_at": "record the warning",
-    "SET disabled_times": "take a place under the brake",
-    "SET disabling_at": "note the disabling",
-    "SET disabled_at": "record the disabling",
-}
-"""How the UpdateExpression of each write to the state table begins, and what the write is for."""
-CALLS = {
-    "ListUsers": "list the users",
-    "ListAccessKeys": "list a user's access keys",
-    "GetAccountSummary": "ask about the root user",
-    "ListUserTags": "read a user's tags",
-    "GetAccessKeyLastUsed": "read its last use",
-    "UpdateAccessKey": "disable",
-    "DescribeTable": "look for the table",
-    "CreateTable": "create the table",
-    "BatchGetItem": "read the records",
-    "Scan": "read the account's records",
-    "Decrypt": "decrypt a secret",
-}
 JIRA = {
     ("GET", "serverInfo"): "ask which Jira it is",
     ("GET", "myself"): "sign in to Jira",
@@ -76,8 +43,7 @@ def name_of(world: World, server: FakeServer, request: Request, before: Sequence
         return "read a secret"
     if action != "UpdateItem":
         return CALLS[action]
-    update = str(request.json["UpdateExpression"])
-    return next(name for start, name in UPDATES.items() if update.startswith(start))
+    return name_of_update(str(request.json["UpdateExpression"]))
 
 
 def _name_of_jiras(request: Request, before: Sequence[str]) -> str:
@@ -131,6 +97,15 @@ def requests_of_a_run(world: World, *arguments: str, **settings: str) -> list[st
     return watch.names
 
 
+def signal_and_wait(process: Process, by: signal.Signals) -> None:
+    """Send SIGKILL and wait for the end, or send SIGTERM and wait until the run has heard it."""
+    process.send_signal(by)
+    if by is signal.SIGKILL:
+        process.wait(30)
+    elif isinstance(process, WarmProcess):
+        process.wait_until_heard()
+
+
 def run_cut(
     world: World, number: int, moment: Moment, by: signal.Signals, *arguments: str, **settings: str
 ) -> tuple[Ran, str]:
@@ -144,9 +119,7 @@ def run_cut(
 
     def hit() -> None:
         ready.wait(30)
-        started[0].send_signal(by)
-        if by is signal.SIGKILL:
-            started[0].wait(30)
+        signal_and_wait(started[0], by)
 
     def cut(arrived: int, server: FakeServer, request: Request) -> None:
         if arrived != number:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from sandbox.dynamodb import Dynalite, why_no_dynalite
+from sandbox.dynamodb import Dynalite
 from sandbox.moto_aws import MotoAws
 from sandbox.warm_parent import WarmParent
 from tests.reliability.histories import History, history_of
@@ -24,15 +21,7 @@ HISTORIES = settings(
 )
 
 
-@pytest.fixture(name="engine")
-def quick_dynalite() -> Iterator[Dynalite]:
-    if (reason := why_no_dynalite()) is not None:
-        pytest.skip(reason)
-    with Dynalite(creating_ms=20) as engine:
-        yield engine
-
-
-def test_random_histories_break_no_promise(moto: MotoAws, engine: Dynalite, warm: WarmParent | None) -> None:
-    run_state_machine_as_test(history_of(moto, engine.url, warm), settings=HISTORIES)
+def test_random_histories_break_no_promise(moto: MotoAws, quick_dynalite: Dynalite, warm: WarmParent | None) -> None:
+    run_state_machine_as_test(history_of(moto, quick_dynalite.url, warm), settings=HISTORIES)
     for what in ("requests in trouble", "cuts", "disablings", "messages", "issues", "comments"):
         assert History.counts[what] > 0, f"these histories saw no {what}: {History.counts}"

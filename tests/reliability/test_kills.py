@@ -13,91 +13,23 @@ import pytest
 
 from sandbox.world import World
 from tests.end_to_end import KRAMER, issue_posts, records, run, run_fields, sound, statuses
-from tests.reliability.cuts import Moment, requests_of_a_run, run_cut
+from tests.reliability.chains import (
+    AT_ONCE,
+    CHAIN,
+    END,
+    FIRST_RUN,
+    NEXT_CHAIN,
+    NEXT_RUN,
+    UNRECORDED_WARNING,
+    Moment,
+    in_order,
+)
+from tests.reliability.cuts import requests_of_a_run, run_cut
 
 ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 BEYOND_A_CLAIM = timedelta(minutes=16)
 """Beyond run_timeout_seconds and claim_margin_seconds by default, and beyond the 15 minutes of a begun disabling."""
 A_DAY = timedelta(days=1, seconds=1)
-
-AT_ONCE = {"ask about the root user", "list a user's access keys"}
-"""Asked by two threads: either may come first."""
-READ = (
-    "list the users",
-    "ask about the root user",
-    "list a user's access keys",
-    "look for the table",
-)
-ASK = (
-    "read the records",
-    "read the account's records",
-    "look for the table",
-    "read the records",
-    "read a secret",
-    "decrypt a secret",
-    "read a secret",
-    "decrypt a secret",
-    "ask which Jira it is",
-    "sign in to Jira",
-    "ask for Jira's fields",
-    "search all open issues",
-    "read a secret",
-    "decrypt a secret",
-    "read its last use",
-)
-FILE = (
-    "search by the access key's label",
-    "note the filing",
-    "create the issue",
-    "record the issue",
-    "read the issue back",
-)
-SEND = (
-    "claim the message",
-    "send the message",
-    "record the message",
-    "record who was told",
-    "record the day it named",
-    "record the warning",
-)
-DISABLE = (
-    "read the records",
-    "take a place under the brake",
-    "note the disabling",
-    "disable",
-    "record the disabling",
-)
-END = (
-    "claim the issue",
-    "look at the recorded issue",
-    "look for our comment",
-    "say it in the issue",
-    "look at the recorded issue",
-    "ask how to close it",
-    "close it",
-    "record that the issue ended",
-)
-"""The issue of an access key that somebody made inactive."""
-FIRST_RUN = (*READ, "create the table", "look for the table", *ASK, "claim the issue", *FILE, *SEND, *DISABLE)
-"""An expired access key that nobody has heard of, and no table yet."""
-NEXT_RUN = (*READ, *ASK, "claim the issue", "look at the recorded issue", *FILE, *SEND)
-"""An expiring access key whose owner was told two days ago and whose issue was closed since."""
-
-
-UNRECORDED_WARNING = {
-    ("record the message", "after"),
-    ("record who was told", "before"),
-    ("record who was told", "after"),
-    ("record the day it named", "before"),
-    ("record the day it named", "after"),
-    ("record the warning", "before"),
-}
-"""Killed here the message is on record and its warning is not: the access key waits for the next day's message."""
-
-CHAIN = FIRST_RUN.index("claim the issue")
-NEXT_CHAIN = NEXT_RUN.index("claim the issue")
-"""The numbers of the first requests that write for an action: a run cut before them has done nothing yet."""
-
 
 END_AT = 15
 """How many requests a run with Jira alone makes before it ends an issue; END holds what it finds there to that."""
@@ -105,12 +37,6 @@ END_AT = 15
 
 def numbered(names: tuple[str, ...], start: int = 0) -> list[object]:
     return [pytest.param(number, id=f"{number:02} {names[number]}") for number in range(start, len(names))]
-
-
-def in_order(names: list[str]) -> tuple[str, ...]:
-    """The names, with those of AT_ONCE as READ has them."""
-    first, *rest = names
-    return (first, *READ[1:3], *rest[2:]) if set(rest[:2]) == AT_ONCE else tuple(names)
 
 
 def is_number(name: str, number: int) -> bool:

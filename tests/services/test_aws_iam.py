@@ -275,6 +275,7 @@ def test_the_last_use_of_another_users_access_key_is_an_error(fake: FakeIam, iam
         iam.last_used(wrong)
 
 
+@pytest.mark.usefixtures("no_back_off")
 @pytest.mark.parametrize("code", ["AccessDenied", "ServiceFailure"])
 def test_a_last_use_that_cannot_be_read_is_an_error_and_not_never(fake: FakeIam, iam: AwsIam, code: str) -> None:
     fake.add_user("dev_kramer", [197])

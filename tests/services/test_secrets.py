@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,6 @@ from sandbox.moto_aws import SECRETS_KEY, SECRETS_TABLE, MotoAws
 ACCOUNTS = {"acme-dev": "123456789012", "acme-prod": "210987654321"}
 NAME = "slack.token"
 VALUE = "xoxb-invented-and-secret"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _what_is_the_same_is_made_once() -> Iterator[None]:
-    """The sandbox's clients: else most of the time goes there."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("client", "resource"):
-            patch.setattr(MotoAws, name, functools.cache(getattr(MotoAws, name)))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -57,15 +57,6 @@ class PatientClock(RunClock):
         self.slept.append(seconds)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _the_sandboxs_clients_are_made_once() -> Iterator[None]:
-    """Making one takes longer than most of these tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("client", "resource"):
-            patch.setattr(MotoAws, name, functools.cache(getattr(MotoAws, name)))
-        yield
-
-
 @pytest.fixture
 def aws(moto: MotoAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MotoAws:
     """An empty moto, and the profile of the state table in it."""
@@ -1606,10 +1597,10 @@ def test_a_count_that_never_stands_still_is_an_error_and_nothing_is_taken(aws: M
 
 
 @pytest.fixture
-def runners(aws: MotoAws, dynalite: Dynalite, monkeypatch: pytest.MonkeyPatch) -> tuple[StateTable, StateTable]:  # noqa: ARG001 - the profile
+def runners(aws: MotoAws, quick_dynalite: Dynalite, monkeypatch: pytest.MonkeyPatch) -> tuple[StateTable, StateTable]:  # noqa: ARG001 - the profile
     """Two runners' tables, which are one table of a real engine, under a name of its own."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", dynalite.url)
-    name = EngineTable(dynalite.url).name
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", quick_dynalite.url)
+    name = EngineTable(quick_dynalite.url).name
 
     def made() -> StateTable:
         clock = RunClock()
