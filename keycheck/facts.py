@@ -266,7 +266,11 @@ class FactFinder:
     # Common
 
     def _ask_all(self, things: Sequence[T], ask: Callable[[T], R]) -> tuple[dict[T, R], dict[str, list[T]]]:
-        """Ask about each, some at once; (answers, why not -> which). After a refusal that all would get, no more."""
+        """Ask about each, some at once; (answers, why not -> which).
+
+        A refusal costs the one that it is about: AWS may allow one user and not another. Only after an answer about the
+        credentials as a whole is nobody else asked about.
+        """
         answers: dict[T, R] = {}
         failed: dict[str, list[T]] = {}
         refused: list[str] = []
@@ -279,7 +283,7 @@ class FactFinder:
                     answers[thing] = ask(thing)
             except ServiceError as error:
                 failed.setdefault(error.text, []).append(thing)
-                if error.is_fatal or error.code.startswith("AccessDenied"):
+                if error.is_fatal:
                     refused.append(error.text)
             except Stopped:
                 failed.setdefault("the run's time was over", []).append(thing)

@@ -1,7 +1,7 @@
 """What planning is told beside access keys and records: asked of real adapters over real sockets, and held to this:
 
-what could not be read is never taken for "there is none"; nobody is asked about who needs no attention; and one refusal
-that all would get ends the asking.
+what could not be read is never taken for "there is none"; nobody is asked about who needs no attention; and a refusal
+costs the one that it is about.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from keycheck.facts import LOOKUPS_AT_MOST, NAMES_SHOWN, FactFinder
+from keycheck.facts import CALLS_AT_ONCE, LOOKUPS_AT_MOST, NAMES_SHOWN, FactFinder
 from keycheck.model import (
     Exemption,
     LabelledKey,
@@ -193,6 +193,7 @@ def test_tags_of_all_are_read_where_they_may_exempt_or_name_an_address(
     assert iam.calls["ListUserTags"] == 1
 
 
+@pytest.mark.usefixtures("no_back_off")
 def test_tags_that_were_not_read_hold_their_user_and_tell_nobody_else(
     iam: FakeIam, adapter: AwsIam, mapping: Path
 ) -> None:
@@ -210,14 +211,35 @@ def test_tags_that_were_not_read_hold_their_user_and_tell_nobody_else(
     assert text.endswith(": dev_costanza")
 
 
-def test_tags_that_nobody_may_read_are_asked_for_once_or_so_and_said_once(
+def test_a_refusal_costs_the_one_user_that_it_is_about(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
+    """However many are asked about at once, and whichever answer comes first."""
+    finder = finder_for(settings_for(mapping))
+    keys = [key_of(iam, f"user{number:03}") for number in range(60)]
+    for number in (0, 30, 59):
+        iam.inject("AccessDenied", action="ListUserTags", user=f"user{number:03}")
+    finder.read_tags(PROFILE, adapter, keys)
+    held = [name for name, one in facts_of(finder, keys).items() if one.hold is not None]
+    assert held == ["user000", "user030", "user059"]
+    (problem,) = finder.problems
+    assert problem.count == 3
+
+
+def test_after_an_answer_about_the_credentials_nobody_else_is_asked_about(
     iam: FakeIam, adapter: AwsIam, mapping: Path
 ) -> None:
     finder = finder_for(settings_for(mapping))
     keys = [key_of(iam, f"user{number:03}") for number in range(60)]
+    iam.inject("ExpiredToken", action="ListUserTags")
+    finder.read_tags(PROFILE, adapter, keys)
+    assert iam.calls["ListUserTags"] <= CALLS_AT_ONCE
+    assert {one.hold for one in facts_of(finder, keys).values()} == {SkipReason.TAGS_UNREAD}
+
+
+def test_tags_that_nobody_may_read_are_said_once(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
+    finder = finder_for(settings_for(mapping))
+    keys = [key_of(iam, f"user{number:03}") for number in range(60)]
     iam.inject("AccessDenied", action="ListUserTags")
     finder.read_tags(PROFILE, adapter, keys)
-    assert iam.calls["ListUserTags"] < len(keys) / 2
     assert {one.hold for one in facts_of(finder, keys).values()} == {SkipReason.TAGS_UNREAD}
     (problem,) = finder.problems
     assert problem.count == len(keys)
@@ -361,6 +383,7 @@ def test_the_last_use_is_read_of_the_access_keys_that_somebody_is_told_about(
     assert iam.calls["GetAccessKeyLastUsed"] == 1
 
 
+@pytest.mark.usefixtures("no_back_off")
 def test_a_last_use_that_was_not_read_is_none_and_is_said_once(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
     finder = finder_for(settings_for(mapping))
     keys = [key_of(iam, "dev_kramer"), key_of(iam, "dev_newman")]
