@@ -1,8 +1,9 @@
 """IAM, state table, Jira and Slack of one account as plain values in this process, under a clock of their own.
 
 In: users, owners, an hour that somebody sets. Out: the Protocols of keycheck.services, and a log of what was done when.
-For the rehearsal alone, which plays thirty days of hourly runs in a minute or two: no sockets, no failures, one runner.
-What a service really does under faults and races is for the servers of this folder; `make rehearsal` uses those.
+For the rehearsal, which plays thirty days of hourly runs in a minute or two, and, with the real state table in place of
+MemoryClaims, for the tests' runs in process: no sockets and no failures of its own. What a service really does under
+faults and races is for the servers of this folder.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from keycheck.model import (
     State,
     Warned,
 )
-from keycheck.services import ClaimLost
+from keycheck.services import ClaimLost, ServiceError
 from keycheck.wording import IssueDraft, SlackDraft
 
 A_DAY = timedelta(days=1)
@@ -82,6 +83,8 @@ class MemoryAccount:
     disabled: list[tuple[datetime, str]] = field(default_factory=list)
     slack_ids: dict[str, str] = field(default_factory=dict)
     """Who on Slack has an e-mail address; Jira knows the same addresses."""
+    auto_close: bool = False
+    """Whether Jira's workflow closes whatever is filed."""
     search_lag: timedelta = timedelta()
     """How long Jira's searches do not show a new issue."""
 
@@ -310,7 +313,13 @@ class MemoryIssues:
         return [issue for issue in self._issues.values() if issue.filed_at <= known_since]
 
     def is_open(self, issue_key: str) -> bool:
-        return self._issues[issue_key].ended_at is None
+        return issue_key in self._issues and self._issues[issue_key].ended_at is None
+
+    def _issue(self, issue_key: str) -> Filed:
+        """Raises ServiceError where somebody has deleted it."""
+        if issue_key not in self._issues:
+            raise ServiceError("Jira", "read issue", f"{issue_key} is gone", code="404")
+        return self._issues[issue_key]
 
     def find_open(self, issue_label: str) -> str | None:
         found = (one.key for one in self._shown() if issue_label in one.draft.labels and one.ended_at is None)
@@ -324,6 +333,8 @@ class MemoryIssues:
         while key in self._issues:  # two issues of one chain are filed at once
             key = f"SEC-{uuid.uuid4().int % 10**9}"
         self._issues[key] = Filed(key, self._account.now, draft)
+        if self._account.auto_close:
+            self.close(key)
         return key
 
     def check_created(self, issue_key: str, issue_label: str) -> str | None:
@@ -332,17 +343,17 @@ class MemoryIssues:
     def assign(self, issue_key: str, email: str) -> bool:
         if email not in self._account.slack_ids:
             return False
-        self._issues[issue_key].assignee = email
+        self._issue(issue_key).assignee = email
         return True
 
     def was_said(self, issue_key: str, mark: str) -> bool:
-        return any(mark in text for _, text in self._issues[issue_key].comments)
+        return any(mark in text for _, text in self._issue(issue_key).comments)
 
     def comment(self, issue_key: str, text: str) -> None:
-        self._issues[issue_key].comments.append((self._account.now, text))
+        self._issue(issue_key).comments.append((self._account.now, text))
 
     def close(self, issue_key: str) -> bool:
-        self._issues[issue_key].ended_at = self._account.now
+        self._issue(issue_key).ended_at = self._account.now
         return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import socket
 import subprocess
@@ -35,16 +36,41 @@ ENGINES: Final = ["dynalite", *(["DYNAMODB_ENDPOINT_URL"] if DYNAMODB_ENDPOINT_U
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--nothing-skipped", action="store_true", help="fail where any test was skipped, as CI does")
+    parser.addoption(
+        "--cases-to",
+        metavar="FILE",
+        help="write as JSON which cases were collected, which of them are exhaustive, and which represent a matrix",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever uses one of these fixtures starts a process, so it need not say so: `make quick` leaves it out."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks that follow from what a test says otherwise: by its fixtures that it starts processes or plays whole runs,
+    which `make quick` leaves out; by which of its cases it is represented, that the others are for `make faults`.
+    """
     for item in items:
         if "stages" in getattr(item, "fixturenames", ()):
             item.add_marker("runs")
+        represented_by = item.get_closest_marker("represented_by")
+        if represented_by is not None and _case_of(item) not in represented_by.args:
+            item.add_marker("exhaustive")
         if STARTS_PROCESSES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("process")
+
+    if (path := config.getoption("--cases-to")) is not None:
+        cases: dict[str, dict[str, bool]] = {}
+        representatives: dict[str, list[str]] = {}
+        for item in items:
+            test = f"{item.path.name}::{item.name.partition('[')[0]}"
+            cases.setdefault(test, {})[_case_of(item)] = item.get_closest_marker("exhaustive") is not None
+            if (represented_by := item.get_closest_marker("represented_by")) is not None:
+                representatives[test] = list(represented_by.args)
+        Path(path).write_text(json.dumps({"cases": cases, "representatives": representatives}), encoding="utf-8")
+
+
+def _case_of(item: pytest.Item) -> str:
+    """What stands in the brackets behind the name of a parametrised test."""
+    return item.name.partition("[")[2].removesuffix("]")
 
 
 @pytest.hookimpl(trylast=True)

@@ -26,7 +26,7 @@ from boto3.dynamodb.types import TypeDeserializer
 
 from keycheck.model import AccessKey, Level
 from keycheck.run import Run, RunResult
-from keycheck.services import Claims, Iam, Issues, Messages
+from keycheck.services import Claims, Iam, Issues, Messages, ServiceError
 from keycheck.services.state_table import StateTable
 from keycheck.settings import parse
 from sandbox.in_memory import HourlyClock, MemoryAccount
@@ -88,6 +88,22 @@ class Trouble:
     method: str
     error: Callable[[], Exception]
     served: bool = False
+
+
+def error(**more: bool) -> Callable[[], ServiceError]:
+    return lambda: ServiceError("a service", "its operation", SAID, **more)  # type: ignore[arg-type]
+
+
+SAID: Final = "it said no"
+FAILURES: Final = {
+    "refused": (error(), False),
+    "refused for good": (error(is_fatal=True), False),
+    "HTTP 500, not done": (error(is_server_error=True), False),
+    "no connection": (error(is_silence=True), False),
+    "no answer, not done": (error(is_silence=True, may_have_happened=True), False),
+    "no answer, done": (error(is_silence=True, may_have_happened=True), True),
+}
+"""How a call may fail: what it raises, and whether it took effect."""
 
 
 @dataclass
@@ -222,6 +238,13 @@ class Stage:
             return {}
         plain = [{name: read(value) for name, value in item.items()} for item in items]
         return {str(item["iam_access_key_id"]): item for item in plain}
+
+    def drop_table(self) -> None:
+        """Lose the state table, as somebody might by mistake."""
+        if self.records():
+            client = boto3.client("dynamodb", "us-east-1")
+            client.update_table(TableName=TABLE, DeletionProtectionEnabled=False)
+            client.delete_table(TableName=TABLE)
 
     def is_claim_left(self) -> bool:
         return any("claim" in name for item in self.records().values() for name in item)

@@ -126,6 +126,7 @@ def catches_sigterm(process: Process) -> bool:
     return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
+@pytest.mark.represented_by("0", "90", "300")
 @needs_linux
 @pytest.mark.parametrize("after_ms", [0, 20, 50, 90, 140, 200, 300])
 def test_sigterm_while_starting_is_heard(

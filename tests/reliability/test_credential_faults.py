@@ -39,6 +39,7 @@ def later_than(count: int, match: Match) -> Match:
 # Credentials that expire half way
 
 
+@pytest.mark.represented_by("after 20 calls")
 @pytest.mark.parametrize(
     ("users_per_page", "action", "after"),
     [
@@ -169,6 +170,7 @@ def test_credentials_that_expire_between_two_secrets_cost_the_services_that_need
 # A clock that is off
 
 
+@pytest.mark.represented_by("6-SignatureDoesNotMatch")
 @pytest.mark.parametrize("code", [None, "SignatureDoesNotMatch"])
 @pytest.mark.parametrize("minutes", [6, -6])
 def test_a_clock_more_than_five_minutes_off_is_named_as_the_cause_and_nothing_is_done(
@@ -288,6 +290,7 @@ def in_region(world: World, region: str) -> None:
     world.config_file.write_text(world.aws.aws_config(ACCOUNTS, region=region), encoding="utf-8")
 
 
+@pytest.mark.represented_by("aws-us-gov")
 @pytest.mark.parametrize(("region", "iam_host", "_suffix"), REGIONS)
 def test_the_profiles_partition_decides_which_iam_is_asked(
     iam_world: World, proxy: Proxy, region: str, iam_host: str, _suffix: str
@@ -301,6 +304,7 @@ def test_the_profiles_partition_decides_which_iam_is_asked(
     assert set(proxy.hosts) == {iam_host}
 
 
+@pytest.mark.represented_by("aws-cn")
 @pytest.mark.parametrize(("region", "_iam_host", "suffix"), REGIONS[::2])
 def test_the_state_table_is_looked_for_in_the_profiles_region_and_partition(
     iam_world: World, proxy: Proxy, region: str, _iam_host: str, suffix: str
@@ -315,6 +319,7 @@ def test_the_state_table_is_looked_for_in_the_profiles_region_and_partition(
     assert fake_iam(iam_world).calls["UpdateAccessKey"] == 0
 
 
+@pytest.mark.represented_by("aws-cn")
 @pytest.mark.parametrize(("region", "_iam_host", "suffix"), REGIONS[::2])
 def test_secrets_are_decrypted_by_the_kms_of_the_profiles_region_and_partition(
     iam_world: World, proxy: Proxy, region: str, _iam_host: str, suffix: str

@@ -44,6 +44,7 @@ def at(days: int, hour: int, minute: int) -> float:
     return (now - made) / timedelta(days=1)
 
 
+@pytest.mark.represented_by("Pacific/Auckland", "XXX+25:61:61")
 @pytest.mark.parametrize(
     "zone", ["UTC", "Pacific/Auckland", "America/St_Johns", "Asia/Kathmandu", "Mars/Olympus_Mons", "XXX+25:61:61", ""]
 )
@@ -224,6 +225,7 @@ def world_with_three_owners(world: World) -> World:
     return world
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "wake_after_seconds",
     [pytest.param(TIMEOUT_SECONDS + 1.5, id="a little"), pytest.param(TIMEOUT_SECONDS + 6.0, id="far")],
@@ -265,6 +267,7 @@ def test_a_host_that_slept_past_the_deadline_does_nothing_new(staffed: World, wa
     assert sorted(message.channel for message in staffed.slack.messages) == sorted(OWNERS.values())
 
 
+@pytest.mark.exhaustive
 def test_a_host_that_slept_through_its_scan_prints_what_it_had_and_acts_on_none(world: World) -> None:
     for name in ("ana", "ben"):
         world.aws.add_user(name, [200])
@@ -303,6 +306,7 @@ def in_flight(world: World, what: str) -> tuple[list[Callable[[Request], None]],
             return world.gate.after, is_action("UpdateAccessKey"), {"disable_key": "True"}
 
 
+@pytest.mark.represented_by("a message", "the scan")
 @pytest.mark.parametrize(
     "what",
     [
@@ -339,6 +343,7 @@ def test_hours_of_sleep_that_only_the_wall_clock_saw_end_the_run(world: World, t
     assert world.gate.calls["UpdateAccessKey"] == 1
 
 
+@pytest.mark.represented_by("the scan")
 @pytest.mark.parametrize("what", ["the scan", "a message"])
 def test_sigterm_while_the_host_sleeps_is_heard_when_it_wakes(world: World, what: str) -> None:
     """Its deadline is far: the signal alone ends it, and nothing new is done."""

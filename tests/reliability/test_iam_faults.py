@@ -104,6 +104,7 @@ def check_the_next_run_does_the_rest(world: World) -> None:
 # Throttling and server errors
 
 
+@pytest.mark.represented_by("ServiceFailure-2")
 @pytest.mark.parametrize(("code", "times"), [("Throttling", 1), ("ServiceFailure", 2)])
 def test_what_iam_refuses_at_first_and_then_answers_is_not_said(
     iam_world: World, iam: FakeIam, code: str, times: int
@@ -118,6 +119,7 @@ def test_what_iam_refuses_at_first_and_then_answers_is_not_said(
     assert iam.calls == {**often, "GetAccountSummary": 1, "GetAccessKeyLastUsed": 3}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("code", ["Throttling", "ServiceFailure"])
 def test_a_user_refused_for_ever_is_left_out_and_the_scan_says_that_it_is_not_whole(
     iam_world: World, iam: FakeIam, code: str
@@ -136,6 +138,7 @@ def test_a_user_refused_for_ever_is_left_out_and_the_scan_says_that_it_is_not_wh
     check_the_next_run_does_the_rest(iam_world)
 
 
+@pytest.mark.represented_by("ServiceFailure")
 @pytest.mark.parametrize("code", ["Throttling", "ServiceFailure"])
 def test_a_list_of_users_refused_for_ever_is_no_empty_account(iam_world: World, iam: FakeIam, code: str) -> None:
     """Whether the retries end first, or the scan's time, is up to chance: either is said, and neither is an account."""
@@ -152,6 +155,7 @@ def test_a_list_of_users_refused_for_ever_is_no_empty_account(iam_world: World, 
     check_the_next_run_does_the_rest(iam_world)
 
 
+@pytest.mark.represented_by("ServiceFailure")
 @pytest.mark.parametrize("code", ["Throttling", "ServiceFailure"])
 def test_a_disabling_refused_for_ever_is_an_error_and_the_key_stays_expired(iam_world: World, code: str) -> None:
     iam = staff(iam_world, "ben")
@@ -202,6 +206,7 @@ def test_a_user_whose_keys_may_not_be_listed_is_left_out_and_the_others_are_serv
     check_the_next_run_does_the_rest(iam_world)
 
 
+@pytest.mark.represented_by("2")
 @pytest.mark.parametrize("unread", [1, 2])
 def test_up_to_5_percent_of_the_users_unread_hold_back_only_themselves(iam_world: World, unread: int) -> None:
     """One of twenty is 5 %, two are more: then nothing is disabled at all, and all are told."""
@@ -271,6 +276,7 @@ def test_an_access_key_that_is_gone_when_it_is_disabled_is_not_called_disabled(i
 # Pages
 
 
+@pytest.mark.represented_by("2")
 @pytest.mark.parametrize("page", [1, 2, 4])
 def test_a_page_of_users_that_fails_hides_no_page_before_it_and_shows_none_after_it(
     iam_world: World, iam: FakeIam, page: int
@@ -293,6 +299,7 @@ def test_a_page_of_users_that_fails_hides_no_page_before_it_and_shows_none_after
     check_the_next_run_does_the_rest(iam_world)
 
 
+@pytest.mark.represented_by("2")
 @pytest.mark.parametrize("page", [1, 2, 3])
 def test_a_page_of_a_users_keys_that_fails_hides_all_of_that_users_keys(
     iam_world: World, iam: FakeIam, page: int
@@ -354,6 +361,7 @@ def about(action: str, user: str = "") -> Callable[[Request], bool]:
     return lambda request: action_of(request) == action and f"UserName={user}".encode() in request.body + b"UserName="
 
 
+@pytest.mark.represented_by("a login page")
 @pytest.mark.parametrize("fault", GARBAGE)
 def test_garbage_in_place_of_the_users_is_no_empty_account(world: World, fault: Fault) -> None:
     ((access_key_id,),) = (world.aws.add_user("ben", [200]),)
@@ -366,6 +374,7 @@ def test_garbage_in_place_of_the_users_is_no_empty_account(world: World, fault: 
     assert (iam_lines(ran), done(world, access_key_id, world.aws.keys("ben")[0][1])) == ([], NOTHING)
 
 
+@pytest.mark.represented_by("a login page")
 @pytest.mark.parametrize("fault", GARBAGE)
 def test_garbage_in_place_of_a_users_keys_is_no_user_without_keys(world: World, fault: Fault) -> None:
     (of_ana,), (of_ben,) = world.aws.add_user("ana", [200]), world.aws.add_user("ben", [200])
@@ -380,6 +389,7 @@ def test_garbage_in_place_of_a_users_keys_is_no_user_without_keys(world: World, 
     assert done(world, of_ben, world.aws.keys("ben")[0][1]) == NOTHING
 
 
+@pytest.mark.represented_by("a login page")
 @pytest.mark.parametrize("fault", [GARBAGE[0], GARBAGE[2], GARBAGE[3]])
 def test_garbage_in_place_of_an_answer_to_a_disabling_is_no_disabled_key(world: World, fault: Fault) -> None:
     """HTTP 200 alone is not AWS's answer: a proxy may have given it, and the access key still works."""

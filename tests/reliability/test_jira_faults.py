@@ -124,6 +124,7 @@ UNREACHABLE: dict[str, Callable[[], str]] = {
 }
 
 
+@pytest.mark.represented_by("refused")
 @pytest.mark.parametrize("address", [pytest.param(where, id=name) for name, where in UNREACHABLE.items()])
 def test_a_jira_out_of_reach_costs_no_nag_and_the_next_run_files(staffed: World, address: Callable[[], str]) -> None:
     ran = run(staffed, "acme-dev", **ALL_ON, jira_server_address=address())
@@ -171,6 +172,7 @@ def test_a_400_is_said_by_field_and_turns_jira_off_for_the_run(staffed: World) -
     check_the_next_run_files_each_once(staffed)
 
 
+@pytest.mark.represented_by("401 to the POST")
 @pytest.mark.parametrize(
     ("status", "where", "last"),
     [
@@ -233,6 +235,7 @@ def is_read_of_issue(request: Request) -> bool:
 # A dead token, which Jira Cloud treats as nobody's
 
 
+@pytest.mark.represented_by("before the run")
 @pytest.mark.parametrize("dies", ["before the run", "once it has signed in"])
 def test_the_empty_search_of_a_dead_token_is_not_believed(staffed: World, dies: str) -> None:
     """The table is lost too, so nothing but Jira knows of the issues. After the sign-in the search is believed, and
@@ -268,6 +271,7 @@ def test_the_empty_search_of_a_dead_token_is_not_believed(staffed: World, dies: 
 # The rate limit
 
 
+@pytest.mark.represented_by("of the search")
 @pytest.mark.parametrize(
     "where",
     [
@@ -293,6 +297,7 @@ def test_a_short_rate_limit_is_waited_out_and_a_long_one_is_the_next_runs(staffe
 # Jira's own faults
 
 
+@pytest.mark.represented_by("500 to the look by label")
 @pytest.mark.parametrize(
     ("fault", "where", "said"),
     [
@@ -316,6 +321,7 @@ def test_a_look_that_failed_is_never_not_found(staffed: World, fault: Fault, whe
     assert posts(staffed) == [1, 1, 1, 1]
 
 
+@pytest.mark.represented_by("no answer, made")
 @pytest.mark.parametrize(
     ("fault", "was_made"),
     [
@@ -352,6 +358,7 @@ def test_a_post_of_unknown_outcome_is_settled_once_its_claim_has_lapsed(
     assert statuses(staffed, "zoe") == ["Inactive"]
 
 
+@pytest.mark.exhaustive
 def test_two_posts_of_unknown_outcome_in_a_row_turn_jira_off(staffed: World) -> None:
     """Those that were in flight by then keep their claims, and nobody else's access key is posted for."""
     for number in range(8):
@@ -377,6 +384,7 @@ def test_two_posts_of_unknown_outcome_in_a_row_turn_jira_off(staffed: World) -> 
     assert told(staffed) == TOLD
 
 
+@pytest.mark.exhaustive
 def test_an_access_key_on_whose_posts_jira_always_fails_gets_its_issue_as_soon_as_jira_is_well(staffed: World) -> None:
     """Filings of unknown outcome count only until Jira can say that they made nothing."""
     staffed.jira.inject(Fault.status(500), about("ana"))
@@ -416,6 +424,7 @@ def test_an_expired_key_that_slack_can_tell_of_does_not_wait_for_jira(world: Wor
     assert (later.stderr, statuses(world, "dev_kramer"), world.jira.issues) == ("", ["Inactive"], {})
 
 
+@pytest.mark.represented_by("on one POST")
 @pytest.mark.parametrize(
     ("where", "filed"),
     [

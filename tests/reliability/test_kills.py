@@ -1,5 +1,8 @@
 """SIGKILL and SIGTERM at every request of a run, before it is served and after: what the runs after it put right.
 
+Real processes and real signals: in `make test` around the writes that act (an issue, a message, a disabling), in `make
+faults` at all of them. test_sweep.py cuts every call of a run in process.
+
 Each list names all requests of a run, in order; a test holds the list to what a run really asks for, so that no request
 is left out. Every one of them is cut both ways; what comes before the first claim is read alike in every run.
 """
@@ -14,7 +17,6 @@ import pytest
 from sandbox.world import World
 from tests.end_to_end import KRAMER, issue_posts, records, run, run_fields, sound, statuses
 from tests.reliability.chains import (
-    AT_ONCE,
     CHAIN,
     END,
     FIRST_RUN,
@@ -30,6 +32,7 @@ ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 BEYOND_A_CLAIM = timedelta(minutes=16)
 """Beyond run_timeout_seconds and claim_margin_seconds by default, and beyond the 15 minutes of a begun disabling."""
 A_DAY = timedelta(days=1, seconds=1)
+MOMENTS: tuple[Moment, ...] = ("before", "after")
 
 END_AT = 15
 """How many requests a run with Jira alone makes before it ends an issue; END holds what it finds there to that."""
@@ -39,8 +42,9 @@ def numbered(names: tuple[str, ...], start: int = 0) -> list[object]:
     return [pytest.param(number, id=f"{number:02} {names[number]}") for number in range(start, len(names))]
 
 
-def is_number(name: str, number: int) -> bool:
-    return name == FIRST_RUN[number] or {name, FIRST_RUN[number]} == AT_ONCE
+def represented(*names: str) -> list[str]:
+    """Both cases of each of these requests of a first run, as pytest names them."""
+    return [f"{FIRST_RUN.index(name):02} {name}-{moment}" for name in names for moment in MOMENTS]
 
 
 def before_the_first_run(world: World) -> None:
@@ -78,20 +82,36 @@ def test_the_requests_of_the_next_run_are_all_listed(world: World) -> None:
     assert (len(NEXT_RUN), len(NEXT_RUN[NEXT_CHAIN:])) == (32, 13)
 
 
+@pytest.mark.exhaustive
+def test_a_first_run_killed_before_its_first_claim_has_done_nothing(world: World) -> None:
+    """Each of its first requests is cut, one run after the other, each without a table before it."""
+    before_the_first_run(world)
+    for number in range(CHAIN):
+        for moment in MOMENTS:
+            killed, name = run_cut(world, number, moment, signal.SIGKILL, "acme-dev", **ALL_ON)
+            assert (killed.code, killed.stdout) == (-signal.SIGKILL, ""), name
+            assert (world.jira.issues, world.slack.messages, records(world)) == ({}, [], {}), name
+            assert statuses(world, "dev_kramer") == ["Active"], name
+            world.drop_state()
+    last = run(world, "acme-dev", **ALL_ON)
+    assert (last.code, last.stderr, run_fields(last)["disabled"]) == (0, "", 1)
+    assert (len(world.jira.issues), len(world.slack.messages)) == (1, 1)
+
+
+@pytest.mark.represented_by(*represented("create the issue", "send the message", "disable"))
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("number", numbered(FIRST_RUN))
-def test_a_first_run_killed_at_any_request_is_finished_by_the_runs_after_it(
+@pytest.mark.parametrize("number", numbered(FIRST_RUN, CHAIN))
+def test_a_first_run_killed_at_any_request_of_its_chain_is_finished_by_the_runs_after_it(
     world: World, number: int, moment: Moment
 ) -> None:
     before_the_first_run(world)
     killed, name = run_cut(world, number, moment, signal.SIGKILL, "acme-dev", **ALL_ON)
-    assert (killed.code, killed.stdout, is_number(name, number)) == (-signal.SIGKILL, "", True), name
+    assert (killed.code, killed.stdout, name) == (-signal.SIGKILL, "", FIRST_RUN[number])
     if statuses(world, "dev_kramer") == ["Inactive"]:
         assert world.slack.messages
 
-    if number >= CHAIN:
-        run(world, "acme-dev", **ALL_ON)
-        world.pass_time(BEYOND_A_CLAIM)
+    run(world, "acme-dev", **ALL_ON)
+    world.pass_time(BEYOND_A_CLAIM)
     last = run(world, "acme-dev", **ALL_ON)
     if is_untold := (name, moment) in UNRECORDED_WARNING:
         assert (run_fields(last)["disabled"], len(world.slack.messages)) == (0, 1)
@@ -106,6 +126,7 @@ def test_a_first_run_killed_at_any_request_is_finished_by_the_runs_after_it(
     assert no_claim_is_left(world)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", numbered(NEXT_RUN, NEXT_CHAIN))
 def test_a_later_run_killed_at_any_request_of_its_chain_is_finished_by_the_runs_after_it(
@@ -131,6 +152,7 @@ def test_a_later_run_killed_at_any_request_of_its_chain_is_finished_by_the_runs_
     assert (len(world.slack.messages), len(world.jira.issues)) == (3 + in_flight, 2)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", numbered(END))
 def test_a_run_killed_while_it_ends_an_issue_leaves_one_comment_and_it_is_closed(
@@ -152,6 +174,7 @@ def test_a_run_killed_while_it_ends_an_issue_leaves_one_comment_and_it_is_closed
     assert no_claim_is_left(world)
 
 
+@pytest.mark.represented_by(*represented("send the message"))
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", numbered(FIRST_RUN, CHAIN))
 def test_a_first_run_told_to_stop_at_any_request_of_its_chain_repeats_nothing(

@@ -14,28 +14,11 @@ from datetime import timedelta
 import pytest
 
 from keycheck.model import Level
-from keycheck.services import ServiceError
-from tests.in_process import KRAMER, USER, Ran, Stage, Stages, Trouble
+from tests.in_process import FAILURES, KRAMER, SAID, USER, Ran, Stage, Stages, Trouble, error
 
 A_DAY = timedelta(days=1, seconds=1)
 BEYOND_A_CLAIM = timedelta(minutes=16)
-SAID = "it said no"
 EMAIL = "kramer@example.com"
-
-
-def error(**more: bool) -> Callable[[], ServiceError]:
-    return lambda: ServiceError("a service", "its operation", SAID, **more)  # type: ignore[arg-type]
-
-
-FAILURES = {
-    "refused": (error(), False),
-    "refused for good": (error(is_fatal=True), False),
-    "HTTP 500, not done": (error(is_server_error=True), False),
-    "no connection": (error(is_silence=True), False),
-    "no answer, not done": (error(is_silence=True, may_have_happened=True), False),
-    "no answer, done": (error(is_silence=True, may_have_happened=True), True),
-}
-"""What the call raises, and whether it took effect."""
 
 
 Counts = tuple[int, int, int]

@@ -191,6 +191,7 @@ def jira_says(status: int) -> Callable[[str], Answer]:
     )
 
 
+@pytest.mark.represented_by("POST-/issue-400")
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -213,6 +214,7 @@ def test_a_jira_that_repeats_the_authorization_is_not_repeated(
     assert "E! acme-dev: " in ran.stderr
 
 
+@pytest.mark.represented_by("of a field-after 185 characters")
 @pytest.mark.parametrize("length", [0, 90, 102, 185], ids=lambda length: f"after {length} characters")
 @pytest.mark.parametrize("is_of_a_field", [False, True], ids=["of the request", "of a field"])
 def test_a_jira_that_repeats_the_token_in_the_reason_that_stderr_quotes_is_not_repeated(
@@ -230,6 +232,7 @@ def test_a_jira_that_repeats_the_token_in_the_reason_that_stderr_quotes_is_not_r
     assert JIRA_TOKEN[:8] not in ran.stderr
 
 
+@pytest.mark.represented_by("as the error")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -256,6 +259,7 @@ def test_a_slack_that_repeats_the_authorization_is_not_repeated(
     assert staffed.slack.requests
 
 
+@pytest.mark.represented_by("UpdateItem")
 @pytest.mark.parametrize(
     "action", ["ListUsers", "ListAccessKeys", "UpdateAccessKey", "DescribeTable", "UpdateItem", "Query", "Decrypt"]
 )

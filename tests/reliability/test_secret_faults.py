@@ -110,6 +110,7 @@ def check_said(ran: Ran, secret: str, why: str) -> None:
     assert all(value not in ran.stdout + ran.stderr for value in SECRETS.values())
 
 
+@pytest.mark.represented_by("delete")
 @pytest.mark.parametrize("spoil", [delete, kms_access_denied, changed_hmac])
 def test_slacks_secret_costs_slack_and_the_issues_warn_where_no_owner_is_known(staffed: World, spoil: Spoil) -> None:
     spoil(staffed, "slack.token")
@@ -129,6 +130,7 @@ def test_slacks_secret_costs_slack_and_the_issues_warn_where_no_owner_is_known(s
     assert issue_posts(staffed) == 3
 
 
+@pytest.mark.represented_by("jira.token-delete")
 @pytest.mark.parametrize(
     ("secret", "spoil"),
     [
@@ -185,6 +187,7 @@ def spoil_the_store(world: World, trouble: str) -> dict[str, str]:
     return {}
 
 
+@pytest.mark.represented_by("KMS unreachable-is there a network?")
 @pytest.mark.parametrize(
     ("trouble", "why"),
     [
@@ -219,6 +222,7 @@ def test_a_store_that_gives_no_secret_at_all_costs_both_services_and_nobody_is_d
     assert (fields["issues_filed"], fields["nags_sent"], fields["keys_disabled"]) == (3, 1, 2)
 
 
+@pytest.mark.represented_by("Slack")
 @pytest.mark.parametrize(
     ("settings", "secret"),
     [

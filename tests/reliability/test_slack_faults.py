@@ -129,6 +129,7 @@ UNREACHABLE: dict[str, Callable[[World], str]] = {
 }
 
 
+@pytest.mark.represented_by("refused")
 @pytest.mark.parametrize("address", [pytest.param(where, id=name) for name, where in UNREACHABLE.items()])
 def test_a_slack_out_of_reach_is_off_after_two_tries_and_counts_as_told_for_nobody(
     many: World, address: Callable[[World], str]
@@ -271,6 +272,7 @@ def test_a_short_rate_limit_is_waited_out_twice_and_nobody_is_told_twice(four: W
     assert disabled(four) == ["ana", "ben"]
 
 
+@pytest.mark.represented_by("a day")
 @pytest.mark.parametrize(
     ("seconds", "times"), [pytest.param(1, 3, id="short, again and again"), pytest.param(86_400, 1, id="a day")]
 )
@@ -370,6 +372,7 @@ def test_a_message_that_hangs_costs_one_owner_a_day_and_the_others_nothing(four:
     assert disabled(four) == ["ana", "ben"]
 
 
+@pytest.mark.exhaustive
 def test_a_slack_that_hangs_for_all_is_off_once_two_calls_have_timed_out(many: World) -> None:
     """Only those in flight by then wait a day; the others are told by the next run."""
     many.slack.inject(Fault.hang())

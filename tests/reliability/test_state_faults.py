@@ -137,6 +137,7 @@ def run_healed(world: World, **settings: str) -> Ran:
 # The table cannot be opened or read
 
 
+@pytest.mark.represented_by("BatchGetItem refused")
 @pytest.mark.parametrize(
     ("action", "fault", "says"),
     [
@@ -178,6 +179,7 @@ def test_a_table_that_cannot_be_reached_costs_all_actions_and_no_metric(staffed:
     check_all_is_right(staffed)
 
 
+@pytest.mark.represented_by("500")
 @pytest.mark.parametrize(
     ("fault", "matches"),
     [
@@ -238,6 +240,7 @@ def test_a_table_that_takes_its_time_is_waited_for(engine_world: World) -> None:
     check_all_is_right(world)
 
 
+@pytest.mark.exhaustive
 def test_a_table_that_is_being_made_for_ever_is_named_and_leaves_all_actions_to_the_next_run(staffed: World) -> None:
     table = {
         "TableName": STATE_TABLE,
@@ -262,6 +265,7 @@ def test_a_table_that_is_being_made_for_ever_is_named_and_leaves_all_actions_to_
 # A write of the chain is refused
 
 
+@pytest.mark.represented_by("claim the message", "record the warning")
 @pytest.mark.parametrize(
     ("step", "first", "says", "messages"),
     [
@@ -382,6 +386,7 @@ def test_a_refused_write_ends_what_rests_on_it_and_the_next_runs_put_it_right(
     check_all_is_right(staffed, messages=messages)
 
 
+@pytest.mark.represented_by("500")
 @pytest.mark.parametrize("fault", [OVERLOADED, BROKEN], ids=["throttled", "500"])
 def test_writes_that_fail_for_ever_are_said_once_however_many_owners_there_are(world: World, fault: Fault) -> None:
     """Many chains meet the failure at the same moment; at most one E!, and no more calls than those already begun."""
@@ -407,6 +412,7 @@ def test_writes_that_fail_for_ever_are_said_once_however_many_owners_there_are(w
     assert sorted(message.channel for message in world.slack.messages) == sorted(world.owners.values())
 
 
+@pytest.mark.represented_by("every write")
 @pytest.mark.parametrize(
     ("steps", "filed", "sent"),
     [
@@ -447,6 +453,7 @@ def at_first(world: World, match: Match, act: Callable[[], None]) -> None:
     world.gate.before.append(hook)
 
 
+@pytest.mark.represented_by("before the message is recorded")
 @pytest.mark.parametrize(
     ("match", "first", "errors", "messages"),
     [
@@ -512,6 +519,7 @@ def leave_unprocessed(world: World, monkeypatch: pytest.MonkeyPatch, keep: int, 
     monkeypatch.setattr(world.gate, "serve", serve_in_part)
 
 
+@pytest.mark.represented_by("one by one")
 @pytest.mark.parametrize(("keep", "times"), [(1, 3), (0, 2)], ids=["one by one", "all of them twice"])
 def test_keys_left_unprocessed_are_asked_for_again_and_not_taken_for_new(
     staffed: World, monkeypatch: pytest.MonkeyPatch, keep: int, times: int
@@ -529,6 +537,7 @@ def test_keys_left_unprocessed_are_asked_for_again_and_not_taken_for_new(
     assert (done(staffed), len(staffed.gate.writes)) == (before, writes)
 
 
+@pytest.mark.exhaustive
 def test_keys_left_unprocessed_for_ever_are_not_taken_for_new(staffed: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A day later the owner is due again."""
     run_healed(staffed)
@@ -551,6 +560,7 @@ def test_keys_left_unprocessed_for_ever_are_not_taken_for_new(staffed: World, mo
 # Answers that are lost
 
 
+@pytest.mark.represented_by("after being served")
 @pytest.mark.parametrize(
     ("fault", "again"),
     [
@@ -582,6 +592,7 @@ def test_a_write_whose_answer_is_lost_is_sent_again_and_knows_its_own(
 BEFORE, AFTER = Fault.drop_before_serving(), Fault.drop_after_serving()
 
 
+@pytest.mark.represented_by("claim the message, made")
 @pytest.mark.parametrize(
     ("step", "fault", "first", "within_the_claim"),
     [
@@ -615,6 +626,7 @@ def test_nothing_is_done_on_a_write_whose_answer_never_comes(
     assert done(lone) == (1, 2, ["Inactive"])
 
 
+@pytest.mark.represented_by("as the message is recorded")
 @pytest.mark.parametrize(
     ("step", "first", "not_recorded", "later", "messages"),
     [
