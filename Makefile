@@ -7,7 +7,7 @@ DYNALITE := tests/dynalite/node_modules/installed
 ENGINE := $(if $(shell command -v npm),$(DYNALITE))
 
 # One moto and one warm parent a worker; a worker that has nothing left to do takes tests from the others.
-PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
+PYTEST := $(BIN)/python -m pytest -q --dist worksteal
 
 .PHONY: demo test quick faults lint types tests soak rehearsal format lock bench clean
 
@@ -24,15 +24,15 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 tests: $(STAMP) $(ENGINE)
-	$(PYTEST) -m "not exhaustive" $(PYTEST_FLAGS)
+	$(PYTEST) -n auto -m "not exhaustive" $(PYTEST_FLAGS)
 
 # Pure modules and adapters, no process started: after each edit.
 quick: $(STAMP)
-	$(PYTEST) -m "not exhaustive and not process and not runs" $(PYTEST_FLAGS)
+	$(PYTEST) -n logical -m "not exhaustive and not process and not runs" --ignore-glob='tests/test_sandbox_*' $(PYTEST_FLAGS)
 
 # The exhaustive matrices: every request cut, every fault of docs/reliability.md, races, random histories.
 faults: $(STAMP) $(ENGINE)
-	$(PYTEST) -m exhaustive $(PYTEST_FLAGS)
+	$(PYTEST) -n auto -m exhaustive $(PYTEST_FLAGS)
 
 # New random histories for SOAK_SECONDS (600); needs Node.
 soak: $(STAMP) $(DYNALITE)

@@ -26,7 +26,7 @@ from sandbox.warm_parent import WarmParent, what_botocore_reads_again
 from sandbox.world import World
 from tests.builders import EVERYTHING
 from tests.end_to_end import fake_iam
-from tests.in_process import Stage, Stages
+from tests.in_process import Stage, Stages, reuse_the_tables_client
 
 DYNAMODB_ENDPOINT_URL: Final = os.environ.get("DYNAMODB_ENDPOINT_URL", "")
 """Where an Amazon DynamoDB Local listens, if the one who runs the tests has started one."""
@@ -39,8 +39,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--cases-to",
         metavar="FILE",
-        help="write as JSON which cases were collected, which of them are exhaustive, and which represent a matrix",
+        help="write as JSON which cases there are, which are exhaustive",
     )
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """With `-n auto` half as many workers again as there are cores: whole runs wait for timeouts and back-offs now and
+    then, and nobody else would use the core meanwhile. With `-n logical` one a core.
+    """
+    cores = os.cpu_count() or 1
+    return cores if config.option.numprocesses == "logical" else cores + (cores + 1) // 2
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -158,6 +166,7 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
     )
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     monkeypatch.setenv("AWS_PROFILE", EVERYTHING["aws_dynamodb_profile_name"])  # for what looks into the table
+    reuse_the_tables_client(monkeypatch)
 
     @contextmanager
     def opened() -> Iterator[Stage]:

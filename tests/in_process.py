@@ -18,15 +18,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
 import boto3
+import pytest
 from boto3.dynamodb.types import TypeDeserializer
 
 from keycheck.model import AccessKey, Level
 from keycheck.run import Run, RunResult
-from keycheck.services import Claims, Iam, Issues, Messages, ServiceError
+from keycheck.services import Claims, Iam, Issues, Messages, ServiceError, aws_session, state_table
 from keycheck.services.state_table import StateTable
 from keycheck.settings import parse
 from sandbox.in_memory import HourlyClock, MemoryAccount
@@ -279,6 +281,26 @@ class Ran:
 
     def how_often(self, service: str, method: str) -> int:
         return self.calls.made.count((service, method))
+
+
+def reuse_the_tables_client(patch: pytest.MonkeyPatch) -> None:
+    """One session and one client for all runs of a test, each under the clock of the run that it is used in: making
+    them takes longer than all the rest of a run.
+    """
+    made: list[Any] = []
+    checks: list[Callable[[], None]] = []
+
+    def check_the_current_clock() -> None:
+        checks[-1]()
+
+    def make_once(session: Any, service: str, calls: Any, check: Callable[[], None], region: str | None = None) -> Any:
+        checks.append(check)
+        if not made:
+            made.append(aws_session.make_client(session, service, calls, check_the_current_clock, region))
+        return made[0]
+
+    patch.setattr(state_table, "open_session", cache(aws_session.open_session))
+    patch.setattr(state_table, "make_client", make_once)
 
 
 class _Outside:

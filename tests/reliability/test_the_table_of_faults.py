@@ -83,12 +83,8 @@ def test_every_test_of_this_folder_is_in_a_row() -> None:
 
 @pytest.mark.process
 def test_every_row_says_how_much_of_it_is_in_make_test(collected: Collected) -> None:
-    said = {row: row.rstrip(" |").rpartition("|")[2].strip() for row in rows()}
-    assert said == {row: where(named(row), collected) for row in said}
-
-
-@pytest.mark.process
-def test_every_case_that_represents_a_matrix_exists(collected: Collected) -> None:
-    """One that is called otherwise by now would leave its whole matrix to `make faults`."""
+    """A representative that is called otherwise by now would leave its whole matrix to `make faults`."""
     for test, representatives in collected.representatives.items():
         assert set(representatives) <= collected.cases[test].keys(), test
+    said = {row: row.rstrip(" |").rpartition("|")[2].strip() for row in rows()}
+    assert said == {row: where(named(row), collected) for row in said}
