@@ -225,7 +225,7 @@ def world_with_three_owners(world: World) -> World:
     return world
 
 
-@pytest.mark.exhaustive
+@pytest.mark.represented_by("a little")
 @pytest.mark.parametrize(
     "wake_after_seconds",
     [pytest.param(TIMEOUT_SECONDS + 1.5, id="a little"), pytest.param(TIMEOUT_SECONDS + 6.0, id="far")],

@@ -358,7 +358,6 @@ def test_a_post_of_unknown_outcome_is_settled_once_its_claim_has_lapsed(
     assert statuses(staffed, "zoe") == ["Inactive"]
 
 
-@pytest.mark.exhaustive
 def test_two_posts_of_unknown_outcome_in_a_row_turn_jira_off(staffed: World) -> None:
     """Those that were in flight by then keep their claims, and nobody else's access key is posted for."""
     for number in range(8):
@@ -384,7 +383,6 @@ def test_two_posts_of_unknown_outcome_in_a_row_turn_jira_off(staffed: World) -> 
     assert told(staffed) == TOLD
 
 
-@pytest.mark.exhaustive
 def test_an_access_key_on_whose_posts_jira_always_fails_gets_its_issue_as_soon_as_jira_is_well(staffed: World) -> None:
     """Filings of unknown outcome count only until Jira can say that they made nothing."""
     staffed.jira.inject(Fault.status(500), about("ana"))

@@ -42,9 +42,9 @@ def numbered(names: tuple[str, ...], start: int = 0) -> list[object]:
     return [pytest.param(number, id=f"{number:02} {names[number]}") for number in range(start, len(names))]
 
 
-def represented(*names: str) -> list[str]:
-    """Both cases of each of these requests of a first run, as pytest names them."""
-    return [f"{FIRST_RUN.index(name):02} {name}-{moment}" for name in names for moment in MOMENTS]
+def represented(requests: tuple[str, ...], *names: str) -> list[str]:
+    """Both cases of each of these requests, as pytest names them."""
+    return [f"{requests.index(name):02} {name}-{moment}" for name in names for moment in MOMENTS]
 
 
 def before_the_first_run(world: World) -> None:
@@ -98,7 +98,7 @@ def test_a_first_run_killed_before_its_first_claim_has_done_nothing(world: World
     assert (len(world.jira.issues), len(world.slack.messages)) == (1, 1)
 
 
-@pytest.mark.represented_by(*represented("create the issue", "send the message", "disable"))
+@pytest.mark.represented_by(*represented(FIRST_RUN, "create the issue", "send the message", "disable"))
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", numbered(FIRST_RUN, CHAIN))
 def test_a_first_run_killed_at_any_request_of_its_chain_is_finished_by_the_runs_after_it(
@@ -126,7 +126,7 @@ def test_a_first_run_killed_at_any_request_of_its_chain_is_finished_by_the_runs_
     assert no_claim_is_left(world)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.represented_by(*represented(NEXT_RUN, "create the issue"))
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", numbered(NEXT_RUN, NEXT_CHAIN))
 def test_a_later_run_killed_at_any_request_of_its_chain_is_finished_by_the_runs_after_it(
@@ -152,7 +152,7 @@ def test_a_later_run_killed_at_any_request_of_its_chain_is_finished_by_the_runs_
     assert (len(world.slack.messages), len(world.jira.issues)) == (3 + in_flight, 2)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.represented_by(*represented(END, "say it in the issue"))
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", numbered(END))
 def test_a_run_killed_while_it_ends_an_issue_leaves_one_comment_and_it_is_closed(
@@ -174,7 +174,7 @@ def test_a_run_killed_while_it_ends_an_issue_leaves_one_comment_and_it_is_closed
     assert no_claim_is_left(world)
 
 
-@pytest.mark.represented_by(*represented("send the message"))
+@pytest.mark.represented_by(*represented(FIRST_RUN, "send the message"))
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("number", numbered(FIRST_RUN, CHAIN))
 def test_a_first_run_told_to_stop_at_any_request_of_its_chain_repeats_nothing(

@@ -88,7 +88,6 @@ def test_eight_processes_at_once_on_one_profile_and_no_table_yet(staffed: World)
     assert [statuses(staffed, user) for user in USERS] == [["Inactive", "Active"]] * 4
 
 
-@pytest.mark.exhaustive
 def test_eight_processes_at_once_on_two_profiles_of_one_account(staffed: World) -> None:
     account = ACCOUNTS["acme-dev"]
     staffed.config_file.write_text(staffed.aws.aws_config({"acme-dev": account, "again": account}), encoding="utf-8")
@@ -97,7 +96,6 @@ def test_eight_processes_at_once_on_two_profiles_of_one_account(staffed: World) 
     check_the_next_run_disables_the_rest(staffed)
 
 
-@pytest.mark.exhaustive
 def test_eight_processes_at_once_a_day_later_are_one_nag_an_owner(staffed: World) -> None:
     run_all(staffed, [["acme-dev"]])
     staffed.pass_time(timedelta(days=1, seconds=1))
@@ -107,7 +105,6 @@ def test_eight_processes_at_once_a_day_later_are_one_nag_an_owner(staffed: World
     assert issue_posts(staffed) == 8
 
 
-@pytest.mark.exhaustive
 def test_eight_processes_at_once_disable_no_more_than_one_day_allows(engine_world: World) -> None:
     """Five are due and two a day allowed: the places are counted in the state table, not in each run."""
     users = [f"due_{number}" for number in range(5)]
@@ -125,7 +122,6 @@ def test_eight_processes_at_once_disable_no_more_than_one_day_allows(engine_worl
         engine_world.pass_time(timedelta(days=1, seconds=1))
 
 
-@pytest.mark.exhaustive
 def test_a_claim_left_by_a_run_that_died_is_taken_by_exactly_one(staffed: World) -> None:
     """Claims on every message and every filing, just lapsed: eight runs reach for each at once."""
     run_all(staffed, [["acme-dev"]])

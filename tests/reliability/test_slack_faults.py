@@ -372,7 +372,6 @@ def test_a_message_that_hangs_costs_one_owner_a_day_and_the_others_nothing(four:
     assert disabled(four) == ["ana", "ben"]
 
 
-@pytest.mark.exhaustive
 def test_a_slack_that_hangs_for_all_is_off_once_two_calls_have_timed_out(many: World) -> None:
     """Only those in flight by then wait a day; the others are told by the next run."""
     many.slack.inject(Fault.hang())

@@ -240,7 +240,6 @@ def test_a_table_that_takes_its_time_is_waited_for(engine_world: World) -> None:
     check_all_is_right(world)
 
 
-@pytest.mark.exhaustive
 def test_a_table_that_is_being_made_for_ever_is_named_and_leaves_all_actions_to_the_next_run(staffed: World) -> None:
     table = {
         "TableName": STATE_TABLE,
