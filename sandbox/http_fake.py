@@ -416,6 +416,7 @@ class _Connection(BaseHTTPRequestHandler):
         except ValueError:
             reason = "Unknown"
         head = [f"HTTP/1.1 {answer.status} {reason}", *(f"{name}: {value}" for name, value in headers.items())]
+        self.close_connection = self.close_connection or answer.headers.get("Connection") == "close"
         self.wfile.write("\r\n".join(head).encode("latin-1") + b"\r\n\r\n" + body)
 
     def log_message(self, *_: Any) -> None:

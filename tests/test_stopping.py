@@ -25,6 +25,7 @@ from sandbox.http_fake import Fault, calls
 from sandbox.warm_parent import Process
 from sandbox.world import Ran, World
 from tests.end_to_end import KRAMER, fake_iam, iam_lines, issue_posts, records, run, run_fields, sound, statuses
+from tests.reliability.cuts import signal_and_wait
 
 STOP_SECONDS = 6
 POST_ISSUE = calls("POST", "/issue")
@@ -107,8 +108,7 @@ def test_a_second_interrupt_ends_the_process_at_once(iam_world: World, iam: Fake
     iam.hang(action="ListAccessKeys", user="ben")
     with iam_world.popen("acme-dev") as process:
         wait_until(lambda: iam.calls["ListAccessKeys"] == 1)
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.2)  # two pending SIGINTs are one
+        signal_and_wait(process, signal.SIGINT)  # two pending SIGINTs are one
         ran = stop(process, iam_world, signal.SIGINT)
     assert ran == Ran(130, "", "")
 

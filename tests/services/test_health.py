@@ -33,18 +33,18 @@ Serve = Callable[[socket.socket], None]
 Post = Callable[..., None]
 
 
-def post_by_urllib(url: str, body: bytes = b"{}", proxy: str | None = None) -> None:
+def post_by_urllib(url: str, body: bytes = b"{}", proxy: str | None = None, timeout: float = 20) -> None:
     proxies = {"http": proxy, "https": proxy} if proxy else {}
     opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
     request = urllib.request.Request(url, data=body, method="POST")  # noqa: S310 - the tests' own http and https
-    with opener.open(request, timeout=SOON) as answer:
+    with opener.open(request, timeout=timeout) as answer:
         answer.read()
 
 
-def post_by_requests(url: str, body: bytes = b"{}", proxy: str | None = None) -> None:
+def post_by_requests(url: str, body: bytes = b"{}", proxy: str | None = None, timeout: float = 20) -> None:
     proxies = {"http": proxy, "https": proxy} if proxy else {}
     with requests.Session() as session:
-        session.post(url, data=body, proxies=proxies, timeout=SOON)
+        session.post(url, data=body, proxies=proxies, timeout=timeout)
 
 
 @pytest.fixture(params=[post_by_urllib, post_by_requests], ids=["urllib", "requests"])
@@ -94,6 +94,12 @@ def read_request(connection: socket.socket) -> None:
         received += more
 
 
+def until_the_other_side_gives_up(connection: socket.socket) -> None:
+    """Answer nothing, for as long as somebody waits for it."""
+    while connection.recv(65_536):
+        pass
+
+
 def closed_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as sock:
@@ -139,8 +145,8 @@ def test_a_tls_handshake_cut_by_the_server_was_never_sent(post: Post, listen: Ca
 
 
 def test_a_tls_handshake_that_hangs_was_never_sent(post: Post, listen: Callable[[Serve], int]) -> None:
-    port = listen(lambda _: time.sleep(2 * SOON))
-    assert was_never_sent(failure(lambda: post(f"https://127.0.0.1:{port}/x")))
+    port = listen(until_the_other_side_gives_up)
+    assert was_never_sent(failure(lambda: post(f"https://127.0.0.1:{port}/x", timeout=SOON)))
 
 
 def test_tls_to_a_port_without_tls_was_never_sent(post: Post, listen: Callable[[Serve], int]) -> None:
@@ -204,10 +210,10 @@ def test_a_connection_cut_in_mid_answer_was_sent(post: Post, listen: Callable[[S
 def test_a_read_timeout_was_sent(post: Post, listen: Callable[[Serve], int]) -> None:
     def hang(connection: socket.socket) -> None:
         read_request(connection)
-        time.sleep(2 * SOON)
+        until_the_other_side_gives_up(connection)
 
     port = listen(hang)
-    assert not was_never_sent(failure(lambda: post(f"http://127.0.0.1:{port}/x")))
+    assert not was_never_sent(failure(lambda: post(f"http://127.0.0.1:{port}/x", timeout=SOON)))
 
 
 def test_a_cut_on_a_connection_that_was_kept_open_was_sent(listen: Callable[[Serve], int]) -> None:
@@ -387,7 +393,7 @@ def test_waiting_out_a_429_ends_when_the_run_is_asked_to_stop() -> None:
     with pytest.raises(Stopped):
         Health("Slack", clock).call("call", requests)
     assert requests.made == 1
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 60
     asked.join()
 
 

@@ -7,26 +7,22 @@ from __future__ import annotations
 
 import base64
 import logging
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
-from requests import PreparedRequest, Response
-from requests.adapters import HTTPAdapter
-from requests.exceptions import Timeout
 
 from keycheck.clock import Stopped
 from keycheck.services import ServiceError, ServiceOff, jira_issues
 from keycheck.services.jira_issues import JiraIssues
 from keycheck.wording import FAMILY_LABEL, IssueDraft
 from sandbox.fake_jira import FakeJira, Flavour
-from sandbox.http_fake import Fault, Request, calls
+from sandbox.http_fake import Fault, calls
 from tests.builders import PatientClock
+from tests.impatience import be_impatient
 
 EMAIL = "keycheck@example.com"
 TOKEN = "invented-jira-token"
@@ -92,34 +88,6 @@ def fresh(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> Fresh:
                 issues._client.close()
 
     return opened
-
-
-def be_impatient(jira: FakeJira, patch: pytest.MonkeyPatch) -> None:
-    """Wait 0.05 s for the answer to a request that this Jira holds up, and as long as ever for that to any other: on a
-    busy machine that may take longer. Where it is served all the same, it is by the time that the client gives up.
-    """
-    send = HTTPAdapter.send
-
-    def send_impatiently(self: HTTPAdapter, request: PreparedRequest, *rest: Any, **more: Any) -> Response:
-        fault, served = jira.holding(as_received(request)), jira.served
-        if fault is None:
-            return send(self, request, *rest, **more)
-        try:
-            return send(self, request, *rest, **{**more, "timeout": (2, 0.05)})
-        except Timeout:
-            until = time.monotonic() + 20
-            while fault.served and jira.served == served and time.monotonic() < until:
-                time.sleep(0.001)
-            raise
-
-    patch.setattr(HTTPAdapter, "send", send_impatiently)
-
-
-def as_received(request: PreparedRequest) -> Request:
-    """A request of the client's as the server will see it."""
-    target = urlsplit(request.url or "")
-    body = request.body.encode() if isinstance(request.body, str) else request.body or b""
-    return Request(0, request.method or "", unquote(target.path), dict(parse_qsl(target.query)), {}, body)
 
 
 def failed(call: Callable[..., object], *arguments: Any) -> ServiceError:

@@ -20,6 +20,7 @@ from keycheck.wording import SlackDraft
 from sandbox.fake_slack import FakeSlack, ok_false, rate_limited
 from sandbox.http_fake import Fault
 from tests.builders import PatientClock
+from tests.impatience import SOON, wait_until_served
 
 TOKEN = "xoxb-invented-slack-token"
 OWNER = "U012KRAMER"
@@ -43,11 +44,6 @@ def clock() -> PatientClock:
 @pytest.fixture
 def messages(slack: FakeSlack, clock: PatientClock) -> SlackMessages:
     return SlackMessages(TOKEN, slack.base_url, clock)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slack_messages, "TIMEOUT_SECONDS", 0.2)
 
 
 def failed(send: Callable[[], object]) -> ServiceError:
@@ -123,14 +119,12 @@ def test_an_unknown_host_name_is_surely_not_sent(clock: PatientClock, monkeypatc
     assert_never_sent(failed(lambda: messages.send(OWNER, DRAFT)))
 
 
-@pytest.mark.usefixtures("impatient")
 def test_tls_to_a_port_without_tls_is_surely_not_sent(slack: FakeSlack, clock: PatientClock) -> None:
     messages = SlackMessages(TOKEN, slack.base_url.replace("http://", "https://"), clock)
     assert_never_sent(failed(lambda: messages.send(OWNER, DRAFT)))
     assert slack.messages == []
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_tls_handshake_that_is_cut_is_surely_not_sent(clock: PatientClock) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -163,12 +157,14 @@ def test_a_dead_proxy_is_surely_not_sent(
     [(Fault.drop_before_serving(), 0), (Fault.drop_after_serving(), 1), (Fault.hang(), 0), (Fault.late(5), 1)],
     ids=["dropped before", "dropped after", "hangs", "too late"],
 )
-@pytest.mark.usefixtures("impatient")
 def test_a_message_without_an_answer_may_have_arrived_and_is_posted_once(
-    slack: FakeSlack, messages: SlackMessages, fault: Fault, arrived: int
+    slack: FakeSlack, messages: SlackMessages, monkeypatch: pytest.MonkeyPatch, fault: Fault, arrived: int
 ) -> None:
     slack.inject(fault)
+    if fault.wait_seconds:
+        monkeypatch.setattr(slack_messages, "TIMEOUT_SECONDS", SOON)
     error = failed(lambda: messages.send(OWNER, DRAFT))
+    wait_until_served(slack, arrived)
     assert error.may_have_happened
     assert error.is_silence
     assert not error.is_fatal
@@ -230,12 +226,11 @@ def test_any_answer_that_is_not_ok_is_a_refusal(
 
 
 @pytest.mark.parametrize(("status", "may_have_happened"), [(200, True), (500, False), (404, False), (429, False)])
-@pytest.mark.usefixtures("impatient")
 def test_an_answer_that_breaks_off_is_judged_by_its_status(
     slack: FakeSlack, messages: SlackMessages, status: int, may_have_happened: bool
 ) -> None:
     """Only a 200 may have said ok."""
-    slack.inject(Fault.status(status, '{"ok"', {"Content-Length": "100"}))
+    slack.inject(Fault.status(status, '{"ok"', {"Content-Length": "100", "Connection": "close"}))
     error = failed(lambda: messages.send(OWNER, DRAFT))
     assert (error.may_have_happened, error.is_server_error) == (may_have_happened, status == 500)
     assert len(slack.requests) == 1
