@@ -1,4 +1,4 @@
-"""Short patience with what a fake service holds up, and the usual patience with everything else.
+"""Short patience with what a fake service holds up, and the usual patience with everything else that must come.
 
 A timeout that is short for the sake of one hanging request must not meet the others: on a busy machine any of them may
 take longer.
@@ -7,6 +7,7 @@ take longer.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -43,9 +44,14 @@ def be_impatient(server: FakeServer, patch: pytest.MonkeyPatch) -> None:
 
 
 def wait_until_served(server: FakeServer, count: int) -> None:
-    """Until so many requests have taken effect; fails where they do not."""
-    until = time.monotonic() + PATIENCE_SECONDS
-    while server.served < count:
+    """Until so many requests have taken effect."""
+    wait_until(lambda: server.served >= count)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
+    """Wait for what must come; fails where it does not."""
+    until = time.monotonic() + seconds
+    while not condition():
         assert time.monotonic() < until, "waited in vain"
         time.sleep(0.001)
 

@@ -24,6 +24,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
 
 from sandbox.fake_iam import FakeIam, FakeKey, new_access_key_id
+from tests.impatience import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 NOW = datetime(2026, 11, 23, 8, 0, 0, 500_000, tzinfo=UTC)
@@ -320,7 +321,7 @@ def test_a_hanging_call_ends_when_the_fake_stops() -> None:
     api = client(iam.url)
     with ThreadPoolExecutor(1) as pool:
         hung = pool.submit(api.list_access_keys, UserName="stuck")
-        until(lambda: iam.calls["ListAccessKeys"] == 1)
+        wait_until(lambda: iam.calls["ListAccessKeys"] == 1)
         assert api.list_access_keys(UserName="fine")["AccessKeyMetadata"]
         assert not hung.done()
         iam.stop()
@@ -484,11 +485,3 @@ def call_many(api: Any, count: int) -> int:
             if error.response["Error"]["Code"] != "Throttling":
                 raise
     return answered
-
-
-def until(condition: Callable[[], bool], seconds: float = 5) -> None:
-    """Wait until it holds, fail after so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.005)

@@ -11,7 +11,6 @@ import signal
 import sys
 import termios
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from sandbox.http_fake import Fault, calls
 from sandbox.warm_parent import Process
 from sandbox.world import Ran, World
 from tests.end_to_end import KRAMER, fake_iam, iam_lines, issue_posts, records, run, run_fields, sound, statuses
+from tests.impatience import wait_until
 from tests.reliability.cuts import signal_and_wait
 
 STOP_SECONDS = 6
@@ -34,14 +34,6 @@ BEYOND_A_CLAIM = timedelta(seconds=100 + 600 + 60)
 """run_timeout_seconds and claim_margin_seconds by default, and a minute."""
 
 needs_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="looks into /proc")
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
-    """Wait for what must come; fails where it does not."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "waited in vain"
-        time.sleep(0.01)
 
 
 def stop(process: Process, world: World, number: signal.Signals = signal.SIGTERM) -> Ran:
