@@ -193,11 +193,12 @@ class Stage:
     environ: dict[str, str] = field(default_factory=dict)
     account: MemoryAccount = field(default_factory=lambda: MemoryAccount(ACCOUNT, BEGAN))
     owners: dict[str, str] = field(default_factory=lambda: {USER: KRAMER})
+    keys_made: int = 0
 
-    def add_key(self, age_days: float, user_name: str = USER, status: str = "Active") -> AccessKey:
-        number = len(self.account.keys)
+    def add_key(self, age_days: float, user_name: str = USER) -> AccessKey:
         created = self.account.now - timedelta(days=age_days)
-        key = AccessKey(f"AKIAINPROCESS{number:07}", user_name, ACCOUNT, status, created)
+        key = AccessKey(f"AKIAINPROCESS{self.keys_made:07}", user_name, ACCOUNT, "Active", created)
+        self.keys_made += 1
         self.account.keys[key.access_key_id] = key
         return key
 
