@@ -482,38 +482,44 @@ def test_extra_fields_and_labels_are_merged_and_ours_come_first(jira: FakeJira, 
     assert extra["labels"] == ["security", FAMILY_LABEL], "the setting itself stays as it was"
 
 
+FAILED_WRITES = {
+    "dropped before": (Fault.drop_before_serving(), False, True, False),
+    "dropped after": (Fault.drop_after_serving(), True, True, False),
+    "too late": (Fault.late(5), True, True, False),
+    "hangs": (Fault.hang(), False, True, False),
+    "500": (Fault.status(500, {"errorMessages": ["oops"], "errors": {}}), False, True, False),
+    "502 page": (Fault.html(502), False, True, False),
+    "503 with Retry-After": (Fault.status(503, None, {"Retry-After": "1"}), False, True, False),
+    "200 page": (Fault.html(200), False, True, True),
+    "200 empty": (Fault.status(200), False, True, True),
+    "redirect": (Fault.status(302, None, {"Location": "/login"}), False, True, True),
+    "401": (Fault.status(401), False, False, True),
+    "429": (Fault.status(429), False, False, False),
+    "429 long": (Fault.status(429, None, {"Retry-After": "3600"}), False, False, False),
+}
+"""Whatever is written: the fault, whether it was done, whether it may have been, whether Jira is off after it."""
 FAILED_FILINGS = {
-    "dropped before": (Fault.drop_before_serving(), 0, True),
-    "dropped after": (Fault.drop_after_serving(), 1, True),
-    "too late": (Fault.late(5), 1, True),
-    "hangs": (Fault.hang(), 0, True),
-    "500": (Fault.status(500, {"errorMessages": ["oops"], "errors": {}}), 0, True),
-    "502 page": (Fault.html(502), 0, True),
-    "503 with Retry-After": (Fault.status(503, None, {"Retry-After": "1"}), 0, True),
-    "503 null": (Fault.status(503, b"null", {"Content-Type": "application/json"}), 0, True),
-    "200 page": (Fault.html(200), 0, True),
-    "201 empty": (Fault.status(201, None), 0, True),
-    "201 without key": (Fault.status(201, {"id": "1"}), 0, True),
-    "201 odd key": (Fault.status(201, {"id": "1", "key": "a/b"}), 0, True),
-    "429": (Fault.status(429), 0, False),
-    "429 long": (Fault.status(429, None, {"Retry-After": "3600"}), 0, False),
-    "429 date": (Fault.status(429, None, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}), 0, False),
-    "400": (Fault.status(400, {"errorMessages": [], "errors": {"summary": "no"}}), 0, False),
-    "400 page": (Fault.html(400), 0, False),
-    "401": (Fault.status(401), 0, False),
-    "403": (Fault.status(403), 0, False),
-    "404": (Fault.status(404), 0, False),
-    "413": (Fault.status(413), 0, False),
+    **FAILED_WRITES,
+    "503 null": (Fault.status(503, b"null", {"Content-Type": "application/json"}), False, True, False),
+    "201 empty": (Fault.status(201, None), False, True, True),
+    "201 without key": (Fault.status(201, {"id": "1"}), False, True, True),
+    "201 odd key": (Fault.status(201, {"id": "1", "key": "a/b"}), False, True, True),
+    "429 date": (Fault.status(429, None, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}), False, False, False),
+    "400": (Fault.status(400, {"errorMessages": [], "errors": {"summary": "no"}}), False, False, True),
+    "400 page": (Fault.html(400), False, False, True),
+    "403": (Fault.status(403), False, False, True),
+    "404": (Fault.status(404), False, False, True),
+    "413": (Fault.status(413), False, False, True),
 }
 
 
 def test_a_filing_that_failed_is_posted_exactly_once(fresh: Fresh) -> None:
-    for name, (fault, made, may_have_happened) in FAILED_FILINGS.items():
+    for name, (fault, made, may_have_happened, is_fatal) in FAILED_FILINGS.items():
         with fresh() as (jira, issues, clock):
             issues.connect()
             jira.inject(fault, A_POST)
             error = failed(issues.create, DRAFT)
-            assert error.may_have_happened is may_have_happened, name
+            assert (error.may_have_happened, error.is_fatal) == (may_have_happened, is_fatal), name
             assert (posts(jira), len(jira.issues)) == (1, made), name
             assert clock.slept == [], name
             assert "Log in to continue" not in error.text, name
@@ -704,21 +710,10 @@ def test_an_issue_that_is_gone_is_not_assigned(jira: FakeJira, issues: JiraIssue
 
 
 FAILED_ASSIGNMENTS = {
-    "dropped before": (Fault.drop_before_serving(), False, True, False),
-    "dropped after": (Fault.drop_after_serving(), True, True, False),
-    "too late": (Fault.late(5), True, True, False),
-    "hangs": (Fault.hang(), False, True, False),
-    "500": (Fault.status(500), False, True, False),
-    "502 page": (Fault.html(502), False, True, False),
-    "200 page": (Fault.html(200), False, True, True),
-    "200 empty": (Fault.status(200), False, True, True),
+    **FAILED_WRITES,
     "200 odd": (Fault.status(200, {"errorMessages": ["odd"]}), False, True, True),
-    "redirect": (Fault.status(302, None, {"Location": "/login"}), False, True, True),
-    "401": (Fault.status(401), False, False, True),
     "403": (Fault.status(403, {"errorMessages": ["no"], "errors": {}}), False, False, False),
     "409": (Fault.status(409), False, False, False),
-    "429": (Fault.status(429), False, False, False),
-    "429 long": (Fault.status(429, None, {"Retry-After": "3600"}), False, False, False),
 }
 
 
@@ -933,27 +928,16 @@ def test_a_dead_token_is_not_believed_of_one_issue_either(
 
 
 FAILED_COMMENTS = {
-    "dropped before": (Fault.drop_before_serving(), 0, True, False),
-    "dropped after": (Fault.drop_after_serving(), 1, True, False),
-    "too late": (Fault.late(5), 1, True, False),
-    "hangs": (Fault.hang(), 0, True, False),
-    "500": (Fault.status(500), 0, True, False),
-    "502 page": (Fault.html(502), 0, True, False),
-    "503 with Retry-After": (Fault.status(503, None, {"Retry-After": "1"}), 0, True, False),
-    "200 page": (Fault.html(200), 0, True, True),
-    "201 empty": (Fault.status(201), 0, True, True),
-    "201 {}": (Fault.status(201, {}), 0, True, True),
-    "201 without id": (Fault.status(201, {"body": "x"}), 0, True, True),
-    "201 odd id": (Fault.status(201, {"id": 7}), 0, True, True),
-    "201 list": (Fault.status(201, ["x"]), 0, True, True),
-    "redirect": (Fault.status(302, None, {"Location": "/login"}), 0, True, True),
-    "401": (Fault.status(401), 0, False, True),
-    "400": (Fault.status(400), 0, False, False),
-    "403 page": (Fault.html(403), 0, False, False),
-    "404": (Fault.status(404), 0, False, False),
-    "413": (Fault.status(413), 0, False, False),
-    "429": (Fault.status(429), 0, False, False),
-    "429 long": (Fault.status(429, None, {"Retry-After": "3600"}), 0, False, False),
+    **FAILED_WRITES,
+    "201 empty": (Fault.status(201), False, True, True),
+    "201 {}": (Fault.status(201, {}), False, True, True),
+    "201 without id": (Fault.status(201, {"body": "x"}), False, True, True),
+    "201 odd id": (Fault.status(201, {"id": 7}), False, True, True),
+    "201 list": (Fault.status(201, ["x"]), False, True, True),
+    "400": (Fault.status(400), False, False, False),
+    "403 page": (Fault.html(403), False, False, False),
+    "404": (Fault.status(404), False, False, False),
+    "413": (Fault.status(413), False, False, False),
 }
 
 
@@ -1084,19 +1068,9 @@ def test_a_transition_that_is_refused_is_no_error(jira: FakeJira, issues: JiraIs
 
 
 FAILED_CLOSINGS = {
-    "dropped before": (Fault.drop_before_serving(), False, True, False),
-    "dropped after": (Fault.drop_after_serving(), True, True, False),
-    "too late": (Fault.late(5), True, True, False),
-    "hangs": (Fault.hang(), False, True, False),
-    "500": (Fault.status(500), False, True, False),
-    "502 page": (Fault.html(502), False, True, False),
-    "200 page": (Fault.html(200), False, True, True),
-    "200 empty": (Fault.status(200), False, True, True),
+    **FAILED_WRITES,
     "200 odd": (Fault.status(200, {"transition": "odd"}), False, True, True),
-    "401": (Fault.status(401), False, False, True),
     "404": (Fault.status(404), False, False, False),
-    "429": (Fault.status(429), False, False, False),
-    "429 long": (Fault.status(429, None, {"Retry-After": "3600"}), False, False, False),
 }
 
 
