@@ -360,6 +360,13 @@ def test_only_addresses_on_which_an_owner_depends_are_looked_up(iam: FakeIam, ad
     assert finder.emails(PROFILE, keys) == ("newman@example.com", "elaine@example.com")
 
 
+def test_where_nobody_is_told_on_slack_nobody_is_looked_up_there(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
+    finder = finder_for(settings_for(mapping, send_slack="False", jira_assign_owner="True"))
+    keys = [key_of(iam, "dev_newman", {"email": "newman@example.com"}), key_of(iam, "elaine@example.com")]
+    finder.read_tags(PROFILE, adapter, keys)
+    assert finder.emails(PROFILE, keys) == ()
+
+
 # Last uses
 
 
