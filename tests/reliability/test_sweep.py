@@ -15,7 +15,6 @@ import pytest
 from keycheck.model import Level
 from tests.in_process import KRAMER, By, Cut, Ran, Stage, Stages
 from tests.reliability.chains import (
-    CHAIN,
     END,
     FIRST_RUN,
     NEXT_CHAIN,
@@ -31,7 +30,6 @@ BEYOND_A_CLAIM = timedelta(minutes=16)
 """Beyond run_timeout_seconds and claim_margin_seconds by default, and beyond the 15 minutes of a begun disabling."""
 MOMENTS: tuple[Moment, ...] = ("before", "after")
 FIRST, NEXT = calls_of(FIRST_RUN), calls_of(NEXT_RUN)
-FIRST_CLAIM = FIRST.index(FIRST_RUN[CHAIN])
 NEXT_CLAIM = NEXT.index(NEXT_RUN[NEXT_CHAIN])
 CLOSING = (*END[:4], "close it", END[-1])
 """END, in which closing is one call of the adapter."""
@@ -88,6 +86,7 @@ def test_a_run_in_process_makes_the_calls_of_a_real_one(stages: Stages) -> None:
         before_the_end_of_an_issue(stage)
         names = quiet(stage.run()).calls.names
         assert tuple(names[UNTIL_THE_END:]) == CLOSING
+    assert (len(FIRST), len(NEXT[NEXT_CLAIM:]), len(CLOSING)) == (29, 13, 6)
 
 
 @pytest.mark.parametrize("number", numbered(FIRST))
