@@ -83,6 +83,7 @@ def test_version_is_one_line_on_stdout(iam_world: World) -> None:
         pytest.param([], "", "AWS_PROFILE", id="empty AWS_PROFILE"),
         pytest.param([], "  ", "AWS_PROFILE", id="blank AWS_PROFILE"),
         pytest.param(["acme-dev", ""], None, "AWS_PROFILE", id="an empty profile among two"),
+        pytest.param(["acme-dev", "a" * 201], None, "more than 200 characters", id="a profile too long for a line"),
     ],
 )
 def test_a_usage_error_is_one_line_and_no_call(
