@@ -133,7 +133,7 @@ def test_a_connection_that_nobody_accepts_was_never_sent(post: Post) -> None:
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             assert waiting.connect_ex(listener.getsockname()) in (0, errno.EINPROGRESS)
-        assert was_never_sent(failure(lambda: post(f"http://127.0.0.1:{listener.getsockname()[1]}/x")))
+        assert was_never_sent(failure(lambda: post(f"http://127.0.0.1:{listener.getsockname()[1]}/x", timeout=SOON)))
 
 
 def test_a_tls_handshake_cut_by_the_server_was_never_sent(post: Post, listen: Callable[[Serve], int]) -> None:
