@@ -9,14 +9,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
-from moto import mock_aws
 
 from keycheck.settings import SETTINGS
 from sandbox.dynamodb import Dynalite, EngineTable, why_no_dynalite
@@ -24,9 +22,8 @@ from sandbox.fake_iam import FakeIam
 from sandbox.moto_aws import MotoAws
 from sandbox.warm_parent import WarmParent, what_botocore_reads_again
 from sandbox.world import World
-from tests.builders import EVERYTHING
 from tests.end_to_end import fake_iam
-from tests.in_process import Stage, Stages, reuse_the_tables_client
+from tests.in_process import Stage, Stages, stages_in
 
 DYNAMODB_ENDPOINT_URL: Final = os.environ.get("DYNAMODB_ENDPOINT_URL", "")
 """Where an Amazon DynamoDB Local listens, if the one who runs the tests has started one."""
@@ -157,23 +154,8 @@ def moto() -> Iterator[MotoAws]:
 
 @pytest.fixture
 def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
-    """Opens a stage for whole runs in this process, as often as is wished: no users, and no state table yet."""
-    config = tmp_path / "aws-config"
-    config.write_text(
-        f"[profile {EVERYTHING['aws_dynamodb_profile_name']}]\naws_access_key_id = AKIAINVENTEDINVENTED\n"
-        "aws_secret_access_key = invented\nregion = us-east-1\n",
-        encoding="utf-8",
-    )
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-    monkeypatch.setenv("AWS_PROFILE", EVERYTHING["aws_dynamodb_profile_name"])  # for what looks into the table
-    reuse_the_tables_client(monkeypatch)
-
-    @contextmanager
-    def opened() -> Iterator[Stage]:
-        with mock_aws(config={"core": {"mock_credentials": False}}):
-            yield Stage(tmp_path)
-
-    return opened
+    """Opens a stage for whole runs in this process, as often as is wished."""
+    return stages_in(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -25,6 +25,7 @@ from typing import Any, Final, cast
 import boto3
 import pytest
 from boto3.dynamodb.types import TypeDeserializer
+from moto import mock_aws
 
 from keycheck.model import AccessKey, Level
 from keycheck.run import Run, RunResult
@@ -186,7 +187,7 @@ def words_of_request(method: str, asked: Mapping[str, Any]) -> str:
 class Stage:
     """An account, and what is outside of keycheck beside it. `environ`: the settings that differ from all on.
 
-    Needs moto's mock_aws, and a profile of the state table in the AWS configuration: the fixture `stage`.
+    Opened by `stages_in`: it needs moto's mock_aws, and the profile of the state table.
     """
 
     folder: Path
@@ -284,7 +285,24 @@ class Ran:
         return self.calls.made.count((service, method))
 
 
-def reuse_the_tables_client(patch: pytest.MonkeyPatch) -> None:
+def stages_in(folder: Path, patch: pytest.MonkeyPatch) -> Stages:
+    """Opens a stage in this folder, as often as is wished: no users, and no state table yet."""
+    profile = EVERYTHING["aws_dynamodb_profile_name"]
+    keys = "aws_access_key_id = AKIAINVENTEDINVENTED\naws_secret_access_key = invented\nregion = us-east-1"
+    (folder / "aws-config").write_text(f"[profile {profile}]\n{keys}\n", encoding="utf-8")
+    patch.setenv("AWS_CONFIG_FILE", str(folder / "aws-config"))
+    patch.setenv("AWS_PROFILE", profile)  # for what looks into the table
+    _reuse_the_tables_client(patch)
+
+    @contextmanager
+    def opened() -> Iterator[Stage]:
+        with mock_aws(config={"core": {"mock_credentials": False}}):
+            yield Stage(folder)
+
+    return opened
+
+
+def _reuse_the_tables_client(patch: pytest.MonkeyPatch) -> None:
     """One session and one client for all runs of a test, each under the clock of the run that it is used in: making
     them takes longer than all the rest of a run.
     """
