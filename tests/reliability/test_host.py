@@ -24,6 +24,7 @@ from sandbox.http_fake import FakeServer, Match, Request, calls
 from sandbox.warm_parent import Process
 from sandbox.world import Ran, World
 from tests.end_to_end import KRAMER, iam_lines, issue_posts, run, run_fields, sound, statuses
+from tests.impatience import wait_until
 
 ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 POST_ISSUE = calls("POST", "/issue")
@@ -153,12 +154,18 @@ class Slept:
     before: Received
 
 
+def wait_for(world: World, holds: Sequence[Hold], seconds: float = 20) -> None:
+    """Until all are held and nothing else is on its way: the root user is asked about beside the scan."""
+    assert all(hold.arrived.wait(seconds) for hold in holds)
+    wait_until(lambda: world.gate.calls["GetAccountSummary"] == world.gate.calls["ListUsers"], seconds)
+
+
 def sleep_until(world: World, seconds_after_start: float, holds: Sequence[Hold], **settings: str) -> Slept:
     """Run until all are held, stop the process, let go what was held, and wake it so long after its start."""
     started = time.monotonic()
     with world.popen("acme-dev", run_timeout_seconds=str(TIMEOUT_SECONDS), **settings) as process:
         try:
-            assert all(hold.arrived.wait(TIMEOUT_SECONDS) for hold in holds)
+            wait_for(world, holds, TIMEOUT_SECONDS)
             stop_for_good(process)
             before = Received.by(world)
             for hold in holds:
@@ -192,7 +199,7 @@ def sleep_hours(world: World, folder: Path, holds: Sequence[Hold], **settings: s
     more = {"PYTHONPATH": str(folder), "SLEPT_FILE": str(slept)}
     with world.popen("acme-dev", run_timeout_seconds="60", **more, **settings) as process:
         try:
-            assert all(hold.arrived.wait(20) for hold in holds)
+            wait_for(world, holds)
             before = Received.by(world)
             (folder / "new").write_text(str(THREE_HOURS.total_seconds()), encoding="utf-8")
             (folder / "new").rename(slept)
@@ -352,7 +359,7 @@ def test_sigterm_while_the_host_sleeps_is_heard_when_it_wakes(world: World, what
     hooks, match, settings = in_flight(world, what)
     with holding(hooks, match) as hold, world.popen("acme-dev", **settings) as process:
         try:
-            assert hold.arrived.wait(20)
+            wait_for(world, [hold])
             stop_for_good(process)
             before = Received.by(world)
             process.send_signal(signal.SIGTERM)
