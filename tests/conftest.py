@@ -23,7 +23,7 @@ from sandbox.moto_aws import MotoAws
 from sandbox.warm_parent import WarmParent, what_botocore_reads_again
 from sandbox.world import World
 from tests.end_to_end import fake_iam
-from tests.in_process import Stage, Stages, stages_in
+from tests.in_process import Stages, stages_in
 
 DYNAMODB_ENDPOINT_URL: Final = os.environ.get("DYNAMODB_ENDPOINT_URL", "")
 """Where an Amazon DynamoDB Local listens, if the one who runs the tests has started one."""
@@ -54,14 +54,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     which `make quick` leaves out; by which of its cases it is represented, that the others are for `make faults`.
     """
     for item in items:
-        if "stages" in getattr(item, "fixturenames", ()):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "stages" in fixtures:
             item.add_marker("runs")
+        if fixtures & STARTS_PROCESSES:
+            item.add_marker("process")
         represented_by = item.get_closest_marker("represented_by")
         if represented_by is not None and _case_of(item) not in represented_by.args:
             item.add_marker("exhaustive")
-        if STARTS_PROCESSES.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker("process")
-
     if (path := config.getoption("--cases-to")) is not None:
         cases: dict[str, dict[str, bool]] = {}
         representatives: dict[str, list[str]] = {}
@@ -158,12 +158,6 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
     return stages_in(tmp_path, monkeypatch)
 
 
-@pytest.fixture
-def stage(stages: Stages) -> Iterator[Stage]:
-    with stages() as one:
-        yield one
-
-
 @pytest.fixture(scope="session")
 def warm() -> Iterator[WarmParent | None]:
     """Where the runs of this session's worlds are started; None where processes cannot be forked so."""
@@ -184,18 +178,19 @@ def world(moto: MotoAws, warm: WarmParent | None) -> Iterator[World]:
 @pytest.fixture(scope="session")
 def dynalite() -> Iterator[Dynalite]:
     """A real DynamoDB engine whose new tables are CREATING for 1.5 s; skips, with the reason, where it cannot be."""
-    if (reason := why_no_dynalite()) is not None:
-        pytest.skip(reason)
-    with Dynalite(creating_ms=1500) as engine:
-        yield engine
+    yield from _dynalite(creating_ms=1500)
 
 
 @pytest.fixture(scope="session")
 def quick_dynalite() -> Iterator[Dynalite]:
     """Likewise, with tables that are there after 20 ms: for what is not about a new table."""
+    yield from _dynalite(creating_ms=20)
+
+
+def _dynalite(creating_ms: int) -> Iterator[Dynalite]:
     if (reason := why_no_dynalite()) is not None:
         pytest.skip(reason)
-    with Dynalite(creating_ms=20) as engine:
+    with Dynalite(creating_ms) as engine:
         yield engine
 
 

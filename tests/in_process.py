@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 import boto3
 import pytest
@@ -39,6 +39,9 @@ from tests.reliability.chains import CALLS, Moment, name_of_update
 BEGAN: Final = datetime(2026, 11, 23, 8, 30, tzinfo=UTC)
 ACCOUNT: Final = "123456789012"
 PROFILE: Final = "acme-dev"
+A_DAY: Final = timedelta(days=1, seconds=1)
+BEYOND_A_CLAIM: Final = timedelta(minutes=16)
+"""Beyond run_timeout_seconds and claim_margin_seconds by default, and beyond the 15 minutes of a begun disabling."""
 TABLE: Final = "iam-access-key-alert"
 KRAMER: Final = "U012KRAMER"
 USER: Final = "dev_kramer"
@@ -91,6 +94,12 @@ class Trouble:
     method: str
     error: Callable[[], Exception]
     served: bool = False
+
+    @classmethod
+    def on(cls, call: str, error: Callable[[], Exception], served: bool = False) -> Self:
+        """`call`: service and method, as in `claims open`."""
+        service, method = call.split()
+        return cls(service, method, error, served)
 
 
 def error(**more: bool) -> Callable[[], ServiceError]:
@@ -210,11 +219,18 @@ class Stage:
     def pass_time(self, delta: timedelta) -> None:
         self.account.now += delta
 
-    def run(self, *troubles: Trouble, cut: Cut | None = None, **environ: str) -> Ran:
+    def make_an_issue_that_is_to_end(self) -> None:
+        """A person has made the access key of an issue inactive; nobody is told on Slack."""
+        self.environ["send_slack"] = "False"
+        key = self.add_key(170)
+        self.run()
+        self.set_status(key, "Inactive")
+
+    def run(self, *troubles: Trouble, cut: Cut | None = None) -> Ran:
         """One run of one profile."""
         mapping = self.folder / "mapping.py"
         mapping.write_text(f"mapping = {self.owners!r}\n", encoding="utf-8")
-        settings = parse({**EVERYTHING, **self.environ, **environ}, mapping)
+        settings = parse({**EVERYTHING, **self.environ}, mapping)
         clock = HourlyClock(self.account.now)
         clock.set_timeout(settings.run_timeout_seconds)
         calls = Calls(cut, troubles, stop=lambda: clock._on_signal(signal.SIGTERM, None))

@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+import pytest
+
 Moment = Literal["before", "after"]
 """`before`: the request arrived and has no effect. `after`: it took effect, and its answer never leaves."""
+MOMENTS: tuple[Moment, ...] = ("before", "after")
 
 UPDATES = {
     "SET issue_claim": "claim the issue",
@@ -130,6 +133,11 @@ NEXT_CHAIN = NEXT_RUN.index("claim the issue")
 
 REAL_ONLY = {"read a secret", "decrypt a secret", "ask which Jira it is", "sign in to Jira", "ask for Jira's fields"}
 """Requests that an adapter makes of its own accord: no calls of it."""
+
+
+def numbered(names: Sequence[str], start: int = 0) -> list[object]:
+    """Each of these from `start` on, by its number, as a case that bears its name."""
+    return [pytest.param(number, id=f"{number:02} {names[number]}") for number in range(start, len(names))]
 
 
 def calls_of(names: Sequence[str]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from keycheck.model import AccessKey, Level
 from sandbox.in_memory import Filed
-from tests.in_process import ACCOUNT, FAILURES, By, Cut, Ran, Stage, Stages, Trouble
+from tests.in_process import A_DAY, ACCOUNT, BEYOND_A_CLAIM, FAILURES, By, Cut, Ran, Stage, Stages, Trouble
 from tests.reliability.chains import Moment
 
 OWNERS = {"ana": "U0ANA", "ben": "U0BEN", "svc": "U0BEN"}
@@ -33,8 +33,6 @@ SETTINGS = {
     "reenable_grace_days": str(GRACE.days),
 }
 SWITCHES: tuple[dict[str, str], ...] = ({}, {"create_jira": "False"}, {"send_slack": "False"})
-BEYOND_A_CLAIM = timedelta(minutes=16)
-A_DAY = timedelta(days=1, seconds=1)
 A_WEEK = timedelta(days=7)
 INTERVAL = timedelta(hours=24)
 SETTLES_IN_DAYS = 30
@@ -121,7 +119,7 @@ class HistoryInProcess(RuleBasedStateMachine):
     )
     def run_in_trouble(self, calls: list[str], failure: str) -> None:
         raises, is_served = FAILURES[failure]
-        self.runs(*(Trouble(*_two(call), raises, is_served) for call in calls))
+        self.runs(*(Trouble.on(call, raises, is_served) for call in calls))
 
     @rule(
         number=st.integers(0, 60),
@@ -362,11 +360,6 @@ class HistoryInProcess(RuleBasedStateMachine):
 def label_of(issue: Filed) -> str:
     """The access key's own label."""
     return next(label for label in issue.draft.labels if label.startswith("keycheck-"))
-
-
-def _two(call: str) -> tuple[str, str]:
-    service, method = call.split()
-    return service, method
 
 
 def history_in_process(stages: Stages) -> type[RuleBasedStateMachine]:

@@ -20,11 +20,13 @@ from tests.reliability.chains import (
     CHAIN,
     END,
     FIRST_RUN,
+    MOMENTS,
     NEXT_CHAIN,
     NEXT_RUN,
     UNRECORDED_WARNING,
     Moment,
     in_order,
+    numbered,
 )
 from tests.reliability.cuts import requests_of_a_run, run_cut
 
@@ -32,14 +34,9 @@ ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 BEYOND_A_CLAIM = timedelta(minutes=16)
 """Beyond run_timeout_seconds and claim_margin_seconds by default, and beyond the 15 minutes of a begun disabling."""
 A_DAY = timedelta(days=1, seconds=1)
-MOMENTS: tuple[Moment, ...] = ("before", "after")
 
 END_AT = 15
 """How many requests a run with Jira alone makes before it ends an issue; END holds what it finds there to that."""
-
-
-def numbered(names: tuple[str, ...], start: int = 0) -> list[object]:
-    return [pytest.param(number, id=f"{number:02} {names[number]}") for number in range(start, len(names))]
 
 
 def represented(requests: tuple[str, ...], *names: str) -> list[str]:

@@ -15,10 +15,8 @@ from itertools import pairwise
 import pytest
 
 from keycheck.model import Level
-from tests.in_process import FAILURES, KRAMER, SAID, USER, Ran, Stage, Stages, Trouble, error
+from tests.in_process import A_DAY, BEYOND_A_CLAIM, FAILURES, KRAMER, SAID, USER, Ran, Stage, Stages, Trouble, error
 
-A_DAY = timedelta(days=1, seconds=1)
-BEYOND_A_CLAIM = timedelta(minutes=16)
 EMAIL = "kramer@example.com"
 
 
@@ -68,11 +66,9 @@ class Case:
     also: str | None = None
 
     def troubles(self, raises: Callable[[], Exception], *, is_served: bool) -> list[Trouble]:
-        service, method = self.call.split()
-        troubles = [Trouble(service, method, raises, is_served)]
+        troubles = [Trouble.on(self.call, raises, is_served)]
         if self.also is not None:
-            service, method = self.also.split()
-            troubles.append(Trouble(service, method, error()))
+            troubles.append(Trouble.on(self.also, error()))
         return troubles
 
 
@@ -158,14 +154,6 @@ def check_nobody_was_cut_off_untold(stage: Stage, case: Case) -> None:
         assert stage.account.sent[0].at <= stage.account.disabled[0][0]
 
 
-def the_end_of_an_issue(stage: Stage) -> None:
-    """A person has made the access key of an issue inactive; Jira alone is on."""
-    stage.environ |= {"send_slack": "False", "disable_key": "False"}
-    key = stage.add_key(170)
-    stage.run()
-    stage.set_status(key, "Inactive")
-
-
 ENDING = {
     "claims claim_issue": (0, 0),
     "issues is_open": (0, 0),
@@ -182,7 +170,7 @@ each_case = pytest.mark.parametrize("case", [pytest.param(case, id=case.call) fo
 
 def test_every_call_that_a_run_makes_is_in_the_table(stages: Stages) -> None:
     made: set[tuple[str, str]] = set()
-    for prepare in {the_end_of_an_issue, *(case.prepare for case in CASES)}:
+    for prepare in {Stage.make_an_issue_that_is_to_end, *(case.prepare for case in CASES)}:
         with stages() as stage:
             prepare(stage)
             made |= set(stage.run().calls.made)
@@ -230,11 +218,10 @@ def test_a_fault_of_ours_is_said_as_such_and_costs_no_metric(stages: Stages, cas
 
 @pytest.mark.parametrize("call", ENDING)
 def test_an_issue_is_ended_with_one_comment_whatever_fails_on_the_way(stages: Stages, call: str) -> None:
-    service, method = call.split()
     for name, (raises, is_served) in FAILURES.items():
         with stages() as stage:
-            the_end_of_an_issue(stage)
-            ran = stage.run(Trouble(service, method, raises, is_served))
+            stage.make_an_issue_that_is_to_end()
+            ran = stage.run(Trouble.on(call, raises, is_served))
             (issue,) = stage.account.issues.values()
             assert len(issue.comments) == ENDING[call][is_served], name
             assert any(SAID in text for text in ran.said(Level.ERROR)), name

@@ -7,38 +7,30 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
 from keycheck.model import Level
-from tests.in_process import KRAMER, By, Cut, Ran, Stage, Stages
+from tests.in_process import A_DAY, BEYOND_A_CLAIM, KRAMER, By, Cut, Ran, Stage, Stages
 from tests.reliability.chains import (
     END,
     FIRST_RUN,
+    MOMENTS,
     NEXT_CHAIN,
     NEXT_RUN,
     UNRECORDED_WARNING,
-    Moment,
     calls_of,
     in_order,
+    numbered,
 )
 
-A_DAY = timedelta(days=1, seconds=1)
-BEYOND_A_CLAIM = timedelta(minutes=16)
-"""Beyond run_timeout_seconds and claim_margin_seconds by default, and beyond the 15 minutes of a begun disabling."""
-MOMENTS: tuple[Moment, ...] = ("before", "after")
 FIRST, NEXT = calls_of(FIRST_RUN), calls_of(NEXT_RUN)
 NEXT_CLAIM = NEXT.index(NEXT_RUN[NEXT_CHAIN])
 CLOSING = (*END[:4], "close it", END[-1])
 """END, in which closing is one call of the adapter."""
 UNTIL_THE_END = 8
 """How many calls a run with Jira alone makes before it ends an issue."""
-
-
-def numbered(names: Sequence[str], start: int = 0) -> list[object]:
-    return [pytest.param(number, id=f"{number:02} {names[number]}") for number in range(start, len(names))]
 
 
 def before_the_first_run(stage: Stage) -> None:
@@ -52,13 +44,6 @@ def before_the_next_run(stage: Stage) -> None:
     stage.account.issues["SEC-1"].ended_at = stage.account.now
     stage.pass_time(timedelta(days=2))
     stage.account.search_lag = timedelta(seconds=60)
-
-
-def before_the_end_of_an_issue(stage: Stage) -> None:
-    stage.environ["send_slack"] = "False"
-    key = stage.add_key(170)
-    stage.run()
-    stage.set_status(key, "Inactive")
 
 
 def quiet(ran: Ran) -> Ran:
@@ -83,7 +68,7 @@ def test_a_run_in_process_makes_the_calls_of_a_real_one(stages: Stages) -> None:
         before_the_next_run(stage)
         assert in_order(quiet(stage.run()).calls.names) == NEXT
     with stages() as stage:
-        before_the_end_of_an_issue(stage)
+        stage.make_an_issue_that_is_to_end()
         names = quiet(stage.run()).calls.names
         assert tuple(names[UNTIL_THE_END:]) == CLOSING
     assert (len(FIRST), len(NEXT[NEXT_CLAIM:]), len(CLOSING)) == (29, 13, 6)
@@ -136,7 +121,7 @@ def test_a_later_run_killed_at_any_call_of_its_chain_is_finished_by_the_runs_aft
 def test_a_run_killed_while_it_ends_an_issue_leaves_one_comment_and_it_is_closed(stages: Stages, number: int) -> None:
     for moment in MOMENTS:
         with stages() as stage:
-            before_the_end_of_an_issue(stage)
+            stage.make_an_issue_that_is_to_end()
             killed = stage.run(cut=Cut(UNTIL_THE_END + number, moment))
             assert (killed.result, killed.calls.names[-1]) == (None, CLOSING[number]), moment
             for _ in range(2):
