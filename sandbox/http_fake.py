@@ -373,10 +373,21 @@ class _Connection(BaseHTTPRequestHandler):
     server: _Listener
     close_connection: bool
 
+    def _read_body(self) -> bytes | None:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            return body if len(body) == length else None
+        body = b""
+        while size := int(self.rfile.readline().partition(b";")[0] or b"0", 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
     def _do(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length)
-        if len(body) < length:  # the client went away in the middle
+        body = self._read_body()
+        if body is None:  # the client went away in the middle
             self.close_connection = True
             return
         target = urlsplit(self.path)
