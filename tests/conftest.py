@@ -27,7 +27,7 @@ from tests.in_process import Stages, stages_in
 
 DYNAMODB_ENDPOINT_URL: Final = os.environ.get("DYNAMODB_ENDPOINT_URL", "")
 """Where an Amazon DynamoDB Local listens, if the one who runs the tests has started one."""
-STARTS_PROCESSES: Final = frozenset({"warm", "dynalite", "quick_dynalite"})
+STARTS_PROCESSES: Final = frozenset({"warm", "dynalite", "quick_dynalite", "influxdb"})
 ENGINES: Final = ["dynalite", *(["DYNAMODB_ENDPOINT_URL"] if DYNAMODB_ENDPOINT_URL else [])]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from sandbox.world import World
+from tests.deployed.influxdb import WHY_NO_INFLUXDB, InfluxDb, has_influxdb
 from tests.deployed.telegraf import WHY_NO_TELEGRAF, has_telegraf, install_keycheck
 
 
@@ -32,3 +34,12 @@ def etc(tmp_path: Path, world: World) -> Path:
     folder.mkdir()
     (folder / "aws-config").write_text(world.config_file.read_text(encoding="utf-8"), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxDb]:
+    """A real InfluxDB; a test takes a database of its own. Skips, with the reason, where there is none."""
+    if not has_influxdb():
+        pytest.skip(WHY_NO_INFLUXDB)
+    with InfluxDb(tmp_path_factory.mktemp("influxdb")) as running:
+        yield running

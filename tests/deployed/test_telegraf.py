@@ -11,12 +11,12 @@ import os
 import re
 import signal
 import socket
-import urllib.request
 import zlib
 from pathlib import Path
 from typing import Final
 
 import pytest
+import requests
 from line_protocol_parser import parse_line
 
 from sandbox.http_fake import Answer, FakeServer, Request
@@ -216,9 +216,8 @@ def wait_for_metrics(url: str, name: str) -> str:
 
     def is_shown() -> bool:
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - loopback
-                shown.append(answer.read().decode())
-        except OSError:  # it does not listen yet
+            shown.append(requests.get(url, timeout=5).text)
+        except requests.ConnectionError:  # it does not listen yet
             return False
         return name in shown[-1]
 
