@@ -23,6 +23,8 @@ Kind = Literal["boolean", "number", "text", "word", "secret", "table", "url", "j
 ISSUE_FIELDS_OF_OUR_OWN = ("project", "issuetype", "summary", "description")
 YOUNGEST_SENSIBLE_EXPIRE_AGE = 30
 URL_CHARACTERS = 200
+PLACEHOLDER = "FILL_IN"
+"""What the samples have where a value of the user's own belongs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,8 @@ def parse(environ: Mapping[str, str], default_mapping_file: Path) -> Settings:
 
 def _value(setting: Setting, text: str) -> Any:
     """The typed value of one setting; its default where `text` is empty. Raises ValueError with what to do."""
+    if PLACEHOLDER in text:
+        raise ValueError(f"still says {PLACEHOLDER}: put your own value in its place")
     match setting.kind:
         case "boolean":
             return _boolean(text or setting.default or "")

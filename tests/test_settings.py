@@ -150,6 +150,13 @@ def test_nothing_else_is_a_boolean() -> None:
             assert problems_of(**{**EVERYTHING, name: text}) == (f"{name}: {text!r} is neither True nor False",)
 
 
+def test_a_samples_placeholder_is_refused_whatever_it_stands_for() -> None:
+    for name in EVERYTHING:
+        assert f"{name}: still says FILL_IN: put your own value in its place" in problems_of(
+            **{**EVERYTHING, name: "https://FILL_IN.example.com"}
+        )
+
+
 RANGES = {
     "expire_age": (0, 3650),
     "expiring_days": (0, 3650),

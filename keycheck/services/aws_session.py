@@ -18,6 +18,7 @@ from typing import Any
 
 from keycheck.clock import Stopped
 from keycheck.services import ServiceError
+from keycheck.settings import PLACEHOLDER
 
 AWS_CLOCK_TOLERANCE = timedelta(minutes=5)
 STATIC_CREDENTIAL_METHODS = frozenset(
@@ -137,6 +138,11 @@ def open_session(profile: str, service: str) -> Session:
         if any({"role_arn", "mfa_serial"} <= profiles.get(name, {}).keys() for name in chain):
             text = "the profile asks for an MFA code (mfa_serial), which nobody can type here; use one without"
             raise ServiceError(service, "credentials", text, is_fatal=True)
+        for name in chain:
+            for option, value in profiles.get(name, {}).items():
+                if PLACEHOLDER in str(value):
+                    text = f"{option} of the profile {name} still says {PLACEHOLDER}; put your own value in its place"
+                    raise ServiceError(service, "credentials", text, is_fatal=True)
         return Session(profile, session, _own_access_key_ids(session, chain, profiles))
 
 

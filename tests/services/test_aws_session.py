@@ -125,6 +125,10 @@ def failed(call: Callable[[], object]) -> ServiceError:
             f"[profile p]\n{ROLE}source_profile = q\n[profile q]\n{ROLE}{MFA}source_profile = r\n[profile r]\n{KEYS}",
             "the profile asks for an MFA code (mfa_serial), which nobody can type here",
         ),
+        (
+            f"[profile p]\n{ROLE}source_profile = q\n[profile q]\nrole_arn = arn:aws:iam::FILL_IN_ACCOUNT_ID:role/x\n",
+            "role_arn of the profile q still says FILL_IN; put your own value in its place",
+        ),
         ("not [ a config file\n", "the AWS config file cannot be parsed"),
         (f"[profile p]\nregion = not a region\n{KEYS}", "the profile's region is not a region's name"),
     ],
@@ -139,6 +143,7 @@ def failed(call: Callable[[], object]) -> ServiceError:
         "no metadata service",
         "source_profile in a circle",
         "MFA somewhere along the way",
+        "a sample's placeholder somewhere along the way",
         "config file cannot be parsed",
         "no such region",
     ],
