@@ -9,7 +9,7 @@ ENGINE := $(if $(shell command -v npm),$(DYNALITE))
 # One moto and one warm parent a worker; a worker that has nothing left to do takes tests from the others.
 PYTEST := $(BIN)/python -m pytest -q --dist worksteal
 
-.PHONY: demo test quick faults lint types tests soak rehearsal format lock bench clean
+.PHONY: demo test quick faults image-test lint types tests soak rehearsal format lock bench clean
 
 demo: $(STAMP)
 	@$(BIN)/python -m sandbox.demo
@@ -33,6 +33,10 @@ quick: $(STAMP)
 # The exhaustive matrices: every request cut, every fault of docs/reliability.md, races, random histories.
 faults: $(STAMP) $(ENGINE)
 	$(PYTEST) -n auto -m exhaustive $(PYTEST_FLAGS)
+
+# The Dockerfile really built and run, on a base made here; needs root, buildah, debootstrap and a telegraf on PATH.
+image-test: $(STAMP)
+	$(BIN)/python -m tests.deployed.image
 
 # New random histories for SOAK_SECONDS (600); needs Node.
 soak: $(STAMP) $(DYNALITE)
