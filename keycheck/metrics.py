@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from types import MappingProxyType
 
 from keycheck.model import (
@@ -49,6 +50,7 @@ RUN_FIELDS = {
     "errors": "integer",
     "incomplete": "integer",
     "duration_seconds": "float",
+    "finished_at": "integer",
 }
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -99,12 +101,14 @@ def render(
     keys: Sequence[LabelledKey],
     outcomes: Outcomes,
     duration_seconds: float,
+    finished_at: datetime,
     more: Mapping[str, int] = MappingProxyType({}),
 ) -> Lines:
     """Every line of one profile: one an access key in the order given, then its `iam_run`.
 
     `keys` carry their settled labels; `outcomes` are this profile's. The `errors` field counts the lines dropped here.
-    `more`: exempt, overdue and root_access_keys, each only where it is known.
+    `finished_at`: this instant; what scrapes, as Prometheus does, sees only by it how old a value is. `more`: exempt,
+    overdue and root_access_keys, each only where it is known.
     """
     problems: list[Problem] = []
     sound = []
@@ -119,7 +123,7 @@ def render(
     errors = sum(
         problem.count for problem in (*scan.problems, *outcomes.problems, *problems) if problem.level is Level.ERROR
     )
-    line = run_line(scan, keys, outcomes, errors, duration_seconds, more)
+    line = run_line(scan, keys, outcomes, errors, duration_seconds, finished_at, more)
     if is_sound(line):
         sound.append(line)
     else:
@@ -140,9 +144,10 @@ def run_line(
     outcomes: Outcomes,
     errors: int,
     duration_seconds: float,
+    finished_at: datetime,
     more: Mapping[str, int] = MappingProxyType({}),
 ) -> str:
-    """The profile's `iam_run` line; of a profile that could not be scanned: errors, incomplete and duration only."""
+    """The profile's `iam_run` line; of a profile that could not be scanned: errors, incomplete and times only."""
     incomplete = 0 if scan.is_complete and scan.was_scanned else 1
     values: dict[str, int] = {}
     if scan.was_scanned:
@@ -160,7 +165,8 @@ def run_line(
         }
     values |= {"errors": errors, "incomplete": incomplete}
     fields = ",".join(f"{name}={value}i" for name, value in values.items())
-    return f"iam_run,accountAlias={escape_tag(scan.profile)} {fields},duration_seconds={max(0.0, duration_seconds):.3f}"
+    times = f"duration_seconds={max(0.0, duration_seconds):.3f},finished_at={int(finished_at.timestamp())}i"
+    return f"iam_run,accountAlias={escape_tag(scan.profile)} {fields},{times}"
 
 
 def _count(actions: Iterable[object], kind: type) -> int:

@@ -108,7 +108,8 @@ class Run:
             found = [one for one in (*self._problems, *self._finder.problems) if one.profile == scan.profile]
             own = Outcomes(own.outcomes, own.skips, (*own.problems, *found))
             keys = settle_labels(self._label(scan), outcomes)
-            rendered = render(scan, keys, own, self._clock.elapsed_seconds, self._more_counts(scan, keys, outcomes))
+            more = self._more_counts(scan, keys, outcomes)
+            rendered = render(scan, keys, own, self._clock.elapsed_seconds, self._clock.utc_now(), more)
             lines += rendered.lines
             skipped = skip_problems(own.skips, scan.profile, issues_are_filed=self._settings.create_jira)
             problems += [*scan.problems, *own.problems, *rendered.problems, *skipped]

@@ -413,7 +413,7 @@ def test_a_bad_profile_is_named_with_what_to_do(iam_world: World) -> None:
     assert ran.code == 1
     assert ran.stderr.startswith("E! acme-typo: there is no such AWS profile; ")
     assert ran.stderr.count("\n") == 1
-    assert run_fields(ran, "acme-typo").keys() == {"errors", "incomplete", "duration_seconds"}
+    assert run_fields(ran, "acme-typo").keys() == {"errors", "incomplete", "duration_seconds", "finished_at"}
     assert (run_fields(ran, "acme-typo")["errors"], run_fields(ran, "acme-typo")["incomplete"]) == (1, 1)
 
 

@@ -46,7 +46,7 @@ from keycheck.model import (
     SkipReason,
     Standing,
 )
-from tests.builders import make_addressee, make_key
+from tests.builders import NOW, make_addressee, make_key
 
 PROFILE = "acme-dev"
 OKAY = make_key("amy", age_days=3, access_key_id="AKIAIOSFODNN7EX00001")
@@ -97,7 +97,7 @@ def counts(
     outcomes: Outcomes = NOTHING, scan: Scan = SCAN, keys: tuple[LabelledKey, ...] = KEYS, duration: float = 1.25
 ) -> dict[str, Any]:
     """The fields of the profile's `iam_run` line."""
-    return fields(render(scan, keys, outcomes, duration).lines[-1])
+    return fields(render(scan, keys, outcomes, duration, NOW).lines[-1])
 
 
 # The contract, byte for byte
@@ -114,14 +114,14 @@ def test_a_profile_prints_its_keys_in_order_and_then_its_run() -> None:
         (skip(EXPIRED), skip(EXPIRING)),
         (problem(Level.ERROR, count=3), problem(Level.WARNING)),
     )
-    assert render(SCAN, KEYS, outcomes, 1.2).lines == (
+    assert render(SCAN, KEYS, outcomes, 1.2, NOW).lines == (
         "iam,name=amy,key=00001,status=ok,accountAlias=acme-dev age=3",
         "iam,name=bob,key=00002,status=expiring,accountAlias=acme-dev age=170",
         "iam,name=cid,key=00003,status=expired,accountAlias=acme-dev age=197",
         "iam,name=dev_kramer,key=VHXVM,status=disabled,accountAlias=acme-dev age=197",
         (
             "iam_run,accountAlias=acme-dev users=7i,keys=4i,ok=1i,expiring=1i,expired=1i,disabled=1i,issues_filed=1i,"
-            "nags_sent=1i,keys_disabled=0i,skipped=2i,errors=3i,incomplete=0i,duration_seconds=1.200"
+            "nags_sent=1i,keys_disabled=0i,skipped=2i,errors=3i,incomplete=0i,duration_seconds=1.200,finished_at=1795435200i"
         ),
     )
 
@@ -129,16 +129,16 @@ def test_a_profile_prints_its_keys_in_order_and_then_its_run() -> None:
 def test_a_profile_that_could_not_be_scanned_prints_errors_incomplete_and_duration_only() -> None:
     """A zero there would say that the account has no keys."""
     scan = Scan(PROFILE, was_scanned=False, is_complete=False, problems=(problem(Level.ERROR),))
-    assert render(scan, (), NOTHING, 0.5).lines == (
-        "iam_run,accountAlias=acme-dev errors=1i,incomplete=1i,duration_seconds=0.500",
+    assert render(scan, (), NOTHING, 0.5, NOW).lines == (
+        "iam_run,accountAlias=acme-dev errors=1i,incomplete=1i,duration_seconds=0.500,finished_at=1795435200i",
     )
 
 
 def test_an_empty_account_prints_zeros() -> None:
-    assert render(Scan(PROFILE), (), NOTHING, 0).lines == (
+    assert render(Scan(PROFILE), (), NOTHING, 0, NOW).lines == (
         (
             "iam_run,accountAlias=acme-dev users=0i,keys=0i,ok=0i,expiring=0i,expired=0i,disabled=0i,issues_filed=0i,"
-            "nags_sent=0i,keys_disabled=0i,skipped=0i,errors=0i,incomplete=0i,duration_seconds=0.000"
+            "nags_sent=0i,keys_disabled=0i,skipped=0i,errors=0i,incomplete=0i,duration_seconds=0.000,finished_at=1795435200i"
         ),
     )
 
@@ -146,7 +146,7 @@ def test_an_empty_account_prints_zeros() -> None:
 def test_tags_and_fields_are_those_of_the_catalogue_in_its_order() -> None:
     """And none is named as a tag that Telegraf or Wavefront sets itself: facts/telegraf.md, section 7, rule 7."""
     more = {"exempt": 1, "overdue": 2, "root_access_keys": 0}
-    key, run = key_line(PROFILE, OKAY), run_line(SCAN, KEYS, NOTHING, 0, 1, more)
+    key, run = key_line(PROFILE, OKAY), run_line(SCAN, KEYS, NOTHING, 0, 1, NOW, more)
     assert [tag.split("=")[0] for tag in key.split(" ")[0].split(",")[1:]] == list(KEY_TAGS)
     assert [tag.split("=")[0] for tag in run.split(" ")[0].split(",")[1:]] == list(RUN_TAGS)
     assert [field.split("=")[0] for field in key.split(" ")[1].split(",")] == list(KEY_FIELDS)
@@ -160,7 +160,7 @@ def test_every_field_has_the_type_of_the_catalogue() -> None:
     for duration in [0, 1, 0.0004, 99.9999, 3600.5]:
         for was_scanned in [True, False]:
             types = {"float": float, "integer": int}
-            run = fields(run_line(replace(SCAN, was_scanned=was_scanned), KEYS, NOTHING, 2, duration))
+            run = fields(run_line(replace(SCAN, was_scanned=was_scanned), KEYS, NOTHING, 2, duration, NOW))
             for name, value in run.items():
                 assert type(value) is types[RUN_FIELDS[name]], name
             for key in KEYS:
@@ -281,7 +281,7 @@ def test_an_independent_parser_gives_back_what_went_in(name: str, profile: str, 
 @REPEATABLE
 def test_whatever_a_name_or_profile_holds_every_line_parses(name: str, profile: str, duration: float) -> None:
     key = make_key(name)
-    lines = render(replace(SCAN, profile=profile), (key, OKAY), NOTHING, duration)
+    lines = render(replace(SCAN, profile=profile), (key, OKAY), NOTHING, duration, NOW)
     assert [one for one in lines.problems if one.level is Level.ERROR] == []
     assert len(lines.lines) == 3
     for line in lines.lines:
@@ -320,7 +320,7 @@ def test_what_we_print_passes_the_check() -> None:
         "iam,name=José age=1",
         'iam,name="a" age=1',
         r"iam,name=a\  age=1",
-        "iam_run,accountAlias=acme-dev errors=1i,incomplete=1i,duration_seconds=0.5",
+        "iam_run,accountAlias=acme-dev errors=1i,incomplete=1i,duration_seconds=0.5,finished_at=1795435200i",
     ]:
         assert is_sound(line)
         parse_line(line)
@@ -366,14 +366,14 @@ def test_what_telegraf_refuses_or_misreads_fails_the_check() -> None:
 
 @pytest.mark.parametrize("duration", [float("inf"), float("nan")])
 def test_a_malformed_line_never_leaves(duration: float) -> None:
-    lines = render(SCAN, KEYS, NOTHING, duration)
+    lines = render(SCAN, KEYS, NOTHING, duration, NOW)
     assert all(is_sound(line) for line in lines.lines)
     assert len(lines.lines) + len(lines.problems) == len(KEYS) + 1
 
 
 def test_a_malformed_line_is_dropped_reported_and_counted_and_the_others_stay() -> None:
     broken = replace(EXPIRED, age_days=-1)
-    lines = render(SCAN, (OKAY, broken, DISABLED), NOTHING, 1.0)
+    lines = render(SCAN, (OKAY, broken, DISABLED), NOTHING, 1.0, NOW)
     assert [line.split(",")[1] for line in lines.lines[:-1]] == ["name=amy", "name=dev_kramer"]
     assert fields(lines.lines[-1])["errors"] == 1
     assert lines.problems == (
@@ -386,7 +386,7 @@ def test_a_malformed_line_is_dropped_reported_and_counted_and_the_others_stay() 
 
 def test_two_keys_that_would_be_one_point_are_reported() -> None:
     twin = make_key("cid", age_days=200, access_key_id="AKIAIOSFODNN8EX00003")
-    lines = render(SCAN, (EXPIRED, twin), NOTHING, 1.0)
+    lines = render(SCAN, (EXPIRED, twin), NOTHING, 1.0, NOW)
     assert len(lines.lines) == 3, "both are printed"
     assert lines.problems == (
         Problem(Level.WARNING, PROFILE, "2 access keys of cid end in 00003 and are expired: dashboards show only one"),
@@ -403,10 +403,10 @@ def test_two_keys_that_would_be_one_point_are_reported() -> None:
     ],
 )
 def test_keys_that_differ_in_any_tag_are_not(other: LabelledKey) -> None:
-    assert render(SCAN, (EXPIRED, other), NOTHING, 1.0).problems == ()
+    assert render(SCAN, (EXPIRED, other), NOTHING, 1.0, NOW).problems == ()
 
 
 def test_no_line_holds_a_full_access_key_id() -> None:
-    lines = render(SCAN, KEYS, NOTHING, 1.0)
+    lines = render(SCAN, KEYS, NOTHING, 1.0, NOW)
     for key in KEYS:
         assert not any(key.access_key.access_key_id in line for line in lines.lines)

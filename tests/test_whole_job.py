@@ -47,7 +47,7 @@ def words(message: Message) -> str:
 
 def counts(fields: dict[str, object]) -> dict[str, object]:
     """An iam_run line without what no one can foretell."""
-    return {name: value for name, value in fields.items() if name != "duration_seconds"}
+    return {name: value for name, value in fields.items() if name not in ("duration_seconds", "finished_at")}
 
 
 # The audit
@@ -71,7 +71,7 @@ def test_the_audit_prints_every_label_in_a_stable_order_and_writes_nothing(world
     ]
     pattern = (
         r"iam_run,accountAlias=acme-dev users=3i,keys=6i,ok=2i,expiring=2i,expired=1i,disabled=1i,issues_filed=0i,"
-        r"nags_sent=0i,keys_disabled=0i,skipped=0i,exempt=0i,overdue=1i,root_access_keys=0i,errors=0i,incomplete=0i,duration_seconds=\d+\.\d+"
+        r"nags_sent=0i,keys_disabled=0i,skipped=0i,exempt=0i,overdue=1i,root_access_keys=0i,errors=0i,incomplete=0i,duration_seconds=\d+\.\d+,finished_at=\d+i"
     )
     assert re.fullmatch(pattern, first.lines[-1])
     assert iam_lines(second) == iam_lines(first)
@@ -532,7 +532,7 @@ def test_profiles_of_two_accounts_stand_apart_and_a_bad_one_costs_its_own_lines(
     ]
     assert ran.stderr.startswith("E! acme-typo: there is no such AWS profile")
     assert ran.stderr.count("\n") == 1
-    assert run_fields(ran, "acme-typo").keys() == {"errors", "incomplete", "duration_seconds"}
+    assert run_fields(ran, "acme-typo").keys() == {"errors", "incomplete", "duration_seconds", "finished_at"}
     for profile in ("acme-dev", "acme-prod"):
         fields = run_fields(ran, profile)
         done = (fields["issues_filed"], fields["nags_sent"], fields["keys_disabled"], fields["errors"])
@@ -651,7 +651,7 @@ def test_when_no_user_can_be_read_nothing_was_scanned(iam_world: World) -> None:
     assert ran.stderr.count("\n") == 1
     assert iam_lines(ran) == []
     fields = run_fields(ran)
-    assert fields.keys() == {"errors", "incomplete", "duration_seconds"}
+    assert fields.keys() == {"errors", "incomplete", "duration_seconds", "finished_at"}
     assert fields["incomplete"] == 1
 
 

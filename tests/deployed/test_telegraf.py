@@ -63,13 +63,17 @@ class Listening(FakeServer):
 
 
 def points(lines: list[str]) -> list[tuple[str, list[tuple[str, str]], list[tuple[str, object]]]]:
-    """What the lines say, in one order; the duration of a run differs from run to run."""
+    """What the lines say, in one order; the times of a run differ from run to run."""
     found = [parse_line(line) for line in lines]
     return sorted(
         (
             one["measurement"],
             sorted(one["tags"].items()),
-            sorted((name, value) for name, value in one["fields"].items() if name != "duration_seconds"),
+            sorted(
+                (name, value)
+                for name, value in one["fields"].items()
+                if name not in ("duration_seconds", "finished_at")
+            ),
         )
         for one in found
     )

@@ -21,7 +21,7 @@ from tests.end_to_end import KRAMER, fake_iam, iam_lines, issue_posts, records, 
 
 ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 EXPIRED = Fault(served=False, answer=aws_error("ExpiredTokenException"))
-NOTHING_SCANNED = {"errors", "incomplete", "duration_seconds"}
+NOTHING_SCANNED = {"errors", "incomplete", "duration_seconds", "finished_at"}
 
 
 def later_than(count: int, match: Match) -> Match:

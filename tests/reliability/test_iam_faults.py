@@ -146,7 +146,7 @@ def test_a_list_of_users_refused_for_ever_is_no_empty_account(iam_world: World, 
     ran = run(iam_world, "acme-dev", "--fail-on-errors", **SHORT)
     assert ran.code in (1, 3)
     assert iam_lines(ran) == []
-    assert run_fields(ran).keys() == {"errors", "incomplete", "duration_seconds"}
+    assert run_fields(ran).keys() == {"errors", "incomplete", "duration_seconds", "finished_at"}
     assert run_fields(ran)["incomplete"] == 1
     assert ran.first_line.startswith(("W! acme-dev: the scan was cut off by its time", "E! acme-dev: iam:ListUsers "))
     assert iam.calls.keys() == {"ListUsers"}
@@ -181,7 +181,7 @@ def test_a_refused_list_of_users_is_exit_1_and_nothing_is_done(iam_world: World,
     ran = run(iam_world, "acme-dev", **ALL_ON)
     assert ran.code == 1
     assert iam_lines(ran) == []
-    assert run_fields(ran).keys() == {"errors", "incomplete", "duration_seconds"}
+    assert run_fields(ran).keys() == {"errors", "incomplete", "duration_seconds", "finished_at"}
     assert counted(ran) == {"errors": 1, "incomplete": 1}
     assert ran.stderr.startswith("E! acme-dev: iam:ListUsers was refused (AccessDenied)")
     assert ran.stderr.count("\n") == 1

@@ -27,7 +27,7 @@ from keycheck.services.aws_iam import AwsIam
 from keycheck.services.state_table import HASH_KEY, StateTable
 from sandbox.fake_iam import IAM_NAMESPACE
 from sandbox.http_fake import Answer
-from tests.builders import ACCOUNT, PatientClock, make_addressee
+from tests.builders import ACCOUNT, NOW, PatientClock, make_addressee
 from tests.reliability.outside import DATES, NASTY_TEXT, AnyServer, as_json, assert_one_line, bodies, examples
 
 PROFILE = "acme-dev"
@@ -371,7 +371,7 @@ def test_every_access_key_that_is_taken_can_be_labelled_and_measured(
     for key in result if isinstance(result, list) else ():
         labelled = label_key(key, datetime.now(UTC), expire_age=expire_age, expiring_days=15)
         assert 0 <= labelled.age_days < 800_000
-        (line, _) = render(Scan(PROFILE, (key,), user_count=1), (labelled,), Outcomes(), 1.0).lines
+        (line, _) = render(Scan(PROFILE, (key,), user_count=1), (labelled,), Outcomes(), 1.0, NOW).lines
         assert is_sound(line)
 
 
@@ -391,7 +391,7 @@ def test_no_name_out_of_iam_forges_a_line_on_either_stream(
         for key in found
     ]
     labelled = tuple(label_key(key, datetime.now(UTC), expire_age=180, expiring_days=15) for key in keys)
-    rendered = render(Scan(PROFILE, tuple(keys), user_count=len(users)), labelled, Outcomes(), 1.0)
+    rendered = render(Scan(PROFILE, tuple(keys), user_count=len(users)), labelled, Outcomes(), 1.0, NOW)
     assert len(rendered.lines) == len(keys) + 1
     assert all(is_sound(line) and not any(c < " " for c in line) for line in rendered.lines)
     for line in problem_lines(rendered.problems, verbose=True):

@@ -486,7 +486,7 @@ def test_no_name_forges_a_metric(user_name: str, access_key_id: str, profile: st
     key = make_key(user_name, access_key_id=access_key_id)
     other = make_key("dev_costanza")
     scan = Scan(profile, (key.access_key, make_access_key("dev_costanza")), user_count=2)
-    rendered = render(scan, (key, other), Outcomes(), 1.2)
+    rendered = render(scan, (key, other), Outcomes(), 1.2, NOW)
     assert len(rendered.lines) == 3
     for line in rendered.lines:
         assert is_sound(line)
