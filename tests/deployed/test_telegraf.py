@@ -19,9 +19,12 @@ import pytest
 import requests
 from line_protocol_parser import parse_line
 
+from keycheck.metrics import RUN_FIELDS
 from sandbox.http_fake import Answer, FakeServer, Request
 from sandbox.moto_aws import MotoAws
 from sandbox.world import ACCOUNTS, World
+from tests.deployed import test_wavefront
+from tests.deployed.history import prometheus_name
 from tests.deployed.telegraf import (
     ROOT,
     SAMPLE,
@@ -176,6 +179,11 @@ def test_each_output_as_it_stands_once_filled_in_sends_what_was_measured(
     assert ended.code == 0
     assert complaints(ended.log) == []
     assert any(sends in body for body in bodies), (bodies, ended.log)
+    if name == "wavefront":
+        named = set(re.findall(r'"(aws[\w.]*)"', " ".join(bodies)))
+        assert (
+            {"aws.iam.age", "aws.iam.run.finished.at", "aws.iam.run.duration.seconds"} <= named <= test_wavefront.KNOWN
+        )
 
 
 def unpacked(request: Request) -> str:
@@ -204,6 +212,10 @@ def test_prometheus_is_shown_every_access_key_and_run_as_gauges(
     assert sorted(ages) == sorted((name, str(10 + 90 * number)) for number, name in enumerate(ODD_NAMES))
     assert 'aws_iam_run_users{accountAlias="acme-prod"} 1' in shown
     assert set(re.findall(r"^# TYPE aws_\w+ (\w+)$", shown, re.MULTILINE)) == {"gauge"}
+    names = set(re.findall(r"^# TYPE (aws_\w+) ", shown, re.MULTILINE))
+    known = {prometheus_name("aws.iam", "age"), *(prometheus_name("aws.iam_run", field) for field in RUN_FIELDS)}
+    assert known - names <= {"aws_iam_run_exempt", "aws_iam_run_overdue"}, "left out where they are not known"
+    assert names <= known
     assert complaints(ended.log) == []
 
 
