@@ -309,10 +309,10 @@ def etc_of(world: World, folder: Path) -> Path:
 # What the README shows
 
 
-def test_the_block_that_the_readme_shows_is_the_samples_and_the_second_one_its_commented_lines() -> None:
+def test_the_block_that_the_readme_shows_is_the_samples_and_the_second_its_commented_lines() -> None:
     first, second = readme_blocks()
     assert without_comments(first) == without_comments(exec_block(SAMPLE))
-    assert without_comments(second) == without_comments(exec_block(WITH_SLACK_AND_JIRA))
+    assert second == re.sub(r"^# ", "", COMMENTED, flags=re.MULTILINE)
 
 
 def test_the_readmes_second_block_pasted_as_it_is_names_what_is_empty_and_works_once_that_is_filled_in(
@@ -327,7 +327,9 @@ def test_the_readmes_second_block_pasted_as_it_is_names_what_is_empty_and_works_
     (etc / "aws-config").write_text(world.aws.aws_config(profiles), encoding="utf-8")
     addresses = {name: value for name, value in world.environ.items() if name.isupper()}
     addresses["slack_api_base_url"] = world.slack.base_url
-    config = installed_sample(SAMPLE.replace(exec_block(SAMPLE), readme_blocks()[1]), opt, etc)
+    block, with_slack_and_jira = readme_blocks()
+    block = re.sub(r"^  environment = .*\n", with_slack_and_jira, block, flags=re.MULTILINE)
+    config = installed_sample(SAMPLE.replace(exec_block(SAMPLE), block), opt, etc)
     (tmp_path / "empty").mkdir()
     with Telegraf(tmp_path / "empty", config, addresses, "--once") as telegraf:
         ended = telegraf.ended()
@@ -344,8 +346,9 @@ def test_the_readmes_second_block_pasted_as_it_is_names_what_is_empty_and_works_
 
 
 def readme_blocks() -> list[str]:
-    """The README's blocks of inputs.exec."""
-    return re.findall(r"^```toml\n(\[\[inputs\.exec\]\]\n.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    """The README's block of inputs.exec, and the lines for Slack and Jira."""
+    section = README.split("\n## Running it under Telegraf\n")[1].split("\n## ")[0]
+    return re.findall(r"^```toml\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
 
 
 def exec_block(text: str) -> str:
@@ -359,10 +362,5 @@ def without_comments(block: str) -> list[str]:
     return [line for line in (re.sub(r"\s*(?<!\S)#.*$", "", one) for one in block.splitlines()) if line]
 
 
-COMMENTED = re.search(r"^#   environment = \[\n(?:#     .*\n)+#   \]\n", SAMPLE, re.MULTILINE)
-assert COMMENTED is not None
-WITH_SLACK_AND_JIRA: Final = SAMPLE.replace(
-    '  environment = ["AWS_CONFIG_FILE=/etc/keycheck/aws-config"]\n',
-    re.sub(r"^# ", "", COMMENTED[0], flags=re.MULTILINE),
-)
-"""The sample with the lines for Slack and Jira in the place of its own."""
+(COMMENTED,) = re.findall(r"^#   environment = \[\n(?:#     .*\n)+#   \]\n", SAMPLE, re.MULTILINE)
+"""The sample's lines for Slack and Jira."""
