@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from sandbox.world import ACCOUNTS, SLACK_TOKEN, World
-from tests.deployed.telegraf import ROOT
+from tests.deployed.telegraf import ROOT, outputs
 from tests.end_to_end import KRAMER
 from tests.impatience import wait_until
 
@@ -230,6 +230,11 @@ def test_a_host_with_telegraf_shows_its_first_data_without_acting(installed: Hos
     assert "aws.iam,accountAlias=acme-dev,key=" in shown
     assert "aws.iam_run,accountAlias=acme-prod" in shown
     assert world.gate.writes == []
+    (installed.root / "etc/default").mkdir()
+    assert (installed.root / "etc/default/telegraf").write_text('INFLUX_URL="http://127.0.0.1:1"\n', encoding="utf-8")
+    configured = installed.root / "etc/telegraf/telegraf.conf"
+    text = configured.read_text(encoding="utf-8")
+    configured.write_text(text + "\n" + outputs()["influxdb"], encoding="utf-8")
     installed.do(check, environ)
     installed.do(override, environ)
     assert (installed.root / "etc/systemd/system/telegraf.service.d/keycheck.conf").is_file()

@@ -137,6 +137,19 @@ def test_a_start_measures_at_once_and_every_message_of_a_run_is_in_the_log(
     assert "D! [inputs.exec::keycheck] acme-dev" in ended.log
 
 
+def test_the_string_form_for_an_older_telegraf_gives_the_same_and_is_called_deprecated(
+    world: World, opt: Path, etc: Path, tmp_path: Path
+) -> None:
+    world.aws.add_user("dev_kramer", [197])
+    text = re.sub(r"^  commands = \[\[.*\n", "", SAMPLE, flags=re.MULTILINE).replace("  # commands = ", "  commands = ")
+    assert text.count("commands = ") == 1
+    with Telegraf(tmp_path, installed_sample(text, opt, etc), world.environ, "--once") as telegraf:
+        ended = telegraf.ended()
+    assert [one["name"] for one in ended.of("aws.iam")] == ["dev_kramer"]
+    assert len(ended.of("aws.iam_run")) == 2
+    assert all("deprecated" in line for line in complaints(ended.log))
+
+
 # Outputs
 
 
