@@ -13,6 +13,13 @@
     labels.py     pure       access key + now -> label
     owners.py     pure       mapping file, tags, look-ups -> who owns whom
     exemptions.py pure       exemptions file, tags -> who is left alone, until when and why
+    rules/                   a file for each question about an access key, asked by planning.py:
+      case.py       pure     all that decides about it, as one value
+      seen.py       pure     what the scan shows that its record does not know yet
+      disabling.py  pure     may it be disabled, and from when; what happens if nobody acts; is it overdue
+      telling.py    pure     whom to tell, of which access keys
+      filing.py     pure     is an issue to be filed, and what is there to say in an open one
+      ending.py     pure     which issues end
     planning.py   pure       labelled keys + records + settings -> Plan: what to do, in what order, what not and why
     wording.py    pure       words of the issue, the message, the dry run
     metrics.py    pure       labelled keys + outcomes -> line protocol

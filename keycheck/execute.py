@@ -54,7 +54,9 @@ from keycheck.model import (
     SkipReason,
     Warned,
 )
-from keycheck.planning import IAM_SETTLES_WITHIN, ISSUES_AT_MOST, ISSUES_WITHIN, is_held, is_in_use, may_file_another
+from keycheck.rules.case import IAM_SETTLES_WITHIN, claim_is_live
+from keycheck.rules.disabling import is_in_use
+from keycheck.rules.filing import ISSUES_AT_MOST, ISSUES_WITHIN, may_file_another
 from keycheck.services import ClaimLost, Claims, Iam, Issues, Messages, ServiceError, ServiceOff
 from keycheck.settings import Settings
 from keycheck.wording import (
@@ -721,7 +723,7 @@ class Executor:
                 | SendMessage(claim_until=claim_until)
             ):
                 now = self._clock.now  # one that had lapsed by then was lost to a run that took it since
-                return claim_until is None or claim_until <= now or is_held(claim_until, now, self._settings)
+                return claim_until is None or claim_until <= now or claim_is_live(claim_until, now, self._settings)
             case _:
                 return False
 

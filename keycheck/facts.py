@@ -39,7 +39,8 @@ from keycheck.model import (
     State,
 )
 from keycheck.owners import Owners, OwnersError, parse_mapping, tag_problem
-from keycheck.planning import Facts, UserFacts, keys_to_look_up
+from keycheck.planning import keys_to_look_up
+from keycheck.rules.case import Facts, UserFacts
 from keycheck.services import Claims, Iam, Messages, ServiceError
 from keycheck.settings import Settings
 

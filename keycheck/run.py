@@ -27,7 +27,8 @@ from keycheck.model import (
     SkipReason,
     State,
 )
-from keycheck.planning import Facts, Known, count_exempt, count_overdue, due_keys, plan_profile
+from keycheck.planning import count_exempt, count_overdue, due_keys, plan_profile
+from keycheck.rules.case import Circumstances, Facts, Known
 from keycheck.scan import Scanner
 from keycheck.services import Claims, Iam, Issues, Messages, Outside, ServiceError
 from keycheck.settings import Settings
@@ -130,9 +131,8 @@ class Run:
             counts["exempt"] = count_exempt(keys, facts)
             if self._state is not None:
                 warned_now = outcomes.warned_access_key_ids()
-                counts["overdue"] = count_overdue(
-                    keys, facts, self._state, self._settings, self._clock.now, warned_now=warned_now
-                )
+                run = Circumstances(self._settings, self._clock.now)
+                counts["overdue"] = count_overdue(keys, facts, self._state, run, warned_now=warned_now)
         if scan.root_access_keys is not None:
             counts["root_access_keys"] = scan.root_access_keys
         return counts

@@ -19,7 +19,7 @@ from keycheck.model import (
     OwnerKind,
     Scan,
 )
-from keycheck.planning import Facts, UserFacts
+from keycheck.rules.case import Facts, UserFacts
 from keycheck.settings import Settings, parse
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)

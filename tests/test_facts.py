@@ -26,7 +26,8 @@ from keycheck.model import (
     SkipReason,
     State,
 )
-from keycheck.planning import Facts, Known, UserFacts, plan_profile
+from keycheck.planning import plan_profile
+from keycheck.rules.case import Facts, Known, UserFacts
 from keycheck.services.aws_iam import AwsIam
 from keycheck.services.slack_messages import SlackMessages
 from keycheck.settings import Settings

@@ -35,16 +35,10 @@ from keycheck.model import (
     Standing,
     State,
 )
-from keycheck.planning import (
-    KEYS_IN_A_DIGEST,
-    KEYS_IN_A_MESSAGE,
-    Known,
-    due_keys,
-    first_instant,
-    may_file_another,
-    may_message,
-    plan_profile,
-)
+from keycheck.planning import due_keys, plan_profile
+from keycheck.rules.case import Known, first_instant
+from keycheck.rules.filing import may_file_another
+from keycheck.rules.telling import KEYS_IN_A_DIGEST, KEYS_IN_A_MESSAGE, may_message
 from keycheck.settings import Settings
 from tests.builders import (
     ACCOUNT,

@@ -33,7 +33,8 @@ from keycheck.model import (
     SkipReason,
     State,
 )
-from keycheck.planning import Known, UserFacts, first_instant, plan_profile
+from keycheck.planning import plan_profile
+from keycheck.rules.case import Known, UserFacts, first_instant
 from tests.builders import (
     ACCOUNT,
     NOW,

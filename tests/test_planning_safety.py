@@ -37,18 +37,9 @@ from keycheck.model import (
     SkipReason,
     State,
 )
-from keycheck.planning import (
-    Facts,
-    Known,
-    UserFacts,
-    count_exempt,
-    count_overdue,
-    first_instant,
-    is_in_use,
-    is_overdue,
-    may_disable_at_all,
-    plan_profile,
-)
+from keycheck.planning import cases_of, count_exempt, count_overdue, plan_profile
+from keycheck.rules.case import Circumstances, Facts, Known, UserFacts, first_instant
+from keycheck.rules.disabling import is_enough_seen, is_in_use, is_overdue
 from tests.builders import (
     ACCOUNT,
     NOW,
@@ -121,8 +112,9 @@ class Situation:
         return plan_profile(PROFILE, self.keys, self.facts(), known, make_settings(**self.settings), NOW)
 
     def is_overdue(self) -> bool:
-        user, record = self.facts().user(KEY.access_key.user_name), self.records()[KEY_ID]
-        return is_overdue(KEY, record, user, make_settings(**self.settings), NOW, was_warned_now=False)
+        state, run = State(self.records()), Circumstances(make_settings(**self.settings), NOW)
+        (case,) = cases_of([KEY], self.facts(), state, run)
+        return is_overdue(case, was_warned_now=False)
 
 
 def disabled(planned: Plan) -> list[str]:
@@ -361,7 +353,7 @@ def test_exempt_keys_that_need_attention_are_counted() -> None:
     other = make_key("dev_jones", access_key_id="AKIAIOSFODNN7EXJONES")
     facts = make_facts(keys, {"dev_kramer": UserFacts(KRAMER, EXEMPTION), "dev_jones": JONES})
     assert count_exempt([*keys, other], facts) == 2
-    overdue = count_overdue([*keys, other], facts, State(), make_settings(), NOW, warned_now=())
+    overdue = count_overdue([*keys, other], facts, State(), Circumstances(make_settings(), NOW), warned_now=())
     assert overdue == 1, "dev_jones's; an exempt one never is"
 
 
@@ -643,7 +635,7 @@ def test_what_is_held_back_by_another_rule_takes_no_room_of_the_brake() -> None:
 def test_nothing_is_disabled_where_too_little_of_the_account_was_seen(scan: dict[str, Any], may: bool) -> None:
     scan = {"is_complete": "users_failed" not in scan, **scan}
     situation = Situation(scan=scan)
-    assert may_disable_at_all(make_scan([KEY], **scan)) is may
+    assert is_enough_seen(make_scan([KEY], **scan)) is may
     assert verdict(situation) is (None if may else SkipReason.SCAN_BROKEN)
 
 
@@ -841,16 +833,19 @@ def test_overdue_is_expired_active_not_exempt_and_its_notice_over(
         record = {"warned_owner": KRAMER.identity, **record}
     settings = make_settings(disable_notice_days=str(days))
     found = make_record(key, **record)
-    assert is_overdue(key, found, UserFacts(KRAMER), settings, NOW, was_warned_now=warned_now) is expected
-    assert not is_overdue(key, found, UserFacts(KRAMER, EXEMPTION), settings, NOW, was_warned_now=warned_now)
     warned = {key.access_key.access_key_id} if warned_now else set()
-    state, facts = State({found.access_key_id: found}), make_facts([key])
-    assert count_overdue([key], facts, state, settings, NOW, warned_now=warned) == expected
+    state, run = State({found.access_key_id: found}), Circumstances(settings, NOW)
+    (case,) = cases_of([key], make_facts([key], {"dev_kramer": UserFacts(KRAMER)}), state, run)
+    assert is_overdue(case, was_warned_now=warned_now) is expected
+    exempt = replace(case, user=UserFacts(KRAMER, EXEMPTION))
+    assert not is_overdue(exempt, was_warned_now=warned_now)
+    assert count_overdue([key], make_facts([key]), state, run, warned_now=warned) == expected
 
 
 def test_an_inactive_key_is_never_overdue() -> None:
     inactive = make_key(age_days=900, status="Inactive")
-    assert count_overdue([inactive], make_facts([inactive]), State(), make_settings(), NOW, warned_now=()) == 0
+    run = Circumstances(make_settings(), NOW)
+    assert count_overdue([inactive], make_facts([inactive]), State(), run, warned_now=()) == 0
 
 
 # Identity: two access keys of one user that end in the same five characters
@@ -1159,14 +1154,12 @@ def test_every_expired_key_is_disabled_or_refused_with_one_reason(walk: Walk) ->
 @given(walks())
 @REPEATABLE
 def test_what_is_exempt_is_neither_told_nor_counted_as_overdue(walk: Walk) -> None:
-    planned, settings = walk.plan(), make_settings(**walk.options)
-    for key in walk.keys:
-        user = walk.facts.user(key.access_key.user_name)
-        if user.exemption is None or not key.needs_attention:
+    planned, run = walk.plan(), Circumstances(make_settings(**walk.options), NOW)
+    for case in cases_of(walk.keys, walk.facts, walk.state, run):
+        key = case.key
+        if case.user.exemption is None or not key.needs_attention:
             continue
-        assert not is_overdue(
-            key, walk.state.key(key.access_key.access_key_id), user, settings, NOW, was_warned_now=False
-        )
+        assert not is_overdue(case, was_warned_now=False)
         for chain in planned.chains:
             assert key.access_key.access_key_id not in [one.record.access_key_id for one in chain.filings]
             assert chain.message is None or key not in [one.key for one in chain.message.keys]

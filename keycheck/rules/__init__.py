@@ -1,0 +1,12 @@
+"""The rules, a file for each question about an access key. Pure.
+
+    case.py        all that decides about one access key, as one value
+    seen.py        what does this scan show that the record does not know yet?
+    disabling.py   may it be disabled, and from when; what happens if nobody acts; is it overdue?
+    telling.py     whom to tell, of which access keys, in this run?
+    filing.py      is an issue to be filed, and what is there to say in one that is open?
+    ending.py      which issues end?
+
+Each answers from a Case (or a record, where AWS no longer shows the access key) and changes nothing. planning.py asks
+them in this order and puts the answers together.
+"""

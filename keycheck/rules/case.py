@@ -1,0 +1,179 @@
+"""A Case: one access key and all that decides about it, as one value. Pure.
+
+In: what the scan, IAM, the state table and Jira said. Out: values that each rule reads and none changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from keycheck.model import (
+    AccessKey,
+    AgeLabel,
+    Exemption,
+    KeyRecord,
+    LabelledKey,
+    LastUse,
+    Owner,
+    OwnerKind,
+    Scan,
+    SkipReason,
+    State,
+)
+from keycheck.settings import Settings
+
+A_DAY = timedelta(days=1)
+IAM_SETTLES_WITHIN = timedelta(minutes=15)
+"""IAM is eventually consistent: until then a listing may show an access key as it was before it was disabled."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserFacts:
+    """What was found out about one IAM user whose access keys need attention.
+
+    `hold`: why none of them is disabled in this run. `tag_trouble`: why the exemption tags do not count, for the owner.
+    """
+
+    owner: Owner
+    exemption: Exemption | None = None
+    hold: SkipReason | None = None
+    tag_trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was found out about one profile beside its access keys.
+
+    `users`: by user name. `last_uses`: by access key id: None where it could not be read, absent where nobody asked.
+    `sees_whole_account`: the scan is complete, and this profile speaks for its account: what it does not show is gone.
+    """
+
+    scan: Scan
+    users: Mapping[str, UserFacts] = field(default_factory=dict)
+    last_uses: Mapping[str, LastUse | None] = field(default_factory=dict)
+    sees_whole_account: bool = False
+
+    def user(self, user_name: str) -> UserFacts:
+        """Of a user that nobody asked about nothing is known, so nothing of that user is disabled."""
+        return self.users.get(user_name, UserFacts(Owner(OwnerKind.UNREAD)))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What planning knows for all profiles; None where a service could not be asked.
+
+    `open_issues`: issue keys of all open issues of ours in Jira. `own_access_key_ids`: never to be disabled.
+    """
+
+    state: State | None
+    open_issues: frozenset[str] | None
+    own_access_key_ids: frozenset[str]
+    slack_is_usable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What is the same for every access key of a run: the settings, its one `now`, and what Jira and Slack are."""
+
+    settings: Settings
+    now: datetime
+    open_issues: frozenset[str] | None = None
+    own_access_key_ids: frozenset[str] = frozenset()
+    slack_is_usable: bool = True
+
+    @property
+    def tells_on_slack(self) -> bool:
+        return self.settings.send_slack and self.slack_is_usable
+
+    def claim_is_live(self, claim_until: datetime | None) -> bool:
+        """Whether the run that made a claim may still be at it."""
+        return claim_is_live(claim_until, self.now, self.settings)
+
+    def has_settled(self, at: datetime) -> bool:
+        """Whether this run's listing, which began after `now`, shows what was done then."""
+        return self.now - at >= IAM_SETTLES_WITHIN
+
+    def can_comment(self, record: KeyRecord) -> bool:
+        """Whether something can be said in the recorded issue: it is open, and no other run is at it."""
+        if not self.settings.create_jira or self.open_issues is None:
+            return False
+        return not self.claim_is_live(record.issue_claim_until) and record.issue_key in self.open_issues
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One active access key that needs attention. `siblings`: all access keys of its user, itself among them.
+
+    `last_use`: None where it could not be read, or where nobody has asked yet (`use_was_asked` is False then).
+    """
+
+    key: LabelledKey
+    record: KeyRecord
+    user: UserFacts
+    scan: Scan
+    run: Circumstances
+    siblings: tuple[LabelledKey, ...] = ()
+    last_use: LastUse | None = None
+    use_was_asked: bool = False
+
+    @property
+    def access_key(self) -> AccessKey:
+        return self.key.access_key
+
+    @property
+    def access_key_id(self) -> str:
+        return self.key.access_key.access_key_id
+
+    @property
+    def owner(self) -> Owner:
+        return self.user.owner
+
+    @property
+    def settings(self) -> Settings:
+        return self.run.settings
+
+    @property
+    def now(self) -> datetime:
+        return self.run.now
+
+    @property
+    def is_expired(self) -> bool:
+        return self.key.label is AgeLabel.EXPIRED
+
+    @property
+    def is_own(self) -> bool:
+        """Whether keycheck itself depends on it."""
+        return self.access_key_id in self.run.own_access_key_ids
+
+    @property
+    def was_warned(self) -> bool:
+        """Whether a warning that named a day was delivered to whoever owns the access key now."""
+        return self.record.warned_at is not None and self.record.warned_owner == self.owner.identity
+
+    @property
+    def open_issue(self) -> str | None:
+        """The recorded issue, as far as is known an open one."""
+        issue_key, is_open = self.record.issue_key, self.run.open_issues
+        return issue_key if is_open is None or issue_key in is_open else None
+
+    @property
+    def newer(self) -> str | None:
+        """The last five characters of the user's newest access key to move to: younger, active, and not due itself."""
+        others = [
+            one.access_key
+            for one in self.siblings
+            if one.label is AgeLabel.OK and one.access_key.create_date > self.access_key.create_date
+        ]
+        return max(others, key=lambda one: one.create_date).last_five if others else None
+
+
+def claim_is_live(claim_until: datetime | None, now: datetime, settings: Settings) -> bool:
+    """Whether the run that made a claim may still be at it: a claim outlives its run's deadline by the margin."""
+    return claim_until is not None and claim_until - timedelta(seconds=settings.claim_margin_seconds) > now
+
+
+def first_instant(at: datetime) -> datetime:
+    """The first instant of a day in UTC: what people are told is a day."""
+    return at.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,0 +1,155 @@
+"""May this access key be disabled, and from when? What happens if nobody acts? Is it overdue? Pure.
+
+In: a Case. Out: a Verdict: every reason not to disable it, in one place and one order. The skip, the day told, the
+words and the dry run read that one value; execute.py adds only what it alone can know: deliveries, claims, a last look.
+Nothing else in keycheck answers these questions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from keycheck.model import AgeLabel, Fate, KeyRecord, LastUse, Notice, OwnerKind, Scan, SkipReason, Standing
+from keycheck.rules.case import A_DAY, Case, first_instant
+from keycheck.settings import Settings
+
+FAILED_USERS_AT_MOST = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why an access key is not disabled in this run, the first reason being the one that is told; none: it may be.
+
+    `not_before`: the instant before which it is not disabled, whatever else changes.
+    """
+
+    reasons: tuple[SkipReason, ...]
+    not_before: datetime
+
+
+def verdict(case: Case, *, warning_on_the_way: bool = False) -> Verdict:
+    """All that speaks against disabling an access key, the day's brake apart, which is about an account.
+
+    `warning_on_the_way`: this run is about to tell its owner the day; execute.py waits for the delivery.
+    """
+    settings, user = case.settings, case.user
+    not_before = earliest_disabling(case)
+    table = (
+        (SkipReason.OWN_ACCESS_KEY, case.is_own),
+        (SkipReason.SCAN_BROKEN, not is_enough_seen(case.scan)),
+        (user.hold, user.hold is not None),
+        (SkipReason.OWNER_UNREAD, case.owner.kind is OwnerKind.UNREAD),
+        (SkipReason.REENABLED, is_left_alone(case)),
+        # Nothing would be filed about an inactive access key.
+        (SkipReason.CLAIMED, settings.create_jira and case.run.claim_is_live(case.record.issue_claim_until)),
+        (SkipReason.NOBODY_TOLD, settings.warns_owners and not case.was_warned and not warning_on_the_way),
+        (SkipReason.NOTICE, not_before > case.now),
+        (SkipReason.IN_USE, case.use_was_asked and is_in_use(case.last_use, case.now, settings.disable_in_use_hours)),
+    )
+    return Verdict(tuple(reason for reason, speaks in table if speaks and reason is not None), not_before)
+
+
+def earliest_disabling(case: Case) -> datetime:
+    """The latest of: its expiry, the end of its notice, the latest day told, and, where a person re-enabled it, the end
+    of the grace. A notice that was not given yet begins now.
+    """
+    instants = [case.key.expires_at, case.record.disable_from, left_alone_until(case.record, case.settings)]
+    if case.settings.warns_owners:
+        begins = case.now
+        if case.was_warned and case.record.warned_at is not None:
+            begins = min(case.record.warned_at, case.now)  # it is rounded up to a whole second
+        instants.append(begins + case.settings.disable_notice_days * A_DAY)
+    return max(instant for instant in instants if instant is not None)
+
+
+def left_alone_until(record: KeyRecord, settings: Settings) -> datetime | None:
+    """Until when an access key that a person re-enabled is left alone; None where nobody did."""
+    return None if record.reenabled_at is None else record.reenabled_at + settings.reenable_grace_days * A_DAY
+
+
+def is_left_alone(case: Case) -> bool:
+    until = left_alone_until(case.record, case.settings)
+    return until is not None and case.now < until
+
+
+def is_enough_seen(scan: Scan) -> bool:
+    """Whether enough of an account was seen to disable anything in it: ListUsers came to its end, and at most 5 % of
+    the users asked for failed. A user whose access keys were not read has none in the plan anyway.
+    """
+    asked = scan.users_read + scan.users_failed
+    return scan.is_listed and scan.users_failed <= asked * FAILED_USERS_AT_MOST
+
+
+def is_in_use(last_use: LastUse | None, now: datetime, hours: int) -> bool:
+    """Whether an access key may be in use: used within so many hours, or its last use (None) could not be read.
+
+    With 0 hours the rule is off. AWS's note of a use lags by some minutes, and one in the future is a use.
+    """
+    if not hours:
+        return False
+    return last_use is None or (last_use.at is not None and now - last_use.at < timedelta(hours=hours))
+
+
+# What is told
+
+
+def standing(case: Case, against: Verdict, *, is_disabled_now: bool) -> Standing:
+    """What messages and issues say of an access key beside its age."""
+    fate, day = next_step(case, against, is_disabled_now=is_disabled_now)
+    return Standing(
+        fate,
+        day,
+        case.last_use,
+        case.newer,
+        len(case.siblings),
+        case.record.exempt_until if case.user.hold is None else None,
+        case.user.tag_trouble,
+    )
+
+
+def next_step(case: Case, against: Verdict, *, is_disabled_now: bool) -> tuple[Fate, datetime | None]:
+    """What is told to happen, and the day: never one before a day that was told already."""
+    if not case.settings.disable_key:
+        return Fate.STAYS_ACTIVE, None
+    if SkipReason.OWN_ACCESS_KEY in against.reasons:
+        return Fate.NEVER_DISABLED, None
+    day = first_instant(against.not_before)
+    if is_disabled_now:
+        return Fate.DISABLED_NOW, day
+    if SkipReason.REENABLED in against.reasons:
+        return Fate.LEFT_ALONE, day
+    if SkipReason.IN_USE in against.reasons and SkipReason.NOTICE not in against.reasons:
+        return Fate.IN_USE, day
+    return Fate.DISABLED_FROM, day
+
+
+def notice(case: Case, told: Standing) -> Notice | None:
+    """What a warning promises once it is delivered. None to a user who is held: who is may be exempt."""
+    if told.day is None or case.user.hold is not None:
+        return None
+    return Notice(case.owner.identity, told.day)
+
+
+# What an alert watches
+
+
+def is_overdue(case: Case, *, was_warned_now: bool) -> bool:
+    """Whether it is expired, active, not exempt, and its notice over.
+
+    The notice of an access key that nobody was told about is counted from its expiry: else one whose owner cannot be
+    told would never be seen. `was_warned_now`: this run delivered the first warning.
+    """
+    if case.key.label is not AgeLabel.EXPIRED or case.user.exemption is not None:
+        return False
+    length = case.settings.disable_notice_days * A_DAY
+    ends = [
+        case.key.expires_at + length,
+        case.record.disable_from,
+        left_alone_until(case.record, case.settings),
+    ]
+    if case.was_warned and case.record.warned_at is not None:
+        ends.append(case.record.warned_at + length)
+    if was_warned_now:
+        ends.append(case.now + length)
+    return max(end for end in ends if end is not None) <= case.now

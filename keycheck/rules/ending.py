@@ -1,0 +1,47 @@
+"""Which issues end: those of access keys that are inactive, young again, or gone? Pure.
+
+In: a record that holds an issue or an intent, and the access key as the scan shows it (None: it is gone). Out: the last
+thing that there is to say in its issue, or why it is not said in this run.
+"""
+
+from __future__ import annotations
+
+from keycheck.model import AgeLabel, CommentIssue, IssueEvent, KeyRecord, LabelledKey, SkipReason
+from keycheck.rules.case import A_DAY, Circumstances
+from keycheck.rules.filing import disabling_run
+
+
+def no_longer_due(record: KeyRecord, key: LabelledKey, run: Circumstances) -> CommentIssue | None:
+    """An active access key that is younger than it seemed: the settings have changed. Its issue stays open."""
+    if key.label is AgeLabel.OK and run.can_comment(record) and "ok" not in record.issue_said:
+        return CommentIssue(record, IssueEvent.NO_LONGER_DUE, "ok", key)
+    return None
+
+
+def last_word(record: KeyRecord, key: LabelledKey | None, run: Circumstances) -> CommentIssue | SkipReason | None:
+    """What there is to say in the issue of an access key that is inactive or gone, and whether it ends by it."""
+    if not run.settings.create_jira or record.issue_key is None or record.issue_ended_at is not None:
+        return None
+    event, mark = event_of_ended(record, key, run)
+    if event is IssueEvent.DISABLED and record.disabled_by is None:
+        return None  # confirmed by this run only now: the next one knows by whom, and says so
+    if mark in record.issue_said or (event.closes and not run.settings.resolve_jira):
+        return None
+    if run.open_issues is None:
+        return SkipReason.JIRA_OFF
+    if run.claim_is_live(record.issue_claim_until):
+        return SkipReason.CLAIMED
+    if not event.closes and not run.can_comment(record):
+        return None
+    return CommentIssue(record, event, mark, key, at=record.disabled_at)
+
+
+def event_of_ended(record: KeyRecord, key: LabelledKey | None, run: Circumstances) -> tuple[IssueEvent, str]:
+    if key is None:
+        return IssueEvent.DELETED, "deleted"
+    disabled_at = record.disabled_at
+    if disabled_at is None or record.reenabled_at is not None:
+        return IssueEvent.DEACTIVATED, "deactivated"
+    if run.now - disabled_at >= run.settings.reenable_grace_days * A_DAY:
+        return IssueEvent.GRACE_OVER, f"not missed since run {disabling_run(record)}"
+    return IssueEvent.DISABLED, f"disabled by run {disabling_run(record)}"

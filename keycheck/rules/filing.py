@@ -1,0 +1,120 @@
+"""Is an issue to be filed for this access key, and what is there to say in one that is open? Pure.
+
+In: a Case. Out: the actions about its issue, at most one comment a run, or why none is filed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from keycheck.model import (
+    AssignIssue,
+    CommentIssue,
+    Fate,
+    FileIssue,
+    IssueEvent,
+    KeyRecord,
+    Owner,
+    OwnerKind,
+    SkipReason,
+    Standing,
+)
+from keycheck.rules import disabling
+from keycheck.rules.case import Case
+
+ISSUES_AT_MOST = 2
+ISSUES_WITHIN = timedelta(days=7)
+
+
+def needs_issue(case: Case) -> bool:
+    """Whether no open issue is known for it, where issues are filed at all."""
+    return case.settings.create_jira and (case.run.open_issues is None or case.open_issue is None)
+
+
+def why_not_filed(case: Case) -> SkipReason | None:
+    """Why an access key that needs an issue gets none in this run."""
+    if case.run.open_issues is None:
+        return SkipReason.JIRA_OFF
+    if case.run.claim_is_live(case.record.issue_claim_until):
+        return SkipReason.CLAIMED
+    return None if may_file_another(case.record.answered_filings, case.now) else SkipReason.TOO_MANY_ISSUES
+
+
+def may_file_another(filings: Sequence[datetime], now: datetime) -> bool:
+    """Never more than two issues for one access key in seven days (a workflow may close them as soon as made).
+
+    `filings`: of one record, those that were answered, or all that were begun. The latter may count issues that were
+    never made: execute.py asks Jira before it believes them.
+    """
+    return sum(1 for filed_at in filings if now - filed_at < ISSUES_WITHIN) < ISSUES_AT_MOST
+
+
+def filing(case: Case, told: Standing) -> FileIssue:
+    promised = disabling.notice(case, told) if filing_warns(case) else None
+    return FileIssue(case.key, case.record, told, case.owner.email, promised)
+
+
+# What counts as a warning
+
+
+def filing_warns(case: Case) -> bool:
+    """Whether a new issue counts as a warning: unassigned for an owner nobody knows, else once it is assigned."""
+    return case.owner.kind is OwnerKind.UNKNOWN or _has_known_email(case.owner)
+
+
+def comment_warns(case: Case) -> bool:
+    """Whether a comment on the open issue counts as a warning."""
+    if case.owner.kind is OwnerKind.UNKNOWN:
+        return True
+    return _has_known_email(case.owner) and case.record.issue_assigned_to == case.owner.email
+
+
+def _has_known_email(owner: Owner) -> bool:
+    return owner.kind is OwnerKind.KNOWN and owner.email is not None
+
+
+# The open issue
+
+
+def about_open_issue(case: Case, told: Standing) -> list[AssignIssue | CommentIssue]:
+    """What there is to do about the open issue of an active access key: at most one comment a run."""
+    record, owner = case.record, case.owner
+    if not case.run.can_comment(record):
+        return []
+    actions: list[AssignIssue | CommentIssue] = []
+    if owner.email is not None and record.issue_assigned_to != owner.email:
+        actions.append(AssignIssue(case.key, record, owner.email))
+    event, mark = event_of_active(case, told)
+    if event is not None and mark not in record.issue_said:
+        promised = disabling.notice(case, told) if comment_warns(case) else None
+        actions.append(CommentIssue(record, event, mark, case.key, told, record.reenabled_at, promised))
+    return actions
+
+
+def event_of_active(case: Case, told: Standing) -> tuple[IssueEvent | None, str]:
+    """The first of these that was not said yet, and the mark under which it is said."""
+    record = case.record
+    if record.reenabled_at is not None:
+        mark = f"re-enabled after run {disabling_run(record)}"
+        if mark not in record.issue_said:
+            return IssueEvent.REENABLED, mark
+    if told.fate is Fate.IN_USE and told.last_use is not None and told.last_use.at is not None:
+        mark = f"in use {told.last_use.at:%Y-%m}"
+        if mark not in record.issue_said:
+            return IssueEvent.IN_USE, mark
+    if case.is_expired and "expired" not in record.issue_said:
+        return IssueEvent.EXPIRED, "expired"
+    if told.ended_exemption is not None and not case.settings.send_slack:
+        mark = f"exempt until {told.ended_exemption:%Y-%m-%d}"
+        if mark not in record.issue_said:
+            return IssueEvent.EXEMPTION_ENDED, mark
+    is_told = case.was_warned or told.day is None
+    if comment_warns(case) and not is_told:
+        return IssueEvent.NOTICE, f"notice {case.now:%Y-%m-%d}"
+    return None, ""
+
+
+def disabling_run(record: KeyRecord) -> str:
+    """Which disabling of an access key is meant: the first characters of its run's id, the same in every run."""
+    return (record.disabled_by or "unknown")[:8]
