@@ -20,13 +20,14 @@
       telling.py    pure     whom to tell, of which access keys
       filing.py     pure     is an issue to be filed, and what is there to say in an open one
       ending.py     pure     which issues end
+      writes.py     pure     every write to the state table, as a value: what it changes, and what it rests on
     planning.py   pure       labelled keys + records + settings -> Plan: what to do, in what order, what not and why
     wording.py    pure       words of the issue, the message, the dry run
     metrics.py    pure       labelled keys + outcomes -> line protocol
     run.py        shell      one run: scan, ask, plan, act, measure
     scan.py       shell      IAM -> access keys
     facts.py      shell      exemptions, tags, owners, last uses: what planning must know beside keys and records
-    execute.py    shell      walks the plans, one chain an addressee: see to its issues, send one message, disable
+    acting/                  carries out the plans, one chain an addressee: see to its issues, send one message, disable
     services/                one thin adapter per outside system, each with only the calls that keycheck needs
 
 Pure modules import no boto3, jira, slack_sdk, os or time, and read no clock (tests/test_shape.py holds them to it).

@@ -40,6 +40,7 @@ from keycheck.model import (
 )
 from keycheck.owners import Owners, OwnersError, parse_mapping, tag_problem
 from keycheck.planning import keys_to_look_up
+from keycheck.rules import writes
 from keycheck.rules.case import Facts, UserFacts
 from keycheck.services import Claims, Iam, Messages, ServiceError
 from keycheck.settings import Settings
@@ -179,7 +180,7 @@ class FactFinder:
             try:
                 found[email] = messages.find_user(email)
                 if claims is not None:
-                    claims.record_lookup(email, Lookup(found[email], self._clock.now))
+                    claims.apply(writes.record_lookup(email, Lookup(found[email], self._clock.now)))
             except ServiceError as error:
                 text = f"owners could not be looked up on Slack: {error.text}"
                 self.problems += [Problem(Level.ERROR, profile, text) for profile in self._profiles]

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from keycheck.acting.chains import Executor
+from keycheck.acting.dry_run import dry_run
+from keycheck.acting.means import Services
 from keycheck.clock import RunClock, Stopped
-from keycheck.execute import Executor, Services, rehearse
 from keycheck.facts import FactFinder
 from keycheck.labels import label_key
 from keycheck.metrics import render, settle_labels
@@ -179,7 +181,7 @@ class Run:
         plans, messages = self._plan_all(labelled, known, iams)
         self._plans, self._is_planned = plans, True
         if self._is_dry_run:
-            self._dry_run_lines += rehearse(self._plans, issues)
+            self._dry_run_lines += dry_run(self._plans, issues)
             self._dry_run_lines += [(skip.profile, describe_skip(skip)) for plan in self._plans for skip in plan.skips]
         elif claims is not None:
             self._executor = Executor(

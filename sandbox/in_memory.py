@@ -8,23 +8,17 @@ faults and races is for the servers of this folder.
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from keycheck.clock import RunClock
-from keycheck.model import (
-    AccessKey,
-    Addressee,
-    AddresseeRecord,
-    KeyRecord,
-    LastUse,
-    Lookup,
-    State,
-    Warned,
-)
-from keycheck.services import ClaimLost, ServiceError
+from keycheck.model import AccessKey, Addressee, LastUse, State
+from keycheck.rules import writes
+from keycheck.rules.writes import Absent, All, AnyOf, AtMost, Change, Condition, Is, IsNot, Lost, Value, Write
+from keycheck.services import ClaimLost, ServiceError, state_items
 from keycheck.wording import IssueDraft, SlackDraft
 
 A_DAY = timedelta(days=1)
@@ -75,9 +69,8 @@ class MemoryAccount:
     keys: dict[str, AccessKey] = field(default_factory=dict)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     last_uses: dict[str, LastUse] = field(default_factory=dict)
-    records: dict[str, KeyRecord] = field(default_factory=dict)
-    addressees: dict[str, AddresseeRecord] = field(default_factory=dict)
-    disabling_times: list[datetime] = field(default_factory=list)
+    items: dict[str, dict[str, Value]] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
     sent: list[Sent] = field(default_factory=list)
     issues: dict[str, Filed] = field(default_factory=dict)
     disabled: list[tuple[datetime, str]] = field(default_factory=list)
@@ -141,13 +134,14 @@ class MemoryIam:
 
 
 class MemoryClaims:
-    """keycheck.services.Claims, for one runner: a claim is always given, and what it rests on is checked."""
+    """keycheck.services.Claims, for one runner: plain items, to which each write does what it says."""
 
     own_access_key_ids: frozenset[str] = frozenset()
 
     def __init__(self, account: MemoryAccount) -> None:
         self._account = account
-        self._records = account.records
+        self._items = account.items
+        self._lock = account.lock
 
     def open(self, *, create: bool) -> bool:
         return True
@@ -160,141 +154,98 @@ class MemoryClaims:
         emails: Iterable[str] = (),
         account_ids: Iterable[str] = (),
     ) -> State:
-        keys = {one: self._records[one] for one in access_key_ids if one in self._records}
-        names = {one.record_id for one in addressees} & set(self._account.addressees)
-        told = {name: self._account.addressees[name] for name in names}
-        times = tuple(self._account.disabling_times)
-        return State(keys, told, disablings={self._account.account_id: times})
+        items = self._items  # a change puts a new item in the place of the old one, so none is read half changed
+        keys = {name: state_items.key_record(name, items[name]) for name in access_key_ids if name in items}
+        told = {name: state_items.addressee_record(items[name]) for name in _ids(addressees) if name in items}
+        mails = {email: writes.email_id(email) for email in emails}
+        lookups = {email: state_items.lookup(items[name]) for email, name in mails.items() if name in items}
+        accounts = {one: writes.disablings_id(one) for one in account_ids}
+        times = {one: state_items.disablings(items[name])[0] for one, name in accounts.items() if name in items}
+        return State(keys, told, lookups=lookups, disablings=times)
 
     def scan_account(self, account_id: str) -> State:
-        def is_open(record: KeyRecord) -> bool:
-            has_issue = record.issue_key is not None and record.issue_ended_at is None
-            return record.account_id == account_id and (has_issue or record.disabling_at is not None)
+        found = {}
+        for name, item in tuple(self._items.items()):
+            if ":" in name:
+                continue
+            has_issue = "issue_key" in item and "issue_ended_at" not in item
+            if item.get("account_id") == account_id and (has_issue or "disabling_at" in item):
+                found[name] = state_items.key_record(name, item)
+        return State(found)
 
-        return State({name: record for name, record in self._records.items() if is_open(record)})
+    def apply(self, write: Write) -> Mapping[str, Value]:
+        item: Mapping[str, Value] = {}
+        for change in write.changes:
+            item = self._make(write.item, change)
+        return item
 
-    def record_lookup(self, email: str, lookup: Lookup) -> None:
-        raise NotImplementedError("nobody is looked up in the rehearsal")
-
-    def claim_issue(self, access_key: AccessKey, token: str, expected_issue: str | None) -> KeyRecord:
-        record = self._of(access_key)
-        if record.issue_key != expected_issue:
-            raise ClaimLost
-        return record
-
-    def begin_filing(self, record: KeyRecord, token: str, at: datetime) -> bool:
-        self._change(record.access_key_id, issue_filings=(*record.issue_filings, at))
-        return True
-
-    def record_issue(
-        self,
-        access_key_id: str,
-        token: str,
-        issue_key: str,
-        answered: Sequence[datetime] = (),
-        *,
-        said: Iterable[str] = (),
-        warning: Warned | None = None,
-    ) -> None:
-        self._change(access_key_id, issue_key=issue_key, issue_ended_at=None, issue_said=frozenset(said))
-        if answered:
-            self._change(access_key_id, answered_filings=tuple(answered))
-        self._warned(access_key_id, warning)
-
-    def record_said(
-        self,
-        record: KeyRecord,
-        token: str,
-        said: str,
-        *,
-        ended_at: datetime | None = None,
-        warning: Warned | None = None,
-    ) -> None:
-        marks = self._records[record.access_key_id].issue_said | {said}
-        self._change(record.access_key_id, issue_said=marks, issue_ended_at=ended_at)
-        self._warned(record.access_key_id, warning)
-
-    def record_assigned(self, record: KeyRecord, email: str, warning: Warned | None = None) -> None:
-        self._change(record.access_key_id, issue_assigned_to=email)
-        self._warned(record.access_key_id, warning)
-
-    def release_issue(self, record: KeyRecord, token: str) -> None:
-        return
-
-    def claim_message(self, addressee: Addressee, token: str, interval_hours: int) -> AddresseeRecord:
-        record = self._account.addressees.get(addressee.record_id, AddresseeRecord())
-        if record.messaged_at is not None and self._account.now - record.messaged_at < timedelta(hours=interval_hours):
-            raise ClaimLost
-        return record
-
-    def record_message(self, addressee: Addressee, token: str, at: datetime) -> None:
-        self._account.addressees[addressee.record_id] = AddresseeRecord(messaged_at=at)
-
-    def release_message(
-        self, addressee: Addressee, token: str, server_errors: int, not_before: datetime | None
-    ) -> None:
-        return
-
-    def record_told(
-        self, access_key: AccessKey, at: datetime, warning: Warned | None = None, *, ends_exemption: bool = False
-    ) -> None:
-        self._of(access_key)
-        self._change(access_key.access_key_id, told_at=at)
-        self._warned(access_key.access_key_id, warning)
+    def _make(self, name: str, change: Change) -> Mapping[str, Value]:
+        with self._lock:
+            item = self._items.get(name, {})
+            if change.needs is None or holds(change.needs, item):
+                self._items[name] = changed(change, {state_items.HASH_KEY: name, **item})
+                return dict(self._items[name])
+        match change.otherwise:
+            case Lost.FINE:
+                return {}
+            case Change():
+                return self._make(name, change.otherwise)
+        raise ClaimLost
 
     def take_disabling(self, account_id: str, at: datetime, most: int) -> bool:
-        times = self._account.disabling_times
-        times[:] = [one for one in times if at - one < A_DAY]
-        if len(times) >= most:
-            return False
-        times.append(at)
-        return True
+        with self._lock:
+            times = [one for one in self._times(account_id) if at - one < A_DAY]
+            if len(times) >= most:
+                return False
+            self._write_times(account_id, [*times, at])
+            return True
 
     def give_back_disabling(self, account_id: str, at: datetime) -> None:
-        self._account.disabling_times.remove(at)
+        with self._lock:
+            times = list(self._times(account_id))
+            times.remove(datetime.fromtimestamp(writes.ceil(at), UTC))
+            self._write_times(account_id, times)
 
-    def begin_disabling(self, access_key: AccessKey, token: str, at: datetime, settled: datetime) -> bool:
-        record = self._of(access_key)
-        if any(one is not None and one > settled for one in (record.disabling_at, record.disabled_at)):
-            raise ClaimLost
-        if record.disable_from is not None and record.disable_from > at:
-            raise ClaimLost
-        self._change(access_key.access_key_id, disabling_at=at)
-        return True
+    def _times(self, account_id: str) -> tuple[datetime, ...]:
+        item = self._items.get(writes.disablings_id(account_id))
+        return () if item is None else state_items.disablings(item)[0]
 
-    def drop_disabling(self, access_key_id: str, begun_at: datetime) -> None:
-        self._change(access_key_id, disabling_at=None)
+    def _write_times(self, account_id: str, times: Sequence[datetime]) -> None:
+        (change,) = writes.disablings_of_account(account_id, "token", None, times).changes
+        name = writes.disablings_id(account_id)
+        self._items[name] = changed(change, {state_items.HASH_KEY: name})
 
-    def record_disabled(self, access_key_id: str, at: datetime, run: str, why: str) -> None:
-        self._change(access_key_id, disabled_at=at, disabled_by=run, disabling_at=None, reenabled_at=None)
 
-    def record_reenabled(self, record: KeyRecord, at: datetime) -> None:
-        self._change(record.access_key_id, reenabled_at=at)
+def _ids(addressees: Iterable[Addressee]) -> list[str]:
+    return [addressee.record_id for addressee in addressees]
 
-    def record_exempt(self, access_key: AccessKey, until: date) -> None:
-        self._of(access_key)
-        self._change(
-            access_key.access_key_id,
-            exempt_until=until,
-            warned_at=None,
-            warned_owner=None,
-            disable_from=None,
-        )
 
-    def _of(self, access_key: AccessKey) -> KeyRecord:
-        fresh = KeyRecord(access_key.access_key_id, access_key.account_id, access_key.user_name)
-        return self._records.setdefault(access_key.access_key_id, fresh)
+def holds(condition: Condition, item: Mapping[str, Value]) -> bool:
+    """Whether a condition of a write holds for an item, as DynamoDB would say."""
+    match condition:
+        case Absent(name=name):
+            return name not in item
+        case Is(name=name, value=value):
+            return item.get(name) == value
+        case IsNot(name=name, value=value):
+            return item.get(name) != value
+        case AtMost(name=name, value=number):
+            found = item.get(name)
+            return isinstance(found, int) and found <= number
+        case All(parts=parts):
+            return all(holds(part, item) for part in parts)
+        case AnyOf(parts=parts):
+            return any(holds(part, item) for part in parts)
 
-    def _change(self, access_key_id: str, **changes: object) -> None:
-        self._records[access_key_id] = replace(self._records[access_key_id], **changes)  # type: ignore[arg-type]
 
-    def _warned(self, access_key_id: str, warning: Warned | None) -> None:
-        if warning is None:
-            return
-        record = self._records[access_key_id]
-        at = record.warned_at if record.warned_owner == warning.owner and record.warned_at else warning.at
-        day = max(warning.day, record.disable_from or warning.day)
-        self._change(access_key_id, warned_at=at, warned_owner=warning.owner, disable_from=day, exempt_until=None)
+def changed(change: Change, item: Mapping[str, Value]) -> dict[str, Value]:
+    """An item after a change."""
+    new = {**item, **change.set}
+    for name, texts in change.add.items():
+        before = item.get(name, frozenset())
+        assert isinstance(before, frozenset)
+        new[name] = before | texts
+    return {name: value for name, value in new.items() if name not in change.remove}
 
 
 class MemoryIssues:

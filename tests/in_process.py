@@ -166,7 +166,7 @@ class Calls:
 
 
 class Watched:
-    """An adapter, or the state table's client, whose methods are calls."""
+    """An adapter, or the state table's client, whose methods are calls; a write to the table is one by its own name."""
 
     def __init__(
         self, service: str, real: Any, calls: Calls, words: Callable[[str, dict[str, Any]], str | None]
@@ -180,7 +180,8 @@ class Watched:
 
         def call(*arguments: Any, **more: Any) -> Any:
             words = self._words(method, more)
-            return self._calls.make(self._service, method, words, lambda: found(*arguments, **more))
+            name = arguments[0].name if method == "apply" else method
+            return self._calls.make(self._service, name, words, lambda: found(*arguments, **more))
 
         return call
 
@@ -241,7 +242,7 @@ class Stage:
             environment_key_id="",
             is_dry_run=False,
             debug=lambda *_: None,
-            outside=_Outside(self.account, settings.claim_margin_seconds, clock, calls),
+            outside=_Outside(self.account, clock, calls),
         )
         try:
             run.work()
@@ -341,8 +342,8 @@ def _reuse_the_tables_client(patch: pytest.MonkeyPatch) -> None:
 class _Outside:
     """keycheck.services.Outside, each call of it and of what it opens watched."""
 
-    def __init__(self, account: MemoryAccount, margin_seconds: int, clock: HourlyClock, calls: Calls) -> None:
-        self._account, self._margin, self._clock, self._calls = account, margin_seconds, clock, calls
+    def __init__(self, account: MemoryAccount, clock: HourlyClock, calls: Calls) -> None:
+        self._account, self._clock, self._calls = account, clock, calls
 
     def _watched(self, service: str, open_it: Callable[[], Any]) -> Any:
         real = self._calls.make("outside", f"open_{service}", None, open_it)
@@ -361,7 +362,7 @@ class _Outside:
         return cast("Claims", self._watched("claims", self._open_table))
 
     def _open_table(self) -> StateTable:
-        table = StateTable(EVERYTHING["aws_dynamodb_profile_name"], None, TABLE, self._clock, self._margin)
+        table = StateTable(EVERYTHING["aws_dynamodb_profile_name"], None, TABLE, self._clock)
         table._client = Watched("dynamodb", table._client, self._calls, words_of_request)
         return table
 

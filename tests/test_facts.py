@@ -28,6 +28,7 @@ from keycheck.model import (
 )
 from keycheck.planning import plan_profile
 from keycheck.rules.case import Facts, Known, UserFacts
+from keycheck.services import state_items
 from keycheck.services.aws_iam import AwsIam
 from keycheck.services.slack_messages import SlackMessages
 from keycheck.settings import Settings
@@ -88,10 +89,10 @@ class Remembers(MemoryClaims):
 
     def __init__(self) -> None:
         super().__init__(MemoryAccount(ACCOUNT, NOW))
-        self.lookups: dict[str, Lookup] = {}
 
-    def record_lookup(self, email: str, lookup: Lookup) -> None:
-        self.lookups[email] = lookup
+    @property
+    def lookups(self) -> dict[str, Lookup]:
+        return {name.removeprefix("email:"): state_items.lookup(item) for name, item in self._items.items()}
 
 
 def settings_for(mapping: Path, **changes: str) -> Settings:

@@ -279,7 +279,7 @@ def test_a_claim_that_has_lapsed_holds_nothing_back() -> None:
 
 
 def test_in_an_issue_that_a_person_has_closed_only_the_last_word_is_tried() -> None:
-    """execute.py finds it closed, says nothing, and notes that it is done with."""
+    """acting/issues.py finds it closed, says nothing, and notes that it is done with."""
     for name, (case, event, mark) in EVENTS.items():
         planned = case.but(open_issues=frozenset({"SEC-2"})).plan()
         assert said(planned) == ([(event, mark)] if event in CLOSING else []), name

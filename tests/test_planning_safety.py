@@ -1258,7 +1258,7 @@ def test_from_day_to_day_nobody_is_cut_off_unwarned_or_before_a_day_that_was_tol
                 record = replace(record, warned_owner=warned[0], warned_at=warned[1], disable_from=latest)
         for disabling in [one for chain in planned.chains for one in chain.disablings]:
             if not disabling.was_warned and not is_delivered:
-                continue  # execute.py disables nothing whose warning was not delivered
+                continue  # acting/ disables nothing whose warning was not delivered
             assert exemption is None
             assert warned is not None
             assert warned[0] == owner.identity

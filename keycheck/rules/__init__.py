@@ -6,6 +6,7 @@
     telling.py     whom to tell, of which access keys, in this run?
     filing.py      is an issue to be filed, and what is there to say in one that is open?
     ending.py      which issues end?
+    writes.py      what is written to the state table, and what does that rest on?
 
 Each answers from a Case (or a record, where AWS no longer shows the access key) and changes nothing. planning.py asks
 them in this order and puts the answers together.

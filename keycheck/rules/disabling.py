@@ -1,7 +1,7 @@
 """May this access key be disabled, and from when? What happens if nobody acts? Is it overdue? Pure.
 
 In: a Case. Out: a Verdict: every reason not to disable it, in one place and one order. The skip, the day told, the
-words and the dry run read that one value; execute.py adds only what it alone can know: deliveries, claims, a last look.
+words and the dry run read that one value; acting/ adds only what it alone can know: deliveries, claims, a last look.
 Nothing else in keycheck answers these questions.
 """
 
@@ -31,7 +31,7 @@ class Verdict:
 def verdict(case: Case, *, warning_on_the_way: bool = False) -> Verdict:
     """All that speaks against disabling an access key, the day's brake apart, which is about an account.
 
-    `warning_on_the_way`: this run is about to tell its owner the day; execute.py waits for the delivery.
+    `warning_on_the_way`: this run is about to tell its owner the day; acting/ waits for the delivery.
     """
     settings, user = case.settings, case.user
     not_before = earliest_disabling(case)

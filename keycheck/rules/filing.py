@@ -45,7 +45,7 @@ def may_file_another(filings: Sequence[datetime], now: datetime) -> bool:
     """Never more than two issues for one access key in seven days (a workflow may close them as soon as made).
 
     `filings`: of one record, those that were answered, or all that were begun. The latter may count issues that were
-    never made: execute.py asks Jira before it believes them.
+    never made: acting/issues.py asks Jira before it believes them.
     """
     return sum(1 for filed_at in filings if now - filed_at < ISSUES_WITHIN) < ISSUES_AT_MOST
 

@@ -1,11 +1,12 @@
 """One thin adapter per outside system, each with only the calls that keycheck needs.
 
 In: plain values. Out: plain values, or ServiceError: no library's exception and no library's type leaves this folder.
-Adapters decide nothing; the Protocols here are what scan.py and execute.py know of them.
+Adapters decide nothing; the Protocols here are what scan.py and acting/ know of them.
 
     aws_session     sessions, clients, and what AWS's errors mean to a person
     aws_iam         users, access keys, set Inactive
     state_table     records and claims in DynamoDB
+    state_items     what an item of that table is
     jira_issues     look, create, read back
     slack_messages  send one message
     secrets         credstash
@@ -16,10 +17,11 @@ Adapters decide nothing; the Protocols here are what scan.py and execute.py know
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Protocol
 
-from keycheck.model import AccessKey, Addressee, AddresseeRecord, KeyRecord, LastUse, Lookup, State, Warned
+from keycheck.model import AccessKey, Addressee, LastUse, State
+from keycheck.rules.writes import Value, Write
 from keycheck.wording import IssueDraft, SlackDraft
 
 
@@ -112,62 +114,11 @@ class Claims(Protocol):
 
     def scan_account(self, account_id: str) -> State: ...
 
-    def record_lookup(self, email: str, lookup: Lookup) -> None: ...
-
-    def claim_issue(self, access_key: AccessKey, token: str, expected_issue: str | None) -> KeyRecord: ...
-
-    def begin_filing(self, record: KeyRecord, token: str, at: datetime) -> bool: ...
-
-    def record_issue(
-        self,
-        access_key_id: str,
-        token: str,
-        issue_key: str,
-        answered: Sequence[datetime] = (),
-        *,
-        said: Iterable[str] = (),
-        warning: Warned | None = None,
-    ) -> None: ...
-
-    def record_said(
-        self,
-        record: KeyRecord,
-        token: str,
-        said: str,
-        *,
-        ended_at: datetime | None = None,
-        warning: Warned | None = None,
-    ) -> None: ...
-
-    def record_assigned(self, record: KeyRecord, email: str, warning: Warned | None = None) -> None: ...
-
-    def release_issue(self, record: KeyRecord, token: str) -> None: ...
-
-    def claim_message(self, addressee: Addressee, token: str, interval_hours: int) -> AddresseeRecord: ...
-
-    def record_message(self, addressee: Addressee, token: str, at: datetime) -> None: ...
-
-    def release_message(
-        self, addressee: Addressee, token: str, server_errors: int, not_before: datetime | None
-    ) -> None: ...
-
-    def record_told(
-        self, access_key: AccessKey, at: datetime, warning: Warned | None = None, *, ends_exemption: bool = False
-    ) -> None: ...
+    def apply(self, write: Write) -> Mapping[str, Value | None]: ...
 
     def take_disabling(self, account_id: str, at: datetime, most: int) -> bool: ...
 
     def give_back_disabling(self, account_id: str, at: datetime) -> None: ...
-
-    def begin_disabling(self, access_key: AccessKey, token: str, at: datetime, settled: datetime) -> bool: ...
-
-    def drop_disabling(self, access_key_id: str, begun_at: datetime) -> None: ...
-
-    def record_disabled(self, access_key_id: str, at: datetime, run: str, why: str) -> None: ...
-
-    def record_reenabled(self, record: KeyRecord, at: datetime) -> None: ...
-
-    def record_exempt(self, access_key: AccessKey, until: date) -> None: ...
 
 
 class Issues(Protocol):

@@ -34,7 +34,6 @@ class RealOutside:
             settings.aws_dynamodb_region,
             settings.dynamodb_table_name,
             self._clock,
-            settings.claim_margin_seconds,
         )
 
     def open_issues(self) -> Issues:

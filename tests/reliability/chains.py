@@ -18,7 +18,7 @@ MOMENTS: tuple[Moment, ...] = ("before", "after")
 
 UPDATES = {
     "SET issue_claim": "claim the issue",
-    "SET issue_filings = :filings REMOVE": "give the issue's claim back",
+    "SET issue_filings = :issue_filings REMOVE": "give the issue's claim back",
     "REMOVE issue_filings": "give the issue's claim back",
     "SET issue_filings": "note the filing",
     "SET issue_key": "record the issue",

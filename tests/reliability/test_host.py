@@ -121,7 +121,7 @@ class Received:
         return cls(*(len(server.requests) for server in servers))
 
 
-BEGINNINGS = ("claim = :token", "SET disabling_at", "SET issue_filings = :filings")
+BEGINNINGS = ("SET issue_claim", "SET message_claim", "SET disabling_at", "SET issue_filings = :issue_filings")
 """What an UpdateItem of keycheck holds that claims, or notes that something is about to be done."""
 
 

@@ -24,7 +24,8 @@ from keycheck.model import AccessKey, Outcomes, Scan, State
 from keycheck.report import problem_lines
 from keycheck.services import ServiceError
 from keycheck.services.aws_iam import AwsIam
-from keycheck.services.state_table import HASH_KEY, StateTable
+from keycheck.services.state_items import HASH_KEY
+from keycheck.services.state_table import StateTable
 from sandbox.fake_iam import IAM_NAMESPACE
 from sandbox.http_fake import Answer
 from tests.builders import ACCOUNT, NOW, PatientClock, make_addressee
@@ -97,7 +98,7 @@ def iam(environment: None) -> AwsIam:  # noqa: ARG001 - it needs the profile
 
 @pytest.fixture(scope="module")
 def table(environment: None) -> StateTable:  # noqa: ARG001 - it needs the profile
-    return StateTable(PROFILE, None, TABLE, PatientClock(), 600)
+    return StateTable(PROFILE, None, TABLE, PatientClock())
 
 
 # IAM

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from keycheck.execute import find_open_issue
+from keycheck.acting.issues import find_open_issue
 from keycheck.model import KeyRecord
 from keycheck.services import ServiceError, jira_issues
 from keycheck.services.health import LONGEST_RETRY_AFTER

@@ -24,7 +24,7 @@ A_DAY = timedelta(days=1, seconds=1)
 BEYOND_A_CLAIM = timedelta(seconds=100 + 600 + 60)
 """run_timeout_seconds and claim_margin_seconds by default, and a minute."""
 CHAINS_AT_ONCE = 8
-"""As many messages are in flight at once (execute.py): so many calls may be out when the first answer comes."""
+"""As many messages are in flight at once (acting/chains.py): so many calls may be out when the first answer comes."""
 ANA, BEN, CEM, EVE = "U0ANA", "U0BEN", "U0CEM", "U0EVE"
 
 

@@ -34,10 +34,10 @@ NOT_RECORDED = "could not be recorded"
 
 STEPS = {
     "claim the issue": ("SET issue_claim = ",),
-    "begin filing": ("SET issue_filings = :filings",),
+    "begin filing": ("SET issue_filings = :issue_filings",),
     "record the issue": ("SET issue_key = ",),
     "claim the message": ("SET message_claim = ",),
-    "record the message": ("SET messaged_at = :at REMOVE ", "SET messaged_at = :at"),
+    "record the message": ("SET messaged_at = :messaged_at REMOVE ", "SET messaged_at = :messaged_at"),
     "record who was told": ("SET told_at = ",),
     "record the day it named": ("SET disable_from = ",),
     "record the warning": ("SET warned_at = ",),

@@ -383,7 +383,7 @@ def test_an_answer_between_two_silences_leaves_slack_on(slack: FakeSlack, messag
 
 
 def test_server_errors_leave_slack_on(slack: FakeSlack, messages: SlackMessages) -> None:
-    """A 5xx is an answer; what a second one in a row means for one addressee is execute.py's to say."""
+    """A 5xx is an answer; what a second one in a row means for one addressee is acting/messages.py's to say."""
     slack.inject(Fault.html(500), times=3)
     for _ in range(3):
         failed(lambda: messages.send(OWNER, DRAFT))

@@ -23,14 +23,33 @@ from botocore.stub import Stubber
 from keycheck.clock import EXIT_SECONDS, RunClock, Stopped
 from keycheck.model import AccessKey, Addressee, AddresseeRecord, KeyRecord, Lookup, State, Warned
 from keycheck.services import ClaimLost, ServiceError, state_table
-from keycheck.services.state_table import HASH_KEY, StateTable
+from keycheck.services.state_items import HASH_KEY
+from keycheck.services.state_table import StateTable
 from sandbox.dynamodb import Dynalite, EngineTable
 from sandbox.http_fake import Answer, FakeServer, Request
 from sandbox.moto_aws import STATE_TABLE, MotoAws
 from tests.builders import ACCOUNT, make_access_key, make_addressee
+from tests.table_writes import (
+    begin_disabling,
+    begin_filing,
+    claim_issue,
+    claim_message,
+    drop_disabling,
+    record_assigned,
+    record_disabled,
+    record_exempt,
+    record_issue,
+    record_lookup,
+    record_message,
+    record_reenabled,
+    record_said,
+    record_told,
+    release_issue,
+    release_message,
+)
 
 PROFILE = "acme-state"
-MARGIN = 600
+
 TIMEOUT = 1000
 SECOND = timedelta(seconds=1)
 HALF_A_SECOND = timedelta(seconds=0.5)
@@ -73,7 +92,7 @@ def make_table(aws: MotoAws) -> MakeTable:  # noqa: ARG001 - it needs moto and t
     """A table of its own, as another run would have; not open yet."""
 
     def made(name: str = STATE_TABLE) -> StateTable:
-        return StateTable(PROFILE, None, name, PatientClock(START), MARGIN)
+        return StateTable(PROFILE, None, name, PatientClock(START))
 
     return made
 
@@ -87,7 +106,7 @@ def shared(moto: MotoAws, tmp_path_factory: pytest.TempPathFactory) -> StateTabl
         patch.setenv("AWS_CONFIG_FILE", str(config))
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")
         patch.setenv("AWS_ENDPOINT_URL", moto.url)
-        return StateTable(PROFILE, None, STATE_TABLE, PatientClock(START), MARGIN)
+        return StateTable(PROFILE, None, STATE_TABLE, PatientClock(START))
 
 
 @pytest.fixture
@@ -462,7 +481,7 @@ def test_an_item_that_nobody_of_ours_wrote_costs_only_what_it_is_about(
 def test_a_claim_that_meets_such_an_item_is_an_error_without_the_full_id(aws: MotoAws, table: StateTable) -> None:
     put(aws, KEY.access_key_id, told_at={"S": "yesterday"})
     with pytest.raises(ServiceError) as caught:
-        table.claim_issue(KEY, "mine", None)
+        claim_issue(table, KEY, "mine", None)
     assert f"the item that ends in {KEY.last_five}" in caught.value.text
     assert KEY.access_key_id not in f"{caught.value!r} {caught.value}"
 
@@ -507,16 +526,16 @@ def test_each_attribute_is_read_from_where_it_is_stored(
 
 def test_what_is_written_is_read_again(table: StateTable) -> None:
     """Every attribute but those that exclude one another, through the calls that write them."""
-    issued = table.claim_issue(KEY, "mine", None)
-    table.begin_filing(issued, "mine", START)
-    table.record_issue(KEY.access_key_id, "mine", "SEC-7", [START], said=["expired"])
-    table.record_assigned(record_of(table), "kramer@example.com")
-    table.record_disabled(KEY.access_key_id, START + 2 * SECOND, "run7", "it expired")
-    table.record_reenabled(record_of(table), START + 3 * SECOND)
-    table.begin_disabling(KEY, "mine", START + 4 * SECOND, START + 2 * SECOND)
-    table.record_told(KEY, START + SECOND, warned(day=30))
-    again = table.claim_issue(KEY, "mine", "SEC-7")
-    table.record_said(again, "mine", "disabled", ended_at=START + 5 * SECOND)
+    issued = claim_issue(table, KEY, "mine", None)
+    begin_filing(table, issued, "mine", START)
+    record_issue(table, KEY.access_key_id, "mine", "SEC-7", [START], said=["expired"])
+    record_assigned(table, record_of(table), "kramer@example.com")
+    record_disabled(table, KEY.access_key_id, START + 2 * SECOND, "run7", "it expired")
+    record_reenabled(table, record_of(table), START + 3 * SECOND)
+    begin_disabling(table, KEY, "mine", START + 4 * SECOND, START + 2 * SECOND)
+    record_told(table, KEY, START + SECOND, warned(day=30))
+    again = claim_issue(table, KEY, "mine", "SEC-7")
+    record_said(table, again, "mine", "disabled", ended_at=START + 5 * SECOND)
     assert record_of(table) == owned(
         told_at=START + SECOND,
         issue_key="SEC-7",
@@ -533,7 +552,7 @@ def test_what_is_written_is_read_again(table: StateTable) -> None:
         disabled_by="run7",
         reenabled_at=START + 3 * SECOND,
     )
-    table.record_exempt(KEY, date(2026, 12, 1))
+    record_exempt(table, KEY, date(2026, 12, 1))
     assert record_of(table).exempt_until == date(2026, 12, 1)
 
 
@@ -544,14 +563,14 @@ DISABLINGS = f"disablings:{ACCOUNT}"
 
 @pytest.mark.parametrize("slack_id", ["U012KRAMER", "W012KRAMER", None])
 def test_who_has_an_email_address_is_read_as_it_was_recorded(table: StateTable, slack_id: str | None) -> None:
-    table.record_lookup(EMAIL, Lookup("U0BEFORE", START - SECOND))
-    table.record_lookup(EMAIL, Lookup(slack_id, START + HALF_A_SECOND))
+    record_lookup(table, EMAIL, Lookup("U0BEFORE", START - SECOND))
+    record_lookup(table, EMAIL, Lookup(slack_id, START + HALF_A_SECOND))
     state = table.read([], [], emails=[EMAIL, "nobody@example.com"])
     assert state == State(lookups={EMAIL: Lookup(slack_id, START)})
 
 
 def test_an_email_address_is_the_same_however_it_is_spelt(aws: MotoAws, table: StateTable) -> None:
-    table.record_lookup(EMAIL.upper(), Lookup("U1A", START))
+    record_lookup(table, EMAIL.upper(), Lookup("U1A", START))
     assert item_of(aws, EMAIL_ITEM)["slack_id"] == "U1A"
     assert table.read([], [], emails=[EMAIL]).lookups == {EMAIL: Lookup("U1A", START)}
 
@@ -574,11 +593,11 @@ def test_an_email_address_whose_item_is_not_ours_counts_as_never_looked_up(
 ) -> None:
     put(aws, EMAIL_ITEM, **attributes)
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
-    table.record_lookup("other@example.com", Lookup(None, START))
+    record_lookup(table, "other@example.com", Lookup(None, START))
     state = table.read([KEY.access_key_id], [], emails=[EMAIL, "other@example.com"])
     assert state.lookups == {"other@example.com": Lookup(None, START)}
     assert state.key(KEY.access_key_id).issue_key == "SEC-1"
-    table.record_lookup(EMAIL, Lookup("U1A", START))
+    record_lookup(table, EMAIL, Lookup("U1A", START))
     assert table.read([], [], emails=[EMAIL]) == State(lookups={EMAIL: Lookup("U1A", START)})
 
 
@@ -587,7 +606,7 @@ def test_an_accounts_disablings_are_read_with_everything_else_at_once(aws: MotoA
     put(aws, "disablings:210987654321", disabled_times={"L": []})
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
     put(aws, OWNER.record_id, server_errors={"N": "1"})
-    table.record_lookup(EMAIL, Lookup(None, START))
+    record_lookup(table, EMAIL, Lookup(None, START))
     seen = requests_of(table, "BatchGetItem")
     state = table.read(
         [KEY.access_key_id], [OWNER, OWNER], emails=[EMAIL, EMAIL], account_ids=[ACCOUNT, ACCOUNT, "210987654321", "9"]
@@ -664,7 +683,7 @@ def test_no_item_of_another_kind_is_taken_for_an_access_keys(aws: MotoAws, table
 
 
 def test_an_unreadable_item_of_an_account_costs_only_its_own_access_key(aws: MotoAws, table: StateTable) -> None:
-    table.begin_disabling(KEY, "mine", START, SETTLED)
+    begin_disabling(table, KEY, "mine", START, SETTLED)
     attributes = {"account_id": {"S": ACCOUNT}, "user_name": {"S": "x"}, "disabling_at": {"S": "yesterday"}}
     put(aws, "AKIAINVENTEDOTHER123", **attributes)
     state = table.scan_account(ACCOUNT)
@@ -735,7 +754,7 @@ def test_an_answer_without_items_is_an_error_and_no_empty_account(table: StateTa
 
 
 def test_a_claim_on_an_issue_is_stored_with_its_owner_and_its_end(aws: MotoAws, table: StateTable) -> None:
-    record = table.claim_issue(KEY, "mine", None)
+    record = claim_issue(table, KEY, "mine", None)
     item = item_of(aws)
     assert record.issue_claim_until is not None
     assert record == owned(issue_claim_until=record.issue_claim_until)
@@ -749,20 +768,20 @@ def test_a_claim_on_an_issue_is_stored_with_its_owner_and_its_end(aws: MotoAws, 
     }
     assert isinstance(lapses, int)
     deadline = table._clock.deadline.timestamp()
-    assert deadline + MARGIN <= lapses < deadline + MARGIN + 1
+    assert deadline + 600 <= lapses < deadline + 601
 
 
 def test_a_live_claim_is_another_runs(table: StateTable) -> None:
-    table.claim_issue(KEY, "theirs", None)
+    claim_issue(table, KEY, "theirs", None)
     with pytest.raises(ClaimLost):
-        table.claim_issue(KEY, "mine", None)
+        claim_issue(table, KEY, "mine", None)
 
 
 def test_the_same_claim_can_be_made_again(aws: MotoAws, table: StateTable) -> None:
     """botocore re-sends a write whose answer was lost."""
-    table.claim_issue(KEY, "mine", None)
+    claim_issue(table, KEY, "mine", None)
     before = item_of(aws)
-    table.claim_issue(KEY, "mine", None)
+    claim_issue(table, KEY, "mine", None)
     assert item_of(aws) == before
 
 
@@ -772,14 +791,14 @@ def test_the_same_claim_can_be_made_again(aws: MotoAws, table: StateTable) -> No
 def test_a_claim_is_another_runs_until_its_very_end(
     aws: MotoAws, table: StateTable, after_its_end: timedelta, wins: bool
 ) -> None:
-    table.claim_issue(KEY, "theirs", None)
+    claim_issue(table, KEY, "theirs", None)
     end = datetime.fromtimestamp(item_of(aws)["issue_claim_until"], UTC)
     at(table, end + after_its_end)
     if wins:
-        table.claim_issue(KEY, "mine", None)
+        claim_issue(table, KEY, "mine", None)
     else:
         with pytest.raises(ClaimLost):
-            table.claim_issue(KEY, "mine", None)
+            claim_issue(table, KEY, "mine", None)
     assert item_of(aws)["issue_claim"] == ("mine" if wins else "theirs")
 
 
@@ -799,17 +818,17 @@ def test_a_claim_rests_on_the_recorded_issue_that_was_read(
     if recorded:
         put(aws, KEY.access_key_id, issue_key={"S": recorded}, told_at={"N": "1750000000"})
     if wins:
-        assert table.claim_issue(KEY, "mine", expected).issue_key == recorded
+        assert claim_issue(table, KEY, "mine", expected).issue_key == recorded
     else:
         before = item_of(aws)
         with pytest.raises(ClaimLost):
-            table.claim_issue(KEY, "mine", expected)
+            claim_issue(table, KEY, "mine", expected)
         assert item_of(aws) == before
 
 
 def test_a_claim_returns_the_record_as_it_is_by_now(aws: MotoAws, table: StateTable) -> None:
     put(aws, KEY.access_key_id, told_at={"N": "1750000000"}, issue_filings={"L": [{"N": "1750000001"}]})
-    record = table.claim_issue(KEY, "mine", None)
+    record = claim_issue(table, KEY, "mine", None)
     assert record.told_at == datetime.fromtimestamp(1_750_000_000, UTC)
     assert record.issue_filings == (datetime.fromtimestamp(1_750_000_001, UTC),)
 
@@ -821,7 +840,7 @@ def test_eight_runs_claim_and_the_others_lose(table: StateTable) -> None:
     def claim(token: str) -> None:
         with lock:
             try:
-                table.claim_issue(KEY, token, None)
+                claim_issue(table, KEY, token, None)
             except ClaimLost:
                 return
             won.append(token)
@@ -839,49 +858,49 @@ def test_eight_runs_claim_and_the_others_lose(table: StateTable) -> None:
 
 def test_a_filing_is_noted_before_the_post_and_taken_back_on_release(aws: MotoAws, table: StateTable) -> None:
     put(aws, KEY.access_key_id, issue_filings={"L": [{"N": "1750000000"}]})
-    record = table.claim_issue(KEY, "mine", None)
-    assert table.begin_filing(record, "mine", START + HALF_A_SECOND)
+    record = claim_issue(table, KEY, "mine", None)
+    begin_filing(table, record, "mine", START + HALF_A_SECOND)
     assert item_of(aws)["issue_filings"] == [1_750_000_000, int(START.timestamp())]
-    table.release_issue(record, "mine")
+    release_issue(table, record, "mine")
     item = item_of(aws)
     assert item["issue_filings"] == [1_750_000_000]
     assert not {"issue_claim", "issue_claim_until"} & set(item)
 
 
 def test_a_first_filing_taken_back_leaves_none(aws: MotoAws, table: StateTable) -> None:
-    record = table.claim_issue(KEY, "mine", None)
-    table.begin_filing(record, "mine", START)
-    table.release_issue(record, "mine")
+    record = claim_issue(table, KEY, "mine", None)
+    begin_filing(table, record, "mine", START)
+    release_issue(table, record, "mine")
     assert set(item_of(aws)) == {HASH_KEY, "account_id", "user_name"}
     assert record_of(table) == owned()
 
 
 def test_noting_a_filing_twice_counts_it_once(aws: MotoAws, table: StateTable) -> None:
-    record = table.claim_issue(KEY, "mine", None)
+    record = claim_issue(table, KEY, "mine", None)
     for _ in range(2):
-        table.begin_filing(record, "mine", START)
+        begin_filing(table, record, "mine", START)
     assert item_of(aws)["issue_filings"] == [int(START.timestamp())]
 
 
 def test_only_the_last_few_filings_are_kept(aws: MotoAws, table: StateTable) -> None:
     put(aws, KEY.access_key_id, issue_filings={"L": [{"N": str(1_750_000_000 + number)} for number in range(9)]})
-    record = table.claim_issue(KEY, "mine", None)
-    table.begin_filing(record, "mine", START)
+    record = claim_issue(table, KEY, "mine", None)
+    begin_filing(table, record, "mine", START)
     assert item_of(aws)["issue_filings"] == [*range(1_750_000_005, 1_750_000_009), int(START.timestamp())]
 
 
 @pytest.mark.parametrize(
     "write",
     [
-        lambda table, record: table.begin_filing(record, "mine", START),
-        lambda table, record: table.release_issue(record, "mine"),
+        lambda table, record: begin_filing(table, record, "mine", START),
+        lambda table, record: release_issue(table, record, "mine"),
     ],
     ids=["begin_filing", "release_issue"],
 )
 def test_nothing_is_noted_or_released_under_another_runs_claim(
     aws: MotoAws, table: StateTable, write: Callable[[StateTable, KeyRecord], object]
 ) -> None:
-    record = table.claim_issue(KEY, "theirs", None)
+    record = claim_issue(table, KEY, "theirs", None)
     before = item_of(aws)
     with pytest.raises(ClaimLost):
         write(table, record)
@@ -889,14 +908,14 @@ def test_nothing_is_noted_or_released_under_another_runs_claim(
 
 
 def test_a_released_claim_can_be_taken_at_once(table: StateTable) -> None:
-    table.release_issue(table.claim_issue(KEY, "theirs", None), "theirs")
-    table.claim_issue(KEY, "mine", None)
+    release_issue(table, claim_issue(table, KEY, "theirs", None), "theirs")
+    claim_issue(table, KEY, "mine", None)
 
 
 def test_an_issue_is_recorded_and_its_claim_given_back(aws: MotoAws, table: StateTable) -> None:
-    record = table.claim_issue(KEY, "mine", None)
-    table.begin_filing(record, "mine", START)
-    table.record_issue(KEY.access_key_id, "mine", "SEC-7", [START])
+    record = claim_issue(table, KEY, "mine", None)
+    begin_filing(table, record, "mine", START)
+    record_issue(table, KEY.access_key_id, "mine", "SEC-7", [START])
     item = item_of(aws)
     assert item["issue_key"] == "SEC-7"
     assert item["answered_filings"] == item["issue_filings"] == [int(START.timestamp())]
@@ -905,39 +924,39 @@ def test_an_issue_is_recorded_and_its_claim_given_back(aws: MotoAws, table: Stat
 
 def test_a_new_issue_takes_the_place_of_one_that_was_done(table: StateTable, aws: MotoAws) -> None:
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
-    table.claim_issue(KEY, "mine", "SEC-1")
-    table.record_issue(KEY.access_key_id, "mine", "SEC-2")
+    claim_issue(table, KEY, "mine", "SEC-1")
+    record_issue(table, KEY.access_key_id, "mine", "SEC-2")
     assert item_of(aws)["issue_key"] == "SEC-2"
 
 
 def test_an_issue_that_a_look_found_leaves_the_answered_filings_alone(table: StateTable, aws: MotoAws) -> None:
     put(aws, KEY.access_key_id, answered_filings={"L": [{"N": "1750000000"}]})
-    table.claim_issue(KEY, "mine", None)
-    table.record_issue(KEY.access_key_id, "mine", "SEC-7")
+    claim_issue(table, KEY, "mine", None)
+    record_issue(table, KEY.access_key_id, "mine", "SEC-7")
     assert item_of(aws)["answered_filings"] == [1_750_000_000]
 
 
 def test_recording_an_issue_again_is_harmless(aws: MotoAws, table: StateTable) -> None:
     """The answer to the first write was lost, and that write gave the claim back."""
-    table.claim_issue(KEY, "mine", None)
+    claim_issue(table, KEY, "mine", None)
     for _ in range(2):
-        table.record_issue(KEY.access_key_id, "mine", "SEC-7")
+        record_issue(table, KEY.access_key_id, "mine", "SEC-7")
     assert item_of(aws)["issue_key"] == "SEC-7"
 
 
 def test_an_issue_is_recorded_also_after_its_claim_was_lost(aws: MotoAws, table: StateTable) -> None:
     """It exists: whoever holds the claim by now must see it. The claim stays theirs."""
-    table.claim_issue(KEY, "theirs", None)
-    table.record_issue(KEY.access_key_id, "mine", "SEC-7")
+    claim_issue(table, KEY, "theirs", None)
+    record_issue(table, KEY.access_key_id, "mine", "SEC-7")
     item = item_of(aws)
     assert (item["issue_key"], item["issue_claim"]) == ("SEC-7", "theirs")
 
 
 def test_an_issue_that_another_run_recorded_meanwhile_stays(aws: MotoAws, table: StateTable) -> None:
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-9"})
-    table.claim_issue(KEY, "theirs", "SEC-9")
+    claim_issue(table, KEY, "theirs", "SEC-9")
     with pytest.raises(ClaimLost):
-        table.record_issue(KEY.access_key_id, "mine", "SEC-7")
+        record_issue(table, KEY.access_key_id, "mine", "SEC-7")
     assert item_of(aws)["issue_key"] == "SEC-9"
 
 
@@ -963,8 +982,8 @@ def test_a_new_issue_forgets_what_was_said_and_done_about_the_one_before(
     aws: MotoAws, table: StateTable, said: tuple[str, ...]
 ) -> None:
     put_issue(aws)
-    table.claim_issue(KEY, "mine", "SEC-1")
-    table.record_issue(KEY.access_key_id, "mine", "SEC-2", said=said)
+    claim_issue(table, KEY, "mine", "SEC-1")
+    record_issue(table, KEY.access_key_id, "mine", "SEC-2", said=said)
     assert record_of(table) == owned(
         issue_key="SEC-2",
         issue_said=frozenset(said),
@@ -976,15 +995,15 @@ def test_a_new_issue_forgets_what_was_said_and_done_about_the_one_before(
 
 
 def test_only_the_last_few_answered_filings_are_kept(aws: MotoAws, table: StateTable) -> None:
-    table.claim_issue(KEY, "mine", None)
-    table.record_issue(KEY.access_key_id, "mine", "SEC-7", [START - number * SECOND for number in range(8, -1, -1)])
+    claim_issue(table, KEY, "mine", None)
+    record_issue(table, KEY.access_key_id, "mine", "SEC-7", [START - number * SECOND for number in range(8, -1, -1)])
     epoch = int(START.timestamp())
     assert item_of(aws)["answered_filings"] == [epoch - 4, epoch - 3, epoch - 2, epoch - 1, epoch]
 
 
 def test_an_issue_with_its_warning_is_recorded_at_once(table: StateTable) -> None:
-    table.claim_issue(KEY, "mine", None)
-    table.record_issue(KEY.access_key_id, "mine", "SEC-7", [START], said=["expired"], warning=warned())
+    claim_issue(table, KEY, "mine", None)
+    record_issue(table, KEY.access_key_id, "mine", "SEC-7", [START], said=["expired"], warning=warned())
     assert record_of(table) == owned(
         issue_key="SEC-7",
         issue_said=frozenset({"expired"}),
@@ -997,17 +1016,17 @@ def test_an_issue_with_its_warning_is_recorded_at_once(table: StateTable) -> Non
 
 def test_recording_an_issue_again_keeps_what_was_said_in_it_since(aws: MotoAws, table: StateTable) -> None:
     """The first write's answer was lost, and botocore sends it again after another run has already commented."""
-    table.claim_issue(KEY, "mine", None)
-    table.record_issue(KEY.access_key_id, "mine", "SEC-7", [START], said=["expired"])
-    table.record_said(table.claim_issue(KEY, "theirs", "SEC-7"), "theirs", "disabled", ended_at=START)
+    claim_issue(table, KEY, "mine", None)
+    record_issue(table, KEY.access_key_id, "mine", "SEC-7", [START], said=["expired"])
+    record_said(table, claim_issue(table, KEY, "theirs", "SEC-7"), "theirs", "disabled", ended_at=START)
     before = item_of(aws)
-    table.record_issue(KEY.access_key_id, "mine", "SEC-7", [START], said=["expired"])
+    record_issue(table, KEY.access_key_id, "mine", "SEC-7", [START], said=["expired"])
     assert item_of(aws) == before
 
 
 def test_the_warning_of_an_issue_counts_also_after_its_claim_was_lost(table: StateTable) -> None:
-    table.claim_issue(KEY, "theirs", None)
-    table.record_issue(KEY.access_key_id, "mine", "SEC-7", warning=warned())
+    claim_issue(table, KEY, "theirs", None)
+    record_issue(table, KEY.access_key_id, "mine", "SEC-7", warning=warned())
     record = record_of(table)
     assert (record.warned_at, record.warned_owner) == (START, "kramer")
 
@@ -1016,7 +1035,7 @@ def test_the_warning_of_an_issue_that_lost_does_not_count(aws: MotoAws, table: S
     """What is on record is another issue, whose own warning counts."""
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-9"})
     with pytest.raises(ClaimLost):
-        table.record_issue(KEY.access_key_id, "mine", "SEC-7", warning=warned())
+        record_issue(table, KEY.access_key_id, "mine", "SEC-7", warning=warned())
     assert item_of(aws) == {HASH_KEY: KEY.access_key_id, "issue_key": "SEC-9"}
 
 
@@ -1026,7 +1045,7 @@ def test_the_warning_of_an_issue_that_lost_does_not_count(aws: MotoAws, table: S
 def test_what_was_said_is_added_and_the_claim_given_back(aws: MotoAws, table: StateTable) -> None:
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
     for mark in ("expired", "disabled", "disabled"):
-        table.record_said(table.claim_issue(KEY, "mine", "SEC-1"), "mine", mark)
+        record_said(table, claim_issue(table, KEY, "mine", "SEC-1"), "mine", mark)
     assert record_of(table) == owned(issue_key="SEC-1", issue_said=frozenset({"expired", "disabled"}))
     assert not {"issue_claim", "issue_claim_until"} & set(item_of(aws))
 
@@ -1034,8 +1053,8 @@ def test_what_was_said_is_added_and_the_claim_given_back(aws: MotoAws, table: St
 @pytest.mark.parametrize("warning", [None, warned()], ids=["no warning", "a warning"])
 def test_the_last_word_ends_an_issue(table: StateTable, aws: MotoAws, warning: Warned | None) -> None:
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
-    record = table.claim_issue(KEY, "mine", "SEC-1")
-    table.record_said(record, "mine", "disabled", ended_at=START + HALF_A_SECOND, warning=warning)
+    record = claim_issue(table, KEY, "mine", "SEC-1")
+    record_said(table, record, "mine", "disabled", ended_at=START + HALF_A_SECOND, warning=warning)
     after = record_of(table)
     assert (after.issue_ended_at, after.issue_said) == (START, frozenset({"disabled"}))
     assert after.warned_owner == (None if warning is None else "kramer")
@@ -1055,15 +1074,15 @@ def test_nothing_is_said_where_the_claim_or_the_issue_is_another(
     before = item_of(aws)
     record = owned(issue_key="SEC-1")
     with pytest.raises(ClaimLost):
-        table.record_said(record, "mine", "disabled", ended_at=START, warning=warned())
+        record_said(table, record, "mine", "disabled", ended_at=START, warning=warned())
     assert item_of(aws) == before
 
 
 def test_an_assignment_is_recorded_whoever_holds_the_claim(aws: MotoAws, table: StateTable) -> None:
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
-    table.claim_issue(KEY, "theirs", "SEC-1")
-    table.record_assigned(record_of(table), "first@example.com", warned())
-    table.record_assigned(record_of(table), "second@example.com")
+    claim_issue(table, KEY, "theirs", "SEC-1")
+    record_assigned(table, record_of(table), "first@example.com", warned())
+    record_assigned(table, record_of(table), "second@example.com")
     item = item_of(aws)
     assert (item["issue_assigned_to"], item["issue_claim"]) == ("second@example.com", "theirs")
     assert record_of(table).warned_owner == "kramer"
@@ -1077,7 +1096,7 @@ def test_an_assignment_of_an_issue_that_is_not_on_record_any_more_is_lost(
         put(aws, KEY.access_key_id, issue_key={"S": issue_key})
     before = item_of(aws)
     with pytest.raises(ClaimLost):
-        table.record_assigned(owned(issue_key="SEC-1"), "kramer@example.com", warned())
+        record_assigned(table, owned(issue_key="SEC-1"), "kramer@example.com", warned())
     assert item_of(aws) == before
 
 
@@ -1085,8 +1104,8 @@ def test_an_assignment_of_an_issue_that_is_not_on_record_any_more_is_lost(
 
 
 def test_the_first_warning_to_an_owner_stays(table: StateTable) -> None:
-    table.record_told(KEY, START, warned(at=START + HALF_A_SECOND))
-    table.record_told(KEY, START + timedelta(days=1), warned(at=START + timedelta(days=1)))
+    record_told(table, KEY, START, warned(at=START + HALF_A_SECOND))
+    record_told(table, KEY, START + timedelta(days=1), warned(at=START + timedelta(days=1)))
     record = record_of(table)
     assert (record.warned_at, record.warned_owner) == (START + SECOND, "kramer"), "rounded up: never counted too early"
     assert record.told_at == START + timedelta(days=1)
@@ -1094,7 +1113,7 @@ def test_the_first_warning_to_an_owner_stays(table: StateTable) -> None:
 
 def test_a_warning_to_another_owner_counts_from_then(table: StateTable) -> None:
     for days, owner in enumerate(("kramer", "kramer", "lee", "kramer", "kramer")):
-        table.record_told(KEY, START, warned(at=START + timedelta(days=days), owner=owner))
+        record_told(table, KEY, START, warned(at=START + timedelta(days=days), owner=owner))
     record = record_of(table)
     assert (record.warned_at, record.warned_owner) == (START + timedelta(days=3), "kramer")
 
@@ -1102,32 +1121,32 @@ def test_a_warning_to_another_owner_counts_from_then(table: StateTable) -> None:
 @pytest.mark.parametrize("owner", ["kramer", "lee"])
 def test_the_day_told_never_moves_backwards(table: StateTable, owner: str) -> None:
     for day, latest in ((15, 15), (14, 15), (15, 15), (16, 16), (1, 16)):
-        table.record_told(KEY, START, warned(owner=owner if day == 1 else "kramer", day=day))
+        record_told(table, KEY, START, warned(owner=owner if day == 1 else "kramer", day=day))
         assert record_of(table).disable_from == MIDNIGHT + timedelta(days=latest)
     assert record_of(table).warned_owner == owner
 
 
 def test_a_warning_counts_also_where_a_later_message_is_on_record(table: StateTable) -> None:
-    table.record_told(KEY, START + SECOND)
-    table.record_told(KEY, START, warned())
+    record_told(table, KEY, START + SECOND)
+    record_told(table, KEY, START, warned())
     record = record_of(table)
     assert (record.told_at, record.warned_at) == (START + SECOND, START)
 
 
 def test_without_a_warning_none_is_recorded(table: StateTable, aws: MotoAws) -> None:
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
-    table.record_told(KEY, START)
-    table.record_assigned(record_of(table), "kramer@example.com")
-    table.record_said(table.claim_issue(KEY, "mine", "SEC-1"), "mine", "expired")
-    table.claim_issue(KEY, "mine", "SEC-1")
-    table.record_issue(KEY.access_key_id, "mine", "SEC-2")
+    record_told(table, KEY, START)
+    record_assigned(table, record_of(table), "kramer@example.com")
+    record_said(table, claim_issue(table, KEY, "mine", "SEC-1"), "mine", "expired")
+    claim_issue(table, KEY, "mine", "SEC-1")
+    record_issue(table, KEY.access_key_id, "mine", "SEC-2")
     assert not {"warned_at", "warned_owner", "disable_from"} & set(item_of(aws))
 
 
 def test_the_day_is_recorded_before_the_warning_that_starts_the_wait(table: StateTable) -> None:
     """Where the second write is lost, the first one only holds back."""
     seen = requests_of(table, "UpdateItem")
-    table.record_told(KEY, START, warned())
+    record_told(table, KEY, START, warned())
     written = [call["UpdateExpression"] for call in seen]
     assert ["told_at" in one for one in written] == [True, False, False]
     assert ["disable_from" in one for one in written] == [False, True, False]
@@ -1138,18 +1157,18 @@ def test_the_day_is_recorded_before_the_warning_that_starts_the_wait(table: Stat
 
 
 def test_an_exemption_voids_the_warnings_before_it(table: StateTable) -> None:
-    table.record_told(KEY, START, warned())
-    table.record_exempt(KEY, date(2026, 12, 1))
+    record_told(table, KEY, START, warned())
+    record_exempt(table, KEY, date(2026, 12, 1))
     assert record_of(table) == owned(told_at=START, exempt_until=date(2026, 12, 1))
-    table.record_exempt(KEY, date(2027, 1, 15))
+    record_exempt(table, KEY, date(2027, 1, 15))
     assert record_of(table) == owned(told_at=START, exempt_until=date(2027, 1, 15))
 
 
 def test_a_warning_after_an_exemption_is_the_first_again(table: StateTable) -> None:
-    table.record_told(KEY, START, warned(day=40))
-    table.record_exempt(KEY, date(2026, 12, 1))
+    record_told(table, KEY, START, warned(day=40))
+    record_exempt(table, KEY, date(2026, 12, 1))
     again = START + timedelta(days=10)
-    table.record_told(KEY, again, warned(at=again, day=25))
+    record_told(table, KEY, again, warned(at=again, day=25))
     assert record_of(table) == owned(
         told_at=again, warned_at=again, warned_owner="kramer", disable_from=MIDNIGHT + timedelta(days=25)
     )
@@ -1158,9 +1177,11 @@ def test_a_warning_after_an_exemption_is_the_first_again(table: StateTable) -> N
 @pytest.mark.parametrize(
     "write",
     [
-        lambda table: table.record_told(KEY, START, warned()),
-        lambda table: table.record_assigned(record_of(table), "kramer@example.com", warned()),
-        lambda table: table.record_said(table.claim_issue(KEY, "mine", "SEC-1"), "mine", "exempted", warning=warned()),
+        lambda table: record_told(table, KEY, START, warned()),
+        lambda table: record_assigned(table, record_of(table), "kramer@example.com", warned()),
+        lambda table: record_said(
+            table, claim_issue(table, KEY, "mine", "SEC-1"), "mine", "exempted", warning=warned()
+        ),
     ],
     ids=["a message", "an assignment", "a comment"],
 )
@@ -1168,24 +1189,24 @@ def test_whatever_tells_the_owner_again_says_that_an_exemption_has_ended(
     aws: MotoAws, table: StateTable, write: Callable[[StateTable], None]
 ) -> None:
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
-    table.record_exempt(KEY, date(2026, 12, 1))
+    record_exempt(table, KEY, date(2026, 12, 1))
     write(table)
     assert record_of(table).exempt_until is None
 
 
 def test_a_message_that_names_no_day_ends_an_exemption_only_where_it_says_so(table: StateTable) -> None:
-    table.record_exempt(KEY, date(2026, 12, 1))
-    table.record_told(KEY, START)
+    record_exempt(table, KEY, date(2026, 12, 1))
+    record_told(table, KEY, START)
     assert record_of(table) == owned(told_at=START, exempt_until=date(2026, 12, 1))
-    table.record_told(KEY, START + SECOND, ends_exemption=True)
+    record_told(table, KEY, START + SECOND, ends_exemption=True)
     assert record_of(table) == owned(told_at=START + SECOND)
 
 
 def test_what_warns_nobody_leaves_an_exemption_alone(aws: MotoAws, table: StateTable) -> None:
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
-    table.record_exempt(KEY, date(2026, 12, 1))
-    table.record_assigned(record_of(table), "kramer@example.com")
-    table.record_said(table.claim_issue(KEY, "mine", "SEC-1"), "mine", "exempted")
+    record_exempt(table, KEY, date(2026, 12, 1))
+    record_assigned(table, record_of(table), "kramer@example.com")
+    record_said(table, claim_issue(table, KEY, "mine", "SEC-1"), "mine", "exempted")
     assert record_of(table).exempt_until == date(2026, 12, 1)
 
 
@@ -1193,7 +1214,7 @@ def test_what_warns_nobody_leaves_an_exemption_alone(aws: MotoAws, table: StateT
 
 
 def test_a_claim_on_a_message_is_stored_under_account_and_addressee(aws: MotoAws, table: StateTable) -> None:
-    record = table.claim_message(OWNER, "mine", 24)
+    record = claim_message(table, OWNER, "mine", 24)
     assert record == AddresseeRecord(claim_until=record.claim_until)
     item = item_of(aws, f"slack:{ACCOUNT}:{OWNER.slack_id}")
     assert (item["message_claim"], item["account_id"]) == ("mine", ACCOUNT)
@@ -1201,22 +1222,22 @@ def test_a_claim_on_a_message_is_stored_under_account_and_addressee(aws: MotoAws
 
 
 def test_the_same_addressee_in_two_accounts_has_two_claims(table: StateTable) -> None:
-    table.claim_message(OWNER, "theirs", 24)
-    table.claim_message(make_addressee(account_id="210987654321"), "mine", 24)
+    claim_message(table, OWNER, "theirs", 24)
+    claim_message(table, make_addressee(account_id="210987654321"), "mine", 24)
 
 
 def test_a_live_claim_on_a_message_is_another_runs(table: StateTable) -> None:
-    table.claim_message(OWNER, "theirs", 24)
+    claim_message(table, OWNER, "theirs", 24)
     with pytest.raises(ClaimLost):
-        table.claim_message(OWNER, "mine", 24)
-    table.claim_message(OWNER, "theirs", 24)
+        claim_message(table, OWNER, "mine", 24)
+    claim_message(table, OWNER, "theirs", 24)
 
 
 @pytest.mark.parametrize(("after_its_end", "wins"), [(-SECOND, False), (timedelta(), True)])
 def test_a_claim_on_a_message_is_another_runs_until_its_very_end(
     aws: MotoAws, table: StateTable, after_its_end: timedelta, wins: bool
 ) -> None:
-    table.claim_message(OWNER, "theirs", 24)
+    claim_message(table, OWNER, "theirs", 24)
     end = datetime.fromtimestamp(item_of(aws, OWNER.record_id)["message_claim_until"], UTC)
     assert claims_message(at(table, end + after_its_end)) is wins
 
@@ -1224,7 +1245,7 @@ def test_a_claim_on_a_message_is_another_runs_until_its_very_end(
 def claims_message(table: StateTable, interval_hours: int = 24) -> bool:
     """Whether a new run may message the owner."""
     try:
-        table.claim_message(OWNER, "mine", interval_hours)
+        claim_message(table, OWNER, "mine", interval_hours)
     except ClaimLost:
         return False
     return True
@@ -1258,14 +1279,14 @@ def claims_message(table: StateTable, interval_hours: int = 24) -> bool:
 def test_two_messages_are_at_least_the_interval_apart(
     table: StateTable, age: timedelta, interval_hours: int, wins: bool
 ) -> None:
-    table.claim_message(OWNER, "theirs", interval_hours)
-    table.record_message(OWNER, "theirs", START)
+    claim_message(table, OWNER, "theirs", interval_hours)
+    record_message(table, OWNER, "theirs", START)
     assert claims_message(at(table, START + age), interval_hours) is wins
 
 
 def test_a_message_in_the_middle_of_a_second_is_not_repeated_a_fraction_too_early(table: StateTable) -> None:
-    table.claim_message(OWNER, "theirs", 24)
-    table.record_message(OWNER, "theirs", START + HALF_A_SECOND)
+    claim_message(table, OWNER, "theirs", 24)
+    record_message(table, OWNER, "theirs", START + HALF_A_SECOND)
     day_later = START + timedelta(hours=24)
     assert not claims_message(at(table, day_later + HALF_A_SECOND - timedelta(microseconds=1)))
     assert claims_message(at(table, day_later + SECOND))
@@ -1278,33 +1299,33 @@ def test_nothing_is_tried_before_the_time_that_a_refusal_named(
     table: StateTable, after_it: timedelta, wins: bool
 ) -> None:
     again = START + timedelta(hours=1)
-    table.claim_message(OWNER, "theirs", 24)
-    table.release_message(OWNER, "theirs", 2, again)
+    claim_message(table, OWNER, "theirs", 24)
+    release_message(table, OWNER, "theirs", 2, again)
     record = addressee_of(table)
     assert (record.server_errors, record.not_before) == (2, again)
     assert claims_message(at(table, again + after_it)) is wins
 
 
 def test_a_released_message_can_be_claimed_at_once(aws: MotoAws, table: StateTable) -> None:
-    table.claim_message(OWNER, "theirs", 24)
-    table.release_message(OWNER, "theirs", 1, None)
+    claim_message(table, OWNER, "theirs", 24)
+    release_message(table, OWNER, "theirs", 1, None)
     item = item_of(aws, OWNER.record_id)
     assert item == {HASH_KEY: OWNER.record_id, "account_id": ACCOUNT, "server_errors": 1}
     assert claims_message(table)
 
 
 def test_only_the_holder_releases_a_message(aws: MotoAws, table: StateTable) -> None:
-    table.claim_message(OWNER, "theirs", 24)
+    claim_message(table, OWNER, "theirs", 24)
     before = item_of(aws, OWNER.record_id)
     with pytest.raises(ClaimLost):
-        table.release_message(OWNER, "mine", 0, None)
+        release_message(table, OWNER, "mine", 0, None)
     assert item_of(aws, OWNER.record_id) == before
 
 
 def test_a_recorded_message_gives_the_claim_back_and_forgets_the_server_errors(aws: MotoAws, table: StateTable) -> None:
     put(aws, OWNER.record_id, server_errors={"N": "2"}, not_before={"N": "1750000000"})
-    table.claim_message(OWNER, "mine", 24)
-    table.record_message(OWNER, "mine", START)
+    claim_message(table, OWNER, "mine", 24)
+    record_message(table, OWNER, "mine", START)
     assert item_of(aws, OWNER.record_id) == {
         HASH_KEY: OWNER.record_id,
         "account_id": ACCOUNT,
@@ -1313,27 +1334,27 @@ def test_a_recorded_message_gives_the_claim_back_and_forgets_the_server_errors(a
 
 
 def test_recording_a_message_again_changes_nothing(aws: MotoAws, table: StateTable) -> None:
-    table.claim_message(OWNER, "mine", 24)
-    table.record_message(OWNER, "mine", START)
+    claim_message(table, OWNER, "mine", 24)
+    record_message(table, OWNER, "mine", START)
     before = item_of(aws, OWNER.record_id)
-    table.record_message(OWNER, "mine", START)
+    record_message(table, OWNER, "mine", START)
     assert item_of(aws, OWNER.record_id) == before
 
 
 def test_a_message_is_recorded_also_after_its_claim_was_lost(aws: MotoAws, table: StateTable) -> None:
-    table.claim_message(OWNER, "theirs", 24)
-    table.record_message(OWNER, "mine", START)
+    claim_message(table, OWNER, "theirs", 24)
+    record_message(table, OWNER, "mine", START)
     item = item_of(aws, OWNER.record_id)
     assert (item["messaged_at"], item["message_claim"]) == (int(START.timestamp()), "theirs")
 
 
 @pytest.mark.parametrize("holder", ["mine", "theirs"])
 def test_the_time_of_the_last_message_never_moves_backwards(aws: MotoAws, table: StateTable, holder: str) -> None:
-    table.claim_message(OWNER, holder, 24)
-    table.record_message(OWNER, "another", START)
-    table.record_message(OWNER, "mine", START - timedelta(hours=1))
+    claim_message(table, OWNER, holder, 24)
+    record_message(table, OWNER, "another", START)
+    record_message(table, OWNER, "mine", START - timedelta(hours=1))
     assert item_of(aws, OWNER.record_id)["messaged_at"] == int(START.timestamp())
-    table.record_message(OWNER, "mine", START + SECOND)
+    record_message(table, OWNER, "mine", START + SECOND)
     assert item_of(aws, OWNER.record_id)["messaged_at"] == int(START.timestamp()) + 1
 
 
@@ -1341,7 +1362,7 @@ def test_the_time_of_the_last_message_never_moves_backwards(aws: MotoAws, table:
 
 
 def test_that_an_owner_was_told_is_recorded_and_never_moves_backwards(aws: MotoAws, table: StateTable) -> None:
-    table.record_told(KEY, START + HALF_A_SECOND)
+    record_told(table, KEY, START + HALF_A_SECOND)
     expected = {
         HASH_KEY: KEY.access_key_id,
         "told_at": int(START.timestamp()),
@@ -1349,26 +1370,26 @@ def test_that_an_owner_was_told_is_recorded_and_never_moves_backwards(aws: MotoA
         "user_name": KEY.user_name,
     }
     assert item_of(aws) == expected
-    table.record_told(KEY, START - SECOND)
+    record_told(table, KEY, START - SECOND)
     assert item_of(aws) == expected
-    table.record_told(KEY, START + SECOND)
+    record_told(table, KEY, START + SECOND)
     assert item_of(aws)["told_at"] == int(START.timestamp()) + 1
     assert record_of(table) == owned(told_at=START + SECOND)
 
 
 def test_telling_leaves_issue_and_claim_alone(aws: MotoAws, table: StateTable) -> None:
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
-    table.claim_issue(KEY, "theirs", "SEC-1")
-    table.record_told(KEY, START)
+    claim_issue(table, KEY, "theirs", "SEC-1")
+    record_told(table, KEY, START)
     item = item_of(aws)
     assert (item["issue_key"], item["issue_claim"]) == ("SEC-1", "theirs")
 
 
 def test_disabling_is_noted_before_and_after(aws: MotoAws, table: StateTable) -> None:
-    assert table.begin_disabling(KEY, "mine", START, SETTLED)
+    begin_disabling(table, KEY, "mine", START, SETTLED)
     assert item_of(aws)["disabling_at"] == int(START.timestamp())
     assert record_of(table) == owned(disabling_at=START)
-    table.record_disabled(KEY.access_key_id, START + SECOND, "run7", "it expired")
+    record_disabled(table, KEY.access_key_id, START + SECOND, "run7", "it expired")
     item = item_of(aws)
     assert item["disabled_at"] == int(START.timestamp()) + 1
     assert (item["disabled_by"], item["disabled_why"]) == ("run7", "it expired")
@@ -1377,73 +1398,71 @@ def test_disabling_is_noted_before_and_after(aws: MotoAws, table: StateTable) ->
 
 
 def test_a_confirmed_disabling_forgets_that_the_key_was_enabled_again(table: StateTable) -> None:
-    table.record_disabled(KEY.access_key_id, START, "run7", "it expired")
-    table.record_reenabled(record_of(table), START + SECOND)
-    table.record_disabled(KEY.access_key_id, START + 2 * SECOND, "run8", "it expired")
+    record_disabled(table, KEY.access_key_id, START, "run7", "it expired")
+    record_reenabled(table, record_of(table), START + SECOND)
+    record_disabled(table, KEY.access_key_id, START + 2 * SECOND, "run8", "it expired")
     record = record_of(table)
     assert (record.disabled_at, record.reenabled_at) == (START + 2 * SECOND, None)
 
 
 def test_only_an_intent_of_that_very_moment_is_dropped(table: StateTable) -> None:
-    table.begin_disabling(KEY, "mine", START + HALF_A_SECOND, SETTLED)
+    begin_disabling(table, KEY, "mine", START + HALF_A_SECOND, SETTLED)
     for other in (START - SECOND, START + SECOND):
-        table.drop_disabling(KEY.access_key_id, other)
+        drop_disabling(table, KEY.access_key_id, other)
         assert record_of(table).disabling_at == START
-    table.drop_disabling(KEY.access_key_id, START + HALF_A_SECOND)
+    drop_disabling(table, KEY.access_key_id, START + HALF_A_SECOND)
     assert record_of(table) == owned()
 
 
 def test_an_intent_that_another_run_wrote_since_stays(table: StateTable) -> None:
-    table.begin_disabling(KEY, "mine", START, SETTLED)
-    table.begin_disabling(KEY, "mine", START + SECOND, START)
-    table.drop_disabling(KEY.access_key_id, START)
+    begin_disabling(table, KEY, "mine", START, SETTLED)
+    begin_disabling(table, KEY, "mine", START + SECOND, START)
+    drop_disabling(table, KEY.access_key_id, START)
     assert record_of(table).disabling_at == START + SECOND
 
 
 def test_an_intent_is_written_once_until_listings_show_what_became_of_it(table: StateTable) -> None:
     """Between two runs of the same minute a person may have re-enabled it: the second must not disable it again."""
-    table.begin_disabling(KEY, "mine", START, SETTLED)
+    begin_disabling(table, KEY, "mine", START, SETTLED)
     with pytest.raises(ClaimLost):
-        table.begin_disabling(KEY, "theirs", START, START - SECOND)
-    assert table.begin_disabling(
-        KEY, "mine", START, START - SECOND
-    )  # the same request again, since its answer was lost
-    table.record_disabled(KEY.access_key_id, START + SECOND, "run7", "it expired")
+        begin_disabling(table, KEY, "theirs", START, START - SECOND)
+    begin_disabling(table, KEY, "mine", START, START - SECOND)  # the same request again, since its answer was lost
+    record_disabled(table, KEY.access_key_id, START + SECOND, "run7", "it expired")
     with pytest.raises(ClaimLost):
-        table.begin_disabling(KEY, "mine", START + 2 * SECOND, START)
+        begin_disabling(table, KEY, "mine", START + 2 * SECOND, START)
     assert record_of(table) == owned(disabled_at=START + SECOND, disabled_by="run7")
-    assert table.begin_disabling(KEY, "mine", START + 2 * SECOND, START + SECOND)
+    begin_disabling(table, KEY, "mine", START + 2 * SECOND, START + SECOND)
 
 
 def test_no_intent_is_written_before_the_latest_day_told(table: StateTable) -> None:
-    table.record_told(KEY, START, warned(day=7))
+    record_told(table, KEY, START, warned(day=7))
     day = MIDNIGHT + timedelta(days=7)
     with pytest.raises(ClaimLost):
-        table.begin_disabling(KEY, "mine", day - SECOND, START)
+        begin_disabling(table, KEY, "mine", day - SECOND, START)
     assert record_of(table).disabling_at is None
-    assert table.begin_disabling(KEY, "mine", day, START)
+    begin_disabling(table, KEY, "mine", day, START)
 
 
 def test_dropping_what_is_not_there_makes_no_item(aws: MotoAws, table: StateTable) -> None:
-    table.drop_disabling(KEY.access_key_id, START)
+    drop_disabling(table, KEY.access_key_id, START)
     assert aws.state_items() == []
 
 
 def test_when_a_key_was_first_seen_enabled_again_stays(table: StateTable) -> None:
-    table.record_disabled(KEY.access_key_id, START, "run7", "it expired")
+    record_disabled(table, KEY.access_key_id, START, "run7", "it expired")
     record = record_of(table)
     for seconds in (60, 120, 30):
-        table.record_reenabled(record, START + seconds * SECOND)
+        record_reenabled(table, record, START + seconds * SECOND)
     assert record_of(table).reenabled_at == START + 60 * SECOND
 
 
 def test_no_key_is_noted_as_enabled_again_that_was_disabled_since_or_never(aws: MotoAws, table: StateTable) -> None:
-    table.record_reenabled(KeyRecord(KEY.access_key_id), START)
+    record_reenabled(table, KeyRecord(KEY.access_key_id), START)
     assert aws.state_items() == []
-    table.record_disabled(KEY.access_key_id, START, "run7", "it expired")
+    record_disabled(table, KEY.access_key_id, START, "run7", "it expired")
     before = record_of(table)
-    table.record_disabled(KEY.access_key_id, START + SECOND, "run8", "it expired")
-    table.record_reenabled(before, START + 2 * SECOND)
+    record_disabled(table, KEY.access_key_id, START + SECOND, "run8", "it expired")
+    record_reenabled(table, before, START + 2 * SECOND)
     assert record_of(table).reenabled_at is None
 
 
@@ -1605,7 +1624,7 @@ def runners(aws: MotoAws, quick_dynalite: Dynalite, monkeypatch: pytest.MonkeyPa
     def made() -> StateTable:
         clock = RunClock()
         clock.set_timeout(TIMEOUT)
-        return StateTable(PROFILE, None, name, clock, MARGIN)
+        return StateTable(PROFILE, None, name, clock)
 
     one, other = made(), made()
     assert one.open(create=True)
@@ -1670,7 +1689,7 @@ def test_of_all_that_claim_at_once_one_wins(runners: tuple[StateTable, StateTabl
 
     def claim(table: StateTable, number: int) -> None:
         with suppress(ClaimLost):
-            table.claim_issue(KEY, f"run{number}", None)
+            claim_issue(table, KEY, f"run{number}", None)
             won.append(number)
 
     all_at_once(runners, claim)
@@ -1680,26 +1699,26 @@ def test_of_all_that_claim_at_once_one_wins(runners: tuple[StateTable, StateTabl
 def test_each_of_the_tables_conditions_holds_on_a_real_engine(runners: tuple[StateTable, StateTable]) -> None:
     """The expressions themselves: moto reads some that DynamoDB refuses."""
     table, other = runners
-    record = table.claim_issue(KEY, "mine", None)
-    table.begin_filing(record, "mine", START)
-    table.record_issue(KEY.access_key_id, "mine", "SEC-1", [START], said=["expired"], warning=warned(day=20))
-    record = other.claim_issue(KEY, "theirs", "SEC-1")
+    record = claim_issue(table, KEY, "mine", None)
+    begin_filing(table, record, "mine", START)
+    record_issue(table, KEY.access_key_id, "mine", "SEC-1", [START], said=["expired"], warning=warned(day=20))
+    record = claim_issue(other, KEY, "theirs", "SEC-1")
     with pytest.raises(ClaimLost):
-        table.record_said(record, "mine", "disabled")
-    other.record_said(record, "theirs", "disabled", ended_at=START, warning=warned(at=START + SECOND, day=15))
-    other.record_assigned(record, "kramer@example.com")
-    table.record_told(KEY, START, warned(at=START + SECOND, owner="lee"))
-    table.record_disabled(KEY.access_key_id, START, "run7", "it expired")
-    table.record_reenabled(record_of(table), START + SECOND)
+        record_said(table, record, "mine", "disabled")
+    record_said(other, record, "theirs", "disabled", ended_at=START, warning=warned(at=START + SECOND, day=15))
+    record_assigned(other, record, "kramer@example.com")
+    record_told(table, KEY, START, warned(at=START + SECOND, owner="lee"))
+    record_disabled(table, KEY.access_key_id, START, "run7", "it expired")
+    record_reenabled(table, record_of(table), START + SECOND)
     day = MIDNIGHT + timedelta(days=20)
     for at, settled in ((day - SECOND, START), (day, START - SECOND)):
         with pytest.raises(ClaimLost):
-            other.begin_disabling(KEY, "theirs", at, settled)
-    table.begin_disabling(KEY, "mine", day, START)
+            begin_disabling(other, KEY, "theirs", at, settled)
+    begin_disabling(table, KEY, "mine", day, START)
     with pytest.raises(ClaimLost):
-        other.begin_disabling(KEY, "theirs", day, START)
-    table.begin_disabling(KEY, "mine", day, START)
-    other.drop_disabling(KEY.access_key_id, START)
+        begin_disabling(other, KEY, "theirs", day, START)
+    begin_disabling(table, KEY, "mine", day, START)
+    drop_disabling(other, KEY.access_key_id, START)
     expected = owned(
         told_at=START,
         issue_key="SEC-1",
@@ -1718,12 +1737,12 @@ def test_each_of_the_tables_conditions_holds_on_a_real_engine(runners: tuple[Sta
     )
     assert record_of(other) == expected
     assert other.scan_account(ACCOUNT) == State({KEY.access_key_id: expected})
-    other.drop_disabling(KEY.access_key_id, day)
-    table.record_exempt(KEY, date(2026, 12, 1))
+    drop_disabling(other, KEY.access_key_id, day)
+    record_exempt(table, KEY, date(2026, 12, 1))
     assert table.scan_account(ACCOUNT) == State()
-    table.record_issue(KEY.access_key_id, "mine", "SEC-1")
-    table.claim_issue(KEY, "mine", "SEC-1")
-    table.record_issue(KEY.access_key_id, "mine", "SEC-2")
+    record_issue(table, KEY.access_key_id, "mine", "SEC-1")
+    claim_issue(table, KEY, "mine", "SEC-1")
+    record_issue(table, KEY.access_key_id, "mine", "SEC-2")
     assert record_of(other) == owned(
         told_at=START,
         issue_key="SEC-2",
@@ -1745,7 +1764,7 @@ def test_an_account_is_found_behind_pages_that_hold_nothing_of_it(runners: tuple
         stored(TableName=table._table, Item={HASH_KEY: {"S": f"AKIA{number:016}"}, **item})
     mine = {f"AKIA9{number:015}" for number in range(4)}
     for access_key_id in mine:
-        table.begin_disabling(make_access_key(access_key_id=access_key_id), "mine", START, SETTLED)
+        begin_disabling(table, make_access_key(access_key_id=access_key_id), "mine", START, SETTLED)
     found: list[int] = []
     other._client.meta.events.register(
         "after-call.dynamodb.Scan", lambda parsed, **_: found.append(len(parsed["Items"]))
@@ -1758,23 +1777,23 @@ def test_an_account_is_found_behind_pages_that_hold_nothing_of_it(runners: tuple
 
 def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) -> None:
     """So that conditions compare them as numbers, and people can read them as epoch seconds."""
-    record = table.claim_issue(KEY, "mine", None)
-    table.begin_filing(record, "mine", START)
-    table.begin_disabling(KEY, "mine", START, SETTLED)
-    table.record_told(KEY, START, warned())
-    table.record_disabled("AKIA0000000000000002", START, "run7", "it expired")
+    record = claim_issue(table, KEY, "mine", None)
+    begin_filing(table, record, "mine", START)
+    begin_disabling(table, KEY, "mine", START, SETTLED)
+    record_told(table, KEY, START, warned())
+    record_disabled(table, "AKIA0000000000000002", START, "run7", "it expired")
     other = make_access_key(access_key_id="AKIA0000000000000002")
-    table.record_reenabled(record_of(table, other), START)
-    table.record_exempt(other, date(2026, 12, 1))
-    table.claim_issue(other, "mine", None)
-    table.record_issue(other.access_key_id, "mine", "SEC-1")
-    table.record_said(table.claim_issue(other, "mine", "SEC-1"), "mine", "disabled", ended_at=START)
-    table.record_lookup("kramer@example.com", Lookup(None, START))
+    record_reenabled(table, record_of(table, other), START)
+    record_exempt(table, other, date(2026, 12, 1))
+    claim_issue(table, other, "mine", None)
+    record_issue(table, other.access_key_id, "mine", "SEC-1")
+    record_said(table, claim_issue(table, other, "mine", "SEC-1"), "mine", "disabled", ended_at=START)
+    record_lookup(table, "kramer@example.com", Lookup(None, START))
     table.take_disabling(ACCOUNT, START, 5)
-    table.claim_message(OWNER, "mine", 24)
-    table.record_message(OWNER, "another", START)
-    table.claim_message(make_addressee("U2"), "mine", 24)
-    table.release_message(make_addressee("U2"), "mine", 2, START)
+    claim_message(table, OWNER, "mine", 24)
+    record_message(table, OWNER, "another", START)
+    claim_message(table, make_addressee("U2"), "mine", 24)
+    release_message(table, make_addressee("U2"), "mine", 2, START)
     items = aws.client("dynamodb").scan(TableName=STATE_TABLE, ConsistentRead=True)["Items"]
     instants = {
         name: next(iter(value))
@@ -1809,26 +1828,26 @@ def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) ->
 @pytest.mark.parametrize(
     "write",
     [
-        lambda table: table.claim_issue(KEY, "mine", None),
-        lambda table: table.begin_filing(KeyRecord(KEY.access_key_id), "mine", START),
-        lambda table: table.record_issue(KEY.access_key_id, "mine", "SEC-1"),
-        lambda table: table.release_issue(KeyRecord(KEY.access_key_id), "mine"),
-        lambda table: table.claim_message(OWNER, "mine", 24),
-        lambda table: table.record_message(OWNER, "mine", START),
-        lambda table: table.release_message(OWNER, "mine", 0, None),
-        lambda table: table.record_told(KEY, START),
-        lambda table: table.begin_disabling(KEY, "mine", START, SETTLED),
-        lambda table: table.record_disabled(KEY.access_key_id, START, "run7", "it expired"),
+        lambda table: claim_issue(table, KEY, "mine", None),
+        lambda table: begin_filing(table, KeyRecord(KEY.access_key_id), "mine", START),
+        lambda table: record_issue(table, KEY.access_key_id, "mine", "SEC-1"),
+        lambda table: release_issue(table, KeyRecord(KEY.access_key_id), "mine"),
+        lambda table: claim_message(table, OWNER, "mine", 24),
+        lambda table: record_message(table, OWNER, "mine", START),
+        lambda table: release_message(table, OWNER, "mine", 0, None),
+        lambda table: record_told(table, KEY, START),
+        lambda table: begin_disabling(table, KEY, "mine", START, SETTLED),
+        lambda table: record_disabled(table, KEY.access_key_id, START, "run7", "it expired"),
         lambda table: table.read([KEY.access_key_id], []),
         lambda table: table.scan_account(ACCOUNT),
-        lambda table: table.record_lookup("kramer@example.com", Lookup(None, START)),
-        lambda table: table.record_said(owned(issue_key="SEC-1"), "mine", "expired"),
-        lambda table: table.record_assigned(owned(issue_key="SEC-1"), "kramer@example.com"),
+        lambda table: record_lookup(table, "kramer@example.com", Lookup(None, START)),
+        lambda table: record_said(table, owned(issue_key="SEC-1"), "mine", "expired"),
+        lambda table: record_assigned(table, owned(issue_key="SEC-1"), "kramer@example.com"),
         lambda table: table.take_disabling(ACCOUNT, START, 5),
         lambda table: table.give_back_disabling(ACCOUNT, START),
-        lambda table: table.drop_disabling(KEY.access_key_id, START),
-        lambda table: table.record_reenabled(owned(), START),
-        lambda table: table.record_exempt(KEY, date(2026, 12, 1)),
+        lambda table: drop_disabling(table, KEY.access_key_id, START),
+        lambda table: record_reenabled(table, owned(), START),
+        lambda table: record_exempt(table, KEY, date(2026, 12, 1)),
     ],
     ids=[
         "claim_issue",
@@ -1867,8 +1886,8 @@ def test_what_was_begun_is_finished_past_the_deadline_but_not_past_the_end(table
     """A message that went out must be recorded: until the process must be gone, also where the host slept for hours."""
     clock = table._clock
     clock.set_timeout(clock.elapsed_seconds - 3 * 3600)
-    table.record_told(KEY, START)
+    record_told(table, KEY, START)
     assert clock._over_at is not None
     clock._over_at -= EXIT_SECONDS
     with pytest.raises(Stopped):
-        table.record_told(KEY, START + SECOND)
+        record_told(table, KEY, START + SECOND)

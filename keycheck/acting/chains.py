@@ -1,0 +1,133 @@
+"""Walks the chains of all plans side by side, profiles taking turns, and closes the books. Shell.
+
+In: plans, services, settings, the run's clock. Out: Outcomes. Within a chain the order is fixed; the issues of one
+chain are seen to side by side.
+"""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from keycheck.acting.disabling import disable
+from keycheck.acting.issues import IssueWork
+from keycheck.acting.ledger import Ledger, Task, access_key_ids
+from keycheck.acting.means import Means, Services
+from keycheck.acting.messages import send
+from keycheck.acting.notes import note
+from keycheck.clock import RunClock, Stopped
+from keycheck.model import (
+    Action,
+    AssignIssue,
+    Chain,
+    CommentIssue,
+    DisableKey,
+    FileIssue,
+    Level,
+    NoteState,
+    Outcomes,
+    Plan,
+    SendMessage,
+)
+from keycheck.settings import Settings
+
+CHAINS_AT_ONCE = 8
+FILINGS_AT_ONCE = 8
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """A chain and its tasks, in the order in which they are carried out."""
+
+    chain: Chain
+    tasks: tuple[Task, ...]
+
+
+class Executor:
+    """Carries out the plans of one run: `run` in one thread, `settle` in another once the time is over."""
+
+    def __init__(self, plans: Sequence[Plan], services: Services, settings: Settings, clock: RunClock) -> None:
+        self._clock = clock
+        self._filings = ThreadPoolExecutor(FILINGS_AT_ONCE, thread_name_prefix="filing")
+        numbers = itertools.count()
+        walks = [
+            [
+                _Walk(chain, tuple(Task(next(numbers), plan.profile, one) for one in actions_of(chain)))
+                for chain in plan.chains
+            ]
+            for plan in plans
+        ]
+        tasks = [task for of_plan in walks for one in of_plan for task in one.tasks]
+        self._in_turn = [one for turn in itertools.zip_longest(*walks) for one in turn if one is not None]
+        self._ledger = Ledger(plans, tasks, settings, clock)
+        self._means = Means(services, settings, clock, self._ledger, uuid.uuid4().hex)
+        self._issues = IssueWork(self._means)
+
+    def run(self) -> None:
+        """Walk all chains; returns when all are walked, or soon after the run is over."""
+        chains = ThreadPoolExecutor(CHAINS_AT_ONCE, thread_name_prefix="chain")
+        futures: list[Future[None]] = [chains.submit(self._walk, one) for one in self._in_turn]
+        while wait(futures, timeout=POLL_SECONDS).not_done and self._clock.grace_seconds() > 0:
+            pass
+        chains.shutdown(wait=False, cancel_futures=True)
+        self._filings.shutdown(wait=False, cancel_futures=True)
+
+    def settle(self) -> Outcomes:
+        """What became of everything: see Ledger.close."""
+        return self._ledger.close()
+
+    def _walk(self, walk: _Walk) -> None:
+        try:
+            self._carry_out(walk)
+        except Stopped:
+            return
+        except Exception as error:  # noqa: BLE001 - a fault of ours in one chain must not cost the others
+            text = f"unexpected {type(error).__name__} while acting; please report it"
+            self._ledger.problem_of(walk.chain.profile, Level.ERROR, text)
+
+    def _carry_out(self, walk: _Walk) -> None:
+        for task in walk.tasks:
+            if isinstance(task.action, NoteState):
+                note(self._means, task, task.action)
+        issue_keys = self._see_to_issues(walk)
+        for task in walk.tasks:
+            match task.action:
+                case SendMessage():
+                    send(self._means, task, task.action, issue_keys)
+                case DisableKey():
+                    disable(self._means, task, task.action)
+
+    def _see_to_issues(self, walk: _Walk) -> dict[str, str]:
+        """File, assign and comment; access key id -> issue key of those whose open issue is known by then."""
+        self._clock.check()
+        futures = [
+            (task, self._filings.submit(self._issues.see_to, task, task.action))
+            for task in walk.tasks
+            if isinstance(task.action, FileIssue | AssignIssue | CommentIssue)
+        ]
+        issue_keys: dict[str, str] = {}
+        for task, future in futures:
+            try:
+                issue_key = future.result()
+            except (Stopped, CancelledError):
+                continue
+            except Exception as error:  # noqa: BLE001 - what goes wrong with an issue must not cost the message
+                text = f"unexpected {type(error).__name__} while filing; please report it"
+                self._ledger.problem(task, Level.ERROR, text)
+                continue
+            if issue_key is not None:
+                issue_keys |= dict.fromkeys(access_key_ids(task.action), issue_key)
+        return issue_keys
+
+
+def actions_of(chain: Chain) -> Iterator[Action]:
+    """All actions of a chain in the order in which they are taken."""
+    yield from chain.notes
+    yield from chain.filings
+    if chain.message is not None:
+        yield chain.message
+    yield from chain.disablings

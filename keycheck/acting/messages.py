@@ -1,0 +1,105 @@
+"""Sends one message to one addressee: claim, POST, record. Shell.
+
+In: a SendMessage, the keys of issues that were just filed. Out: nothing: the books say what became of it. An unknown
+message counts as sent, so that nobody gets it twice.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from keycheck.acting.ledger import Task
+from keycheck.acting.means import Means
+from keycheck.clock import Stopped
+from keycheck.model import MessageKey, Result, SendMessage, SkipReason, Warned
+from keycheck.rules import writes
+from keycheck.services import Messages, ServiceError, ServiceOff
+from keycheck.services.state_items import addressee_record
+from keycheck.wording import SlackDraft, name_key, slack_draft
+
+SERVER_ERRORS_IN_A_ROW = 2
+RETRY_AFTER_SERVER_ERRORS = timedelta(hours=1)
+
+
+def send(means: Means, task: Task, message: SendMessage, filed: Mapping[str, str]) -> None:
+    """`filed`: access key id -> issue key, of those whose issue was found or filed in this run."""
+    messages, addressee = means.services.messages, message.addressee
+    interval = means.settings.nag_interval_hours
+    if messages is None:
+        means.ledger.skip(task, SkipReason.SLACK_OFF)
+        return
+    token = uuid.uuid4().hex
+    claim = writes.claim_message(addressee, token, interval, now=means.clock.now, lapses=means.claims_lapse)
+    record = means.ledger.write_or_skip(task, lambda: addressee_record(means.claims.apply(claim)))
+    if record is None:
+        return
+    recorded = {one.key.access_key.access_key_id: one.issue_key for one in message.keys if one.issue_key}
+    draft = slack_draft(message, task.profile, {**recorded, **filed}, means.settings.jira_server_address, interval)
+
+    def release(error: ServiceError | Stopped) -> None:
+        errors, again = _after_refusal(error, record.server_errors, means.clock.utc_now())
+        means.ledger.release(lambda: means.claims.apply(writes.release_message(addressee, token, errors, again)))
+
+    with means.ledger.in_flight(task, lambda: _record_message(means, task, message, token)):
+        try:
+            is_sent = means.ledger.attempt(
+                task,
+                lambda: _post(messages, addressee.slack_id, draft),
+                release=release,
+                if_unknown=lambda error: _unknown(means, task, message, token, error),
+            )
+        except Stopped as stopped:
+            means.ledger.landed(task)
+            release(stopped)
+            return
+        if is_sent is None:
+            return
+        at = means.clock.utc_now()
+        means.ledger.done(task, Result.DONE)
+        _record_message(means, task, message, token)
+        for one in message.keys:
+            _record_told(means, task, message, one, at)
+
+
+def _post(messages: Messages, slack_id: str, draft: SlackDraft) -> bool:
+    messages.send(slack_id, draft)
+    return True
+
+
+def _unknown(means: Means, task: Task, message: SendMessage, token: str, error: ServiceError) -> str:
+    _record_message(means, task, message, token)
+    return error.text
+
+
+def _record_message(means: Means, task: Task, message: SendMessage, token: str) -> None:
+    means.ledger.record(
+        task,
+        lambda: means.claims.apply(writes.record_message(message.addressee, token, means.clock.utc_now())),
+        f"the message to {message.addressee.slack_id} could not be recorded, so it may be repeated once",
+    )
+
+
+def _record_told(means: Means, task: Task, message: SendMessage, one: MessageKey, at: datetime) -> None:
+    access_key = one.key.access_key
+    warned = None if one.notice is None else Warned(at, one.notice.owner, one.notice.day)
+    ends_exemption = one.standing.ended_exemption is not None
+    write = writes.record_told(access_key, at, warned, ends_exemption=ends_exemption)
+    means.ledger.record(
+        task,
+        lambda: means.claims.apply(write),
+        f"that {message.addressee.slack_id} was told of {name_key(one.key)} could not be recorded",
+        access_key.access_key_id if warned is not None else None,
+    )
+
+
+def _after_refusal(error: ServiceError | Stopped, so_far: int, now: datetime) -> tuple[int, datetime | None]:
+    """Slack's 5xx in a row for this addressee, and when to try again after the second, which may have delivered.
+
+    What never got an answer breaks no row.
+    """
+    if isinstance(error, Stopped | ServiceOff) or error.is_silence:
+        return so_far, None
+    in_a_row = so_far + 1 if error.is_server_error else 0
+    return in_a_row, now + RETRY_AFTER_SERVER_ERRORS if in_a_row >= SERVER_ERRORS_IN_A_ROW else None

@@ -1,0 +1,168 @@
+"""What an item of the state table is: DynamoDB's notation, plain values, and the records that they make.
+
+In: items as DynamoDB sends them. Out: KeyRecord, AddresseeRecord, Lookup, times; or ServiceError, naming no access key
+in full, where an item holds what keycheck did not write. Attributes that nothing here knows are left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from keycheck.model import AddresseeRecord, KeyRecord, Lookup, is_issue_key
+from keycheck.rules.writes import Value
+from keycheck.services import ServiceError
+
+SERVICE = "dynamodb"
+HASH_KEY = "iam_access_key_id"
+
+WireItem = Mapping[str, Any]
+"""As DynamoDB writes it: `{"told_at": {"N": "1750000000"}}`."""
+Item = Mapping[str, Value | None]
+"""The same as plain values; None where it is of a kind that keycheck does not write."""
+
+
+def to_wire(value: Value) -> dict[str, Any]:
+    match value:
+        case str():
+            return {"S": value}
+        case int():
+            return {"N": str(value)}
+        case tuple():
+            return {"L": [{"N": str(one)} for one in value]}
+        case frozenset():
+            return {"SS": sorted(value)}
+
+
+def from_wire(item: WireItem) -> Item:
+    return {name: _plain(value) for name, value in item.items()}
+
+
+def _plain(value: Any) -> Value | None:
+    try:
+        match value:
+            case {"S": str(text)}:
+                return text
+            case {"N": str(number)}:
+                return int(number)
+            case {"L": list(numbers)}:
+                return tuple(int(one["N"]) for one in numbers)
+            case {"SS": list(texts)} if all(isinstance(one, str) for one in texts):
+                return frozenset(texts)
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None
+
+
+def key_record(access_key_id: str, item: Item) -> KeyRecord:
+    with _reading(access_key_id):
+        exempt_until = _instant(item, "exempt_until")
+        return KeyRecord(
+            access_key_id,
+            account_id=_text(item, "account_id") or "",
+            user_name=_text(item, "user_name") or "",
+            issue_said=_texts(item, "issue_said"),
+            issue_assigned_to=_text(item, "issue_assigned_to"),
+            issue_ended_at=_instant(item, "issue_ended_at"),
+            warned_at=_instant(item, "warned_at"),
+            warned_owner=_text(item, "warned_owner"),
+            disable_from=_instant(item, "disable_from"),
+            disabling_at=_instant(item, "disabling_at"),
+            disabled_at=_instant(item, "disabled_at"),
+            disabled_by=_text(item, "disabled_by"),
+            reenabled_at=_instant(item, "reenabled_at"),
+            exempt_until=None if exempt_until is None else exempt_until.date(),
+            told_at=_instant(item, "told_at"),
+            issue_key=_issue_key(item),
+            issue_filings=_instants(item, "issue_filings"),
+            answered_filings=_instants(item, "answered_filings"),
+            issue_claim_until=_claim_until(item, "issue_claim"),
+        )
+
+
+def addressee_record(item: Item) -> AddresseeRecord:
+    with _reading(str(item.get(HASH_KEY) or "")):
+        return AddresseeRecord(
+            messaged_at=_instant(item, "messaged_at"),
+            not_before=_instant(item, "not_before"),
+            server_errors=_number(item, "server_errors") if "server_errors" in item else 0,
+            claim_until=_claim_until(item, "message_claim"),
+        )
+
+
+def lookup(item: Item) -> Lookup:
+    with _reading("email"):
+        slack_id = _text(item, "slack_id")
+        if slack_id is not None and re.fullmatch(r"[UW][A-Z0-9]{2,}", slack_id) is None:
+            raise ValueError("not a Slack id")
+        return Lookup(slack_id, datetime.fromtimestamp(_number(item, "looked_up_at"), UTC))
+
+
+def disablings(item: Item) -> tuple[tuple[datetime, ...], str | None]:
+    """The times, and the token of the write that left them so: None where there was none."""
+    with _reading("disablings"):
+        if "disabled_times" not in item:
+            raise ValueError("no times")
+        return _instants(item, "disabled_times"), _text(item, "times_token")
+
+
+def _text(item: Item, name: str) -> str | None:
+    if name not in item:
+        return None
+    value = item[name]
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def _texts(item: Item, name: str) -> frozenset[str]:
+    value = item.get(name, frozenset())
+    if not isinstance(value, frozenset):
+        raise TypeError("not a set of texts")
+    return value
+
+
+def _number(item: Item, name: str) -> int:
+    value = item[name]
+    if not isinstance(value, int):
+        raise TypeError("not a whole number")
+    return value
+
+
+def _instant(item: Item, name: str) -> datetime | None:
+    return datetime.fromtimestamp(_number(item, name), UTC) if name in item else None
+
+
+def _instants(item: Item, name: str) -> tuple[datetime, ...]:
+    value = item.get(name, ())
+    if not isinstance(value, tuple):
+        raise TypeError("not a list of numbers")
+    return tuple(datetime.fromtimestamp(one, UTC) for one in value)
+
+
+def _issue_key(item: Item) -> str | None:
+    """A recorded issue counts as a warning delivered, so it must be one."""
+    value = _text(item, "issue_key")
+    if value is not None and not is_issue_key(value):
+        raise ValueError("not an issue key")
+    return value
+
+
+def _claim_until(item: Item, claim: str) -> datetime | None:
+    """When a claim lapses. One that never would holds its access key for ever, so that is no record of ours."""
+    if claim not in item and f"{claim}_until" not in item:
+        return None
+    return datetime.fromtimestamp(_number(item, f"{claim}_until"), UTC)
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Turn a record that nobody of ours wrote into an error that names no access key in full."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, OverflowError, OSError) as error:
+        text = f"the item that ends in {str(name)[-5:]} holds something that keycheck did not write"
+        raise ServiceError(SERVICE, "read", text) from error
