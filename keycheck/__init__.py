@@ -1,7 +1,7 @@
 """keycheck keeps IAM access keys from going stale. The map:
 
     profile --scan--> keys --labels--> labelled keys --planning--> Plan --execute--> Outcomes --metrics--> stdout
-                                              ^ records (state table)      \\--dry run: wording --> stderr
+                                              ^ records (state table)      \\--dry run: words --> stderr
 
     iam-accesskey-check.py   the entry: finds its package, takes SIGTERM, calls cli.run
     slack_ID_mapping.py      data for the user to fill in
@@ -22,10 +22,15 @@
       ending.py     pure     which issues end
       writes.py     pure     every write to the state table, as a value: what it changes, and what it rests on
     planning.py   pure       labelled keys + records + settings -> Plan: what to do, in what order, what not and why
-    wording.py    pure       words of the issue, the message, the dry run
+    words/                   what people read:
+      parts.py      pure     days, what happens next, the commands of a rotation
+      issue.py      pure     the issue, and the comments on it
+      message.py    pure     the one message to an addressee
+      lines.py      pure     the dry run, and what was due and is not done
     metrics.py    pure       labelled keys + outcomes -> line protocol
-    run.py        shell      one run: scan, ask, plan, act, measure
+    run.py        shell      one run: scan, survey, plan, act, measure
     scan.py       shell      IAM -> access keys
+    survey.py     shell      reads what planning must know: state, owners, Jira
     facts.py      shell      exemptions, tags, owners, last uses: what planning must know beside keys and records
     acting/                  carries out the plans, one chain an addressee: see to its issues, send one message, disable
     services/                one thin adapter per outside system, each with only the calls that keycheck needs

@@ -297,34 +297,31 @@ class Fate(enum.Enum):
 
 
 class SkipReason(enum.Enum):
-    """Why something that was due is not done; the value is the sentence people read. Each is counted as skipped."""
+    """Why something that was due is not done. Each is counted as skipped; words/lines.py has what is said of it."""
 
-    NO_STATE = "the state table could not be used, and without state nothing is filed, sent or disabled"
-    JIRA_OFF = "Jira is off for this run"
-    SLACK_OFF = "Slack is off for this run"
-    UNKNOWN_OWNER = "the user is in no Slack mapping and slack_fallback_channel is not set"
-    OWNER_UNREAD = "who owns it could not be found out in this run"
-    NOBODY_TOLD = "nobody could be told: no warning about this access key has been delivered yet"
-    NOTICE = "its notice is not over"
-    BRAKE = "max_disables_per_day of its account is reached"
-    IN_USE = "it was used within disable_in_use_hours, or its last use could not be read"
-    EXEMPT = "its user is exempt"
-    EXEMPTIONS_UNREAD = "exemptions_file could not be used, so nobody is known not to be exempt"
-    TAGS_UNREAD = "the tags of its user could not be read"
-    BAD_EXEMPT_TAG = "the tags keycheck:exempt-until and keycheck:exempt-reason of its user are not sound"
-    SCAN_BROKEN = "the users could not all be listed, or more than 5 % of them could not be read"
-    REENABLED = "a person re-enabled it, and it is left alone for reenable_grace_days"
-    JUST_DISABLED = "it was disabled, or was about to be, less than 15 minutes ago"
-    OWN_ACCESS_KEY = "keycheck itself depends on this access key"
-    TOO_MANY_ISSUES = "two issues were filed for it within seven days"
-    CLAIMED = "another run has claimed it"
-    BAD_RECORD = "its record in the state table cannot be read; delete that item, or mend it"
-    BAD_ADDRESSEE = (
-        "the item slack:<account id>:<Slack id> of its owner in the state table holds a time in the future, or what "
-        "keycheck did not write; delete that item"
-    )
-    RETRY_LATER = "Slack failed twice in a row for this addressee; tried again an hour later"
-    OUT_OF_TIME = "the run's time was over"
+    NO_STATE = enum.auto()
+    JIRA_OFF = enum.auto()
+    SLACK_OFF = enum.auto()
+    UNKNOWN_OWNER = enum.auto()
+    OWNER_UNREAD = enum.auto()
+    NOBODY_TOLD = enum.auto()
+    NOTICE = enum.auto()
+    BRAKE = enum.auto()
+    IN_USE = enum.auto()
+    EXEMPT = enum.auto()
+    EXEMPTIONS_UNREAD = enum.auto()
+    TAGS_UNREAD = enum.auto()
+    BAD_EXEMPT_TAG = enum.auto()
+    SCAN_BROKEN = enum.auto()
+    REENABLED = enum.auto()
+    JUST_DISABLED = enum.auto()
+    OWN_ACCESS_KEY = enum.auto()
+    TOO_MANY_ISSUES = enum.auto()
+    CLAIMED = enum.auto()
+    BAD_RECORD = enum.auto()
+    BAD_ADDRESSEE = enum.auto()
+    RETRY_LATER = enum.auto()
+    OUT_OF_TIME = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)

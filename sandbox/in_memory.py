@@ -19,7 +19,8 @@ from keycheck.model import AccessKey, Addressee, LastUse, State
 from keycheck.rules import writes
 from keycheck.rules.writes import Absent, All, AnyOf, AtMost, Change, Condition, Is, IsNot, Lost, Value, Write
 from keycheck.services import ClaimLost, ServiceError, state_items
-from keycheck.wording import IssueDraft, SlackDraft
+from keycheck.words.issue import IssueDraft
+from keycheck.words.message import SlackDraft
 
 A_DAY = timedelta(days=1)
 

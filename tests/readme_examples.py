@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from keycheck.labels import label_key
 from keycheck.model import Fate, FileIssue, KeyRecord, LastUse, MessageKey, SendMessage, Standing
-from keycheck.wording import issue_draft, slack_draft
+from keycheck.words.issue import issue_draft
+from keycheck.words.message import slack_draft
 from sandbox import fake_slack
 from tests.builders import NOW, make_access_key, make_addressee
 

@@ -25,27 +25,18 @@ from keycheck.model import (
     LastUse,
     Level,
     MessageKey,
+    NoteKind,
     Problem,
     SendMessage,
     Skip,
     SkipReason,
     Standing,
 )
-from keycheck.wording import (
-    FAMILY_LABEL,
-    IssueDraft,
-    SlackDraft,
-    comment_text,
-    describe,
-    describe_found,
-    describe_skip,
-    issue_draft,
-    issue_refused,
-    mark_line,
-    name_key,
-    skip_problems,
-    slack_draft,
-)
+from keycheck.words import lines, parts
+from keycheck.words.issue import FAMILY_LABEL, IssueDraft, comment_text, issue_draft, issue_refused, mark_line
+from keycheck.words.lines import describe, describe_found, describe_skip, skip_problems
+from keycheck.words.message import SlackDraft, slack_draft
+from keycheck.words.parts import name_key
 from tests.builders import make_addressee, make_key
 
 PROFILE = "acme-dev"
@@ -529,7 +520,12 @@ def test_a_shell_hands_the_user_name_to_the_aws_cli_whole() -> None:
 
 @pytest.mark.parametrize(
     ("user_name", "word"),
-    [("dev_kramer", "dev_kramer"), (AWKWARD_NAME, AWKWARD_NAME), ("two words", "'two words'"), ("it's", "'it'\\''s'")],
+    [
+        ("dev_kramer", "dev_kramer"),
+        (AWKWARD_NAME, AWKWARD_NAME),
+        ("two words", "'two words'"),
+        ("it's", """'it'"'"'s'"""),
+    ],
 )
 def test_only_names_that_need_quotes_get_them(user_name: str, word: str) -> None:
     description = issue_draft(filing(make_key(user_name)), PROFILE).description
@@ -555,7 +551,7 @@ MESSAGES = st.builds(
 
 
 def assert_slack_takes(draft: SlackDraft) -> None:
-    """Block Kit's limits, and what was measured of the undocumented one (wording.py, CHARACTERS_A_BLOCK)."""
+    """Block Kit's limits, and what was measured of the undocumented one (words/message.py, CHARACTERS_A_BLOCK)."""
     assert 0 < len(draft.text) <= 4000
     assert 0 < len(draft.blocks) <= 50
     for block in draft.blocks:
@@ -803,3 +799,10 @@ def test_without_a_field_jiras_own_words_are_cut_to_one_line(messages: list[str]
     assert issue_refused({}, messages, "Task") == (
         f"Jira refused the new issue: {said}; see jira_project_key, jira_issue_type and jira_extra_fields"
     )
+
+
+def test_there_are_words_for_every_reason_every_fate_and_every_event() -> None:
+    assert set(lines.SAID) == set(SkipReason)
+    assert set(parts.TOLD) == set(Fate)
+    assert set(lines._EVENTS) == set(IssueEvent)
+    assert set(lines._NOTES) == set(NoteKind)

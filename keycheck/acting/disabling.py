@@ -17,7 +17,7 @@ from keycheck.rules import writes
 from keycheck.rules.case import IAM_SETTLES_WITHIN
 from keycheck.rules.disabling import is_in_use
 from keycheck.services import ServiceError
-from keycheck.wording import name_key
+from keycheck.words.parts import name_key
 
 
 def disable(means: Means, task: Task, action: DisableKey) -> None:

@@ -9,7 +9,7 @@ from keycheck.acting.issues import find_open_issue
 from keycheck.clock import Stopped
 from keycheck.model import Action, FileIssue, Plan
 from keycheck.services import Issues, ServiceError
-from keycheck.wording import describe, describe_found
+from keycheck.words.lines import describe, describe_found
 
 
 def dry_run(plans: Sequence[Plan], issues: Issues | None) -> Iterator[tuple[str, str]]:

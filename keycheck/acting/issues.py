@@ -29,7 +29,8 @@ from keycheck.rules import writes
 from keycheck.rules.filing import ISSUES_AT_MOST, ISSUES_WITHIN, may_file_another
 from keycheck.services import Issues, ServiceError
 from keycheck.services.state_items import key_record
-from keycheck.wording import comment_text, issue_draft, mark_line, name_key
+from keycheck.words.issue import comment_text, issue_draft, mark_line
+from keycheck.words.parts import name_key
 
 
 def find_open_issue(issues: Issues, record: KeyRecord, issue_label: str) -> str | None:

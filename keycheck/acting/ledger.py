@@ -36,7 +36,8 @@ from keycheck.model import (
 from keycheck.rules.case import claim_is_live
 from keycheck.services import ClaimLost, ServiceError, ServiceOff
 from keycheck.settings import Settings
-from keycheck.wording import describe, name_access_key, name_key
+from keycheck.words.lines import describe
+from keycheck.words.parts import name_access_key, name_key
 
 RECORDING_AT_ONCE = 8
 SETTLING_SECONDS = 1.2

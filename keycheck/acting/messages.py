@@ -17,7 +17,8 @@ from keycheck.model import MessageKey, Result, SendMessage, SkipReason, Warned
 from keycheck.rules import writes
 from keycheck.services import Messages, ServiceError, ServiceOff
 from keycheck.services.state_items import addressee_record
-from keycheck.wording import SlackDraft, name_key, slack_draft
+from keycheck.words.message import SlackDraft, slack_draft
+from keycheck.words.parts import name_key
 
 SERVER_ERRORS_IN_A_ROW = 2
 RETRY_AFTER_SERVER_ERRORS = timedelta(hours=1)

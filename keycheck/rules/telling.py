@@ -16,8 +16,8 @@ from keycheck.rules.case import Case, Circumstances
 from keycheck.settings import Settings
 
 KEYS_IN_A_MESSAGE = 25
-"""What fits into Slack's limit for all blocks together (wording.py): those told longest ago, or never. The rest wait
-for the next message, so that all get their turn.
+"""What fits into Slack's limit for all blocks together (words/message.py): those told longest ago, or never. The rest
+wait for the next message, so that all get their turn.
 """
 KEYS_IN_A_DIGEST = 20
 CLOCKS_DIFFER_AT_MOST = timedelta(days=1)

@@ -8,6 +8,7 @@ Adapters decide nothing; the Protocols here are what scan.py and acting/ know of
     state_table     records and claims in DynamoDB
     state_items     what an item of that table is
     jira_issues     look, create, read back
+    jira_calls      signing in, and what Jira's errors mean to a person
     slack_messages  send one message
     secrets         credstash
     outside         opens all of these, as the settings say
@@ -22,7 +23,8 @@ from typing import Protocol
 
 from keycheck.model import AccessKey, Addressee, LastUse, State
 from keycheck.rules.writes import Value, Write
-from keycheck.wording import IssueDraft, SlackDraft
+from keycheck.words.issue import IssueDraft
+from keycheck.words.message import SlackDraft
 
 
 class ServiceError(Exception):

@@ -17,7 +17,7 @@ from typing import Any
 from keycheck.clock import RunClock, Stopped
 from keycheck.services import ServiceError
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
-from keycheck.wording import SlackDraft
+from keycheck.words.message import SlackDraft
 
 SERVICE = "Slack"
 TIMEOUT_SECONDS = 10

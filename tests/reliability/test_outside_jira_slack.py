@@ -22,7 +22,8 @@ from keycheck.services import ServiceError, jira_issues
 from keycheck.services.health import LONGEST_RETRY_AFTER
 from keycheck.services.jira_issues import JiraIssues
 from keycheck.services.slack_messages import SlackMessages
-from keycheck.wording import FAMILY_LABEL, IssueDraft, SlackDraft
+from keycheck.words.issue import FAMILY_LABEL, IssueDraft
+from keycheck.words.message import SlackDraft
 from sandbox.fake_jira import FakeJira, Flavour
 from sandbox.fake_slack import FakeSlack
 from sandbox.http_fake import Fault, Match, Request, calls
@@ -95,14 +96,14 @@ class Site:
         created = signed_in.create(DRAFT)
         assert created == OPEN_ISSUE
         assert signed_in.find_open(LABEL) == OPEN_ISSUE
-        self.client: Any = signed_in._client
+        self.client: Any = signed_in._jira.client
 
     def issues(self, *, signed_in: bool = True) -> JiraIssues:
         """The adapter of a new run: what earlier answers did to it is forgotten."""
         more: dict[str, Any] = {"project_key": "SEC", "issue_type": "Task", "extra_fields": {}, "clock": PatientClock()}
         issues = JiraIssues(self.jira.url, (EMAIL, TOKEN), **more)
         if signed_in:
-            issues._client = self.client
+            issues._jira.client = self.client
         return issues
 
     def answers(self, match: Match, *faults: Fault, times: int = 1) -> None:
@@ -186,8 +187,8 @@ def test_no_odd_answer_while_signing_in_makes_a_search_say_that_there_is_none(
     site.answers(calls("GET", path), Fault.status(status, body, headers))
     issues = site.issues(signed_in=False)
     result = asked(lambda: issues.find_open(LABEL))
-    if issues._client is not None:
-        issues._client.close()
+    if issues._jira.client is not None:
+        issues._jira.client.close()
     assert isinstance(result, ServiceError) or result == OPEN_ISSUE
 
 
@@ -201,8 +202,8 @@ def test_only_an_answer_that_names_somebody_is_a_sign_in(
     site.answers(calls("GET", "/myself"), Fault.status(200, body))
     issues = site.issues(signed_in=False)
     result = asked(issues.connect)
-    if issues._client is not None:
-        issues._client.close()
+    if issues._jira.client is not None:
+        issues._jira.client.close()
     somebody = parsed(body)
     names = [somebody.get(name) for name in ("accountId", "name", "key")] if isinstance(somebody, dict) else []
     assert isinstance(result, ServiceError) != any(isinstance(name, str) and name for name in names)

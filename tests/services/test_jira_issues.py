@@ -18,7 +18,7 @@ import pytest
 from keycheck.clock import Stopped
 from keycheck.services import ServiceError, ServiceOff, jira_issues
 from keycheck.services.jira_issues import JiraIssues
-from keycheck.wording import FAMILY_LABEL, IssueDraft
+from keycheck.words.issue import FAMILY_LABEL, IssueDraft
 from sandbox.fake_jira import FakeJira, Flavour
 from sandbox.http_fake import Fault, calls
 from tests.builders import PatientClock
@@ -59,7 +59,7 @@ def make_issues(jira: FakeJira, clock: PatientClock) -> Iterator[MakeIssues]:
         def made(address: str | None = None, email: str | None = EMAIL, token: str = TOKEN, **more: Any) -> JiraIssues:
             chosen = {"project_key": "SEC", "issue_type": "Task", "extra_fields": {}, "clock": clock, **more}
             issues = JiraIssues(address or jira.url, (email, token), **chosen)
-            open_clients.callback(lambda: issues._client and issues._client.close())
+            open_clients.callback(lambda: issues._jira.client and issues._jira.client.close())
             return issues
 
         yield made
@@ -84,8 +84,8 @@ def fresh(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> Fresh:
                 jira.url, (EMAIL, TOKEN), project_key="SEC", issue_type="Task", extra_fields={}, clock=clock
             )
             yield jira, issues, clock
-            if issues._client is not None:
-                issues._client.close()
+            if issues._jira.client is not None:
+                issues._jira.client.close()
 
     return opened
 
@@ -1159,7 +1159,7 @@ def test_a_refused_connection_surely_does_nothing(
     """Out of reach between the look and the write, where there is a look."""
     known(jira, KRAMER)
     key = issues.create(DRAFT)
-    session = issues._client._session
+    session = issues._jira.client._session
     request = session.request
 
     def out_of_reach_for_writes(method: str, *rest: Any, **more: Any) -> Any:

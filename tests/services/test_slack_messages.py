@@ -16,7 +16,7 @@ import pytest
 from keycheck.clock import RunClock, Stopped
 from keycheck.services import ServiceError, ServiceOff, slack_messages
 from keycheck.services.slack_messages import SlackMessages
-from keycheck.wording import SlackDraft
+from keycheck.words.message import SlackDraft
 from sandbox.fake_slack import FakeSlack, ok_false, rate_limited
 from sandbox.http_fake import Fault
 from tests.builders import PatientClock

@@ -1,0 +1,230 @@
+"""The calls to one Jira: signed in once, none repeated that may have had an effect, each failure in plain words.
+
+In: python-jira's requests as callables, JSON paths. Out: what they give, or ServiceError that says whether something
+may have been done. Nothing of the credentials is repeated, whatever Jira, or a proxy in between, answers.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from keycheck.clock import RunClock, Stopped
+from keycheck.services import ServiceError
+from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
+from keycheck.words.issue import issue_refused
+
+SERVICE = "Jira"
+TIMEOUT_SECONDS = (3.05, 10)
+"""To connect, and between two bytes of an answer."""
+CREATE = "create issue"
+ASSIGN = "assign issue"
+PERMISSIONS = {
+    "find user": "the global permission Browse Users (on Cloud: Browse users and groups)",
+    ASSIGN: "Assign Issues in the issue's project",
+    "read comments": "Browse Projects in the issue's project",
+    "add comment": "Add Comments (and Browse Projects) in the issue's project",
+    "read transitions": "Transition Issues in the issue's project",
+    "close issue": "Transition Issues in the issue's project",
+}
+"""What the account needs besides filing, by operation: where it lacks one of these, it can file all the same."""
+
+T = TypeVar("T")
+
+
+class JiraCalls:
+    """One Jira in one run; safe to share between threads. `client` is there once `connect` has signed in."""
+
+    def __init__(
+        self,
+        address: str,
+        credentials: tuple[str | None, str],
+        *,
+        project_key: str,
+        issue_type: str,
+        clock: RunClock,
+    ) -> None:
+        self._address = address.rstrip("/")
+        self._email, self._token = credentials
+        self._project_key = project_key
+        self._issue_type = issue_type
+        self._health = Health(SERVICE, clock)
+        self._lock = threading.Lock()
+        self.client: Any = None
+
+    @property
+    def is_cloud(self) -> bool:
+        return bool(self.client.deploymentType == "Cloud")
+
+    def connect(self) -> None:
+        """Sign in: GET serverInfo (Cloud or Server?) and GET /myself (is the token alive?)."""
+        with self._lock:
+            if self.client is None:
+                client = self.call("serverInfo", self._make_client)
+                self.call("myself", lambda: _require_somebody(client.myself()), is_sign_in=True)
+                self.client = client
+
+    def _make_client(self) -> Any:
+        from jira import JIRA
+
+        auth: dict[str, Any] = (
+            {"basic_auth": (self._email, self._token)} if self._email else {"token_auth": self._token}
+        )
+        client: Any = JIRA(
+            server=self._address, timeout=TIMEOUT_SECONDS, max_retries=0, logging=False, get_server_info=False, **auth
+        )
+        client._session.hooks["response"].append(_refuse)  # noqa: SLF001 - python-jira has no public way to its session
+        client.deploymentType = at(client.server_info(), "deploymentType")
+        return client
+
+    def get(self, path: str, asked: Mapping[str, Any] | None = None) -> Any:
+        """python-jira's own readers drop what tells a last page from a cut one, and keep what is no list at all."""
+        return self.client._get_json(path, params=asked)  # noqa: SLF001
+
+    def write(self, method: str, path: str, what: Mapping[str, Any]) -> None:
+        """python-jira's own writers take whatever is 2xx for done, a login page included: Jira says 204."""
+        url = self.client._get_url(path)  # noqa: SLF001
+        response = self.client._session.request(method, url, data=json.dumps(what))  # noqa: SLF001
+        if response.status_code != 204:
+            raise TypeError("unexpected answer")
+
+    def call(self, operation: str, request: Callable[[], T], *, is_write: bool = False, is_sign_in: bool = False) -> T:
+        def attempt() -> T:
+            try:
+                return request()
+            except (ServiceError, RateLimited, Stopped):
+                raise
+            except Exception as error:
+                raise self._service_error(operation, error, is_write=is_write, is_sign_in=is_sign_in) from error
+
+        return self._health.call(operation, attempt)
+
+    def _service_error(
+        self, operation: str, error: Exception, *, is_write: bool, is_sign_in: bool
+    ) -> ServiceError | RateLimited:
+        status = getattr(error, "status_code", None)
+        if isinstance(status, int) and status >= 400:
+            response = getattr(error, "response", None)
+            if status == 429:
+                return RateLimited(retry_after(getattr(response, "headers", {}).get("Retry-After")))
+            return self._answered(operation, status, response, is_write=is_write, is_sign_in=is_sign_in)
+        if isinstance(error, ImportError):
+            text = "jira is not installed for this Python; run: pip install -r requirements.txt"
+            return ServiceError(SERVICE, operation, text, is_fatal=True)
+        if was_never_sent(error):
+            text = f"no connection to {self._address} ({_kind(error)}); no issues filed until it answers"
+            return ServiceError(SERVICE, operation, text, is_silence=True)
+        if _module(error).startswith(("requests", "urllib3")) or isinstance(error, OSError):
+            if isinstance(error, ValueError):  # requests' JSONDecodeError is one, and an OSError too
+                return self._not_jira(operation, may_have_happened=is_write)
+            text = f"no answer from Jira to {operation} ({_kind(error)})"
+            return ServiceError(SERVICE, operation, text, is_silence=True, may_have_happened=is_write)
+        return self._not_jira(operation, may_have_happened=is_write)
+
+    def _without_credentials(self, text: str) -> str:
+        """A text of Jira's, or of a proxy's in between, that repeats what it was sent is not repeated."""
+        basic = base64.b64encode(f"{self._email}:{self._token}".encode()).decode()
+        for secret in (basic, self._token, self._email or ""):
+            text = text.replace(secret, "***") if secret else text
+        return text
+
+    def _not_jira(self, operation: str, *, may_have_happened: bool) -> ServiceError:
+        text = f"{self._address} did not answer like Jira to {operation} (a login page?); look at jira_server_address"
+        return ServiceError(SERVICE, operation, text, is_fatal=True, may_have_happened=may_have_happened)
+
+    def _answered(
+        self, operation: str, status: int, response: Any, *, is_write: bool, is_sign_in: bool
+    ) -> ServiceError:
+        """An answer that is not ok. What would be the same for every further call turns Jira off for the run."""
+
+        def failed(text: str, **more: Any) -> ServiceError:
+            return ServiceError(SERVICE, operation, text, code=str(status), **more)
+
+        if status == 401 or (status == 403 and operation not in PERMISSIONS):
+            what = (
+                "the token is dead or wrong" if status == 401 else f"the account may not do this in {self._project_key}"
+            )
+            if operation == ASSIGN:  # as documented for Jira Server; Cloud says 403
+                what += f", or the account lacks {PERMISSIONS[ASSIGN]}"
+            return failed(
+                f"Jira refused {operation} (HTTP {status}): {what}; no issues filed this run. Look at the secrets that "
+                "credstash_keyname_atlassian_api_email and ..._token name",
+                is_fatal=True,
+            )
+        if status >= 500:
+            return failed(
+                f"Jira failed on {operation} (HTTP {status})",
+                is_server_error=True,
+                may_have_happened=is_write,
+                is_silence=True,
+            )
+        hide = self._without_credentials  # before anything is cut: a token cut short is no whole one to be found
+        field_errors, messages = _refusal(response)
+        if operation == CREATE:
+            shown = {hide(name): hide(said) for name, said in field_errors.items()}
+            return failed(issue_refused(shown, [hide(said) for said in messages], self._issue_type), is_fatal=True)
+        if operation in PERMISSIONS:
+            said = " ".join(hide("; ".join([*messages, *field_errors.values()])).split())[:200]
+            why = f": {said}" if said else " and gave no reason"
+            return failed(f"Jira refused {operation} (HTTP {status}){why}; allow the account {PERMISSIONS[operation]}")
+        if is_sign_in or operation == "serverInfo":
+            return failed(f"Jira refused {operation} (HTTP {status}); look at jira_server_address", is_fatal=True)
+        return failed(f"Jira refused {operation} (HTTP {status})")
+
+
+class _Refused(Exception):
+    """An answer that is no success, as it came: python-jira stumbles over odd bodies, and requests would follow a
+    redirect with a second POST.
+    """
+
+    def __init__(self, response: Any) -> None:
+        super().__init__()
+        self.status_code: int = response.status_code
+        self.response = response
+
+
+def _refuse(response: Any, **_: Any) -> None:
+    if response.status_code >= 300:
+        with suppress(OSError):
+            _ = response.content  # read, so that the connection is free again
+        raise _Refused(response)
+
+
+def _refusal(response: Any) -> tuple[Mapping[str, str], list[str]]:
+    """`errors` by field, and `errorMessages`, of a 400 (python-jira keeps only the joined values)."""
+    try:
+        body = response.json()
+    except Exception:  # noqa: BLE001 - a body that is not JSON has many exceptions and one meaning: no reason given
+        return {}, []
+    if not isinstance(body, dict):
+        return {}, []
+    errors, messages = body.get("errors"), body.get("errorMessages")
+    return (
+        {str(name): str(said) for name, said in errors.items()} if isinstance(errors, dict) else {},
+        [str(said) for said in messages] if isinstance(messages, list) else [],
+    )
+
+
+def at(value: Any, *path: str) -> Any:
+    """A value deep in parsed JSON; None where the answer is of another shape."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _require_somebody(myself: Any) -> None:
+    """Cloud names an accountId, Server a name and a key; an answer that names nobody is no sign-in."""
+    if not any(at(myself, name) and isinstance(myself[name], str) for name in ("accountId", "name", "key")):
+        raise TypeError("unexpected answer")
+
+
+def _module(error: Exception) -> str:
+    return type(error).__module__
+
+
+def _kind(error: Exception) -> str:
+    return type(error).__name__

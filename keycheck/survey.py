@@ -1,0 +1,213 @@
+"""Reads what planning must know before anything is decided: the state table, users and owners, Jira. Shell.
+
+In: scans, labelled keys, services that are opened only when they are needed. Out: a Ground, as soon as what may be
+counted is known, and then a Survey. It decides nothing. What could not be read is a Problem, and never taken for "there
+is none".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from keycheck.clock import RunClock
+from keycheck.facts import FactFinder
+from keycheck.model import LabelledKey, Level, Problem, Scan, State
+from keycheck.planning import due_keys
+from keycheck.rules.case import Facts, Known
+from keycheck.scan import Scanner
+from keycheck.services import Claims, Issues, Messages, Outside, ServiceError
+from keycheck.settings import Settings
+
+NO_STATE = "nothing is filed, sent or disabled without state"
+
+Labelled = Mapping[str, Sequence[LabelledKey]]
+"""The labelled access keys of each profile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What is known of users and access keys. `state` None: the table could not be used. `claims` None: nothing can be
+    acted on, or there is nothing to act on. `due`: the access keys of each profile that anything may be due about.
+    """
+
+    facts: Mapping[str, Facts]
+    state: State | None
+    claims: Claims | None = None
+    due: Labelled = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All that a plan rests on but last uses and Slack, which are read only for what is planned."""
+
+    known: Known
+    claims: Claims | None
+    issues: Issues | None
+
+
+class Surveyor:
+    """The reading of one run. `problems` and `dry_run_lines` gather what there is to say about it."""
+
+    def __init__(
+        self,
+        profiles: Sequence[str],
+        settings: Settings,
+        clock: RunClock,
+        outside: Outside,
+        scanner: Scanner,
+        *,
+        is_dry_run: bool,
+    ) -> None:
+        self._profiles = profiles
+        self._settings = settings
+        self._clock = clock
+        self._outside = outside
+        self._scanner = scanner
+        self._is_dry_run = is_dry_run
+        self._messages: Messages | None = None
+        self._are_messages_open = False
+        self._problems: list[Problem] = []
+        self.finder = FactFinder(settings, clock, profiles)
+        self.dry_run_lines: list[tuple[str, str]] = []
+
+    @property
+    def problems(self) -> list[Problem]:
+        return [*self._problems, *self.finder.problems]
+
+    # First what may be counted
+
+    def ground(self, scans: Sequence[Scan], labelled: Labelled) -> Ground:
+        """Files, tags, the state table, owners."""
+        self.finder.read_files()
+        attention = {name: [key for key in keys if key.needs_attention] for name, keys in labelled.items()}
+        for profile, keys in attention.items():
+            if (iam := self._scanner.iam(profile)) is not None:
+                self.finder.read_tags(profile, iam, keys)
+        if not self._settings.acts:
+            return Ground(self._facts(scans, attention, {}), State())
+        due = {profile: due_keys(keys, self._settings) for profile, keys in labelled.items()}
+        self._clock.check()
+        emails = [email for scan in scans for email in self.finder.emails(scan.profile, attention[scan.profile])]
+        state, claims = self._read_state(scans, due, emails)
+        lookups = {} if state is None else self._look_up_owners(emails, state, attention, claims)
+        return Ground(self._facts(scans, attention, lookups), state, claims, due)
+
+    def _read_state(
+        self, scans: Sequence[Scan], due: Labelled, emails: Sequence[str]
+    ) -> tuple[State | None, Claims | None]:
+        """What the table holds about these access keys and accounts, and the table itself. No state where it cannot be
+        used; no table where it is not needed yet: it is made only once something is due.
+        """
+        settings = self._settings
+        accounts = {scan.account_id for scan in scans if scan.account_id}
+        whole = {one.account_id for one in scans if one.account_id and one.is_complete and one.was_scanned}
+        concerned = [profile for profile, keys in due.items() if keys]
+        try:
+            claims = self._outside.open_claims()
+            if not claims.open(create=bool(concerned) and not self._is_dry_run):
+                if concerned:
+                    self.dry_run_lines.append((concerned[0], f"would create the table {settings.dynamodb_table_name}"))
+                return State(), claims if concerned else None
+            access_key_ids = [key.access_key.access_key_id for keys in due.values() for key in keys]
+            state = claims.read(access_key_ids, (), emails=emails, account_ids=accounts)
+            for account_id in sorted(whole):
+                found = claims.scan_account(account_id)
+                keys = {**found.keys, **state.keys}
+                state = replace(state, keys=keys, unreadable=state.unreadable | found.unreadable)
+        except ServiceError as error:
+            region = f", aws_dynamodb_region={settings.aws_dynamodb_region}" if settings.aws_dynamodb_region else ""
+            where = f"aws_dynamodb_profile_name={settings.aws_dynamodb_profile_name}{region}"
+            self._blame(concerned or self._profiles, f"{NO_STATE}: {error.text} ({where})")
+            return None, None
+        return state, claims
+
+    def _look_up_owners(
+        self, emails: Sequence[str], state: State, attention: Labelled, claims: Claims | None
+    ) -> dict[str, str | None]:
+        concerned = [profile for profile, keys in attention.items() if keys]
+        recording = None if self._is_dry_run else claims
+        return self.finder.look_up(emails, state, lambda: self.messages(concerned), recording)
+
+    def _facts(self, scans: Sequence[Scan], attention: Labelled, lookups: Mapping[str, str | None]) -> dict[str, Facts]:
+        """The facts of each profile; issues of an account are ended by the first profile that saw all of it."""
+        ended: set[str] = set()
+        found = {}
+        for scan in scans:
+            facts = self.finder.facts(scan.profile, scan, attention[scan.profile], lookups)
+            is_first = scan.is_complete and scan.was_scanned and scan.account_id not in ended
+            if is_first:
+                ended.add(scan.account_id)
+            found[scan.profile] = replace(facts, sees_whole_account=is_first and bool(scan.account_id))
+        return found
+
+    # Then what is only needed for acting
+
+    def survey(self, ground: Ground, own_access_key_ids: frozenset[str]) -> Survey:
+        """When those who may be told were last messaged, the open issues, what this run itself depends on."""
+        state = self._with_addressees(ground)
+        issues, open_issues = self._look_at_jira(state, ground.due)
+        own = own_access_key_ids | self._own_access_key_ids(ground.claims)
+        known = Known(state, open_issues, own, slack_is_usable=self.finder.is_mapping_usable)
+        return Survey(known, ground.claims, issues)
+
+    def _with_addressees(self, ground: Ground) -> State | None:
+        """Known only once the owners are."""
+        state, claims = ground.state, ground.claims
+        if claims is None or state is None or not self._settings.send_slack:
+            return state
+        addressees = {
+            user.owner.addressee
+            for facts in ground.facts.values()
+            for user in facts.users.values()
+            if user.owner.addressee is not None
+        }
+        try:
+            if addressees and claims.open(create=False):
+                found = claims.read((), addressees)
+                return replace(state, addressees=found.addressees, unreadable=state.unreadable | found.unreadable)
+        except ServiceError as error:
+            self._blame(self._profiles, f"{NO_STATE}: {error.text}")
+            return None
+        return state
+
+    def _look_at_jira(self, state: State | None, due: Labelled) -> tuple[Issues | None, frozenset[str] | None]:
+        """Jira, signed in, and all open issues of ours; (None, None) where it is not on or could not be asked."""
+        if not self._settings.create_jira or state is None:
+            return None, None
+        has_issue = any(one.issue_key and not one.issue_ended_at for one in state.keys.values())
+        concerned = [profile for profile, keys in due.items() if keys]
+        if not concerned and not has_issue:
+            return None, None
+        try:
+            issues = self._outside.open_issues()
+            return issues, issues.open_issue_keys()
+        except ServiceError as error:
+            self._blame(concerned or self._profiles, f"no issues are filed: {error.text}")
+            return None, None
+
+    def _own_access_key_ids(self, claims: Claims | None) -> frozenset[str]:
+        """Every access key that this run depends on; none of them is ever disabled."""
+        ids: set[str] = set()
+        if self._settings.disable_key:
+            for profile in self._profiles:
+                if (iam := self._scanner.iam(profile)) is not None:
+                    ids |= iam.own_access_key_ids()
+            if claims is not None:
+                ids |= claims.own_access_key_ids
+            if self._settings.warns_owners:
+                ids |= self._outside.secret_access_key_ids()
+        return frozenset(ids)
+
+    def messages(self, concerned: Sequence[str]) -> Messages | None:
+        """Slack, once a message is planned or an owner must be looked up; its secret is not read otherwise."""
+        if not self._are_messages_open:
+            self._are_messages_open = True
+            try:
+                self._messages = self._outside.open_messages()
+            except ServiceError as error:
+                self._blame(concerned, f"nobody is nagged: {error.text}")
+        return self._messages
+
+    def _blame(self, profiles: Sequence[str], text: str) -> None:
+        self._problems += [Problem(Level.ERROR, profile, text) for profile in profiles]

@@ -1,0 +1,142 @@
+"""The issue of one access key, and the comments on it. Pure.
+
+In: actions of a plan. Out: summary, description, labels, comments. An issue has more readers than its owner, so the
+access key is named by its last five characters. Jira: the wiki markup that REST API 2 takes on Cloud and Data Center
+alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from keycheck.model import AgeLabel, CommentIssue, FileIssue, IssueEvent, LabelledKey
+from keycheck.words.parts import (
+    ROTATION_PAGE,
+    day_of,
+    days,
+    one_line,
+    rotation_commands,
+    user_option,
+    what_happens,
+    when_there_are_two,
+    when_used,
+    worth_knowing,
+)
+
+FAMILY_LABEL = "AWS-User-Key-Rotation"
+
+
+@dataclass(frozen=True, slots=True)
+class IssueDraft:
+    """What a new issue says; jira_issues.py adds project, issue type and the extra fields of the settings."""
+
+    summary: str
+    description: str
+    labels: tuple[str, ...]
+
+
+def issue_draft(action: FileIssue, profile: str) -> IssueDraft:
+    """The issue for one access key, named by its last five characters: an issue has more readers than its owner."""
+    key, access_key = action.key, action.key.access_key
+    where = f"AWS account *{_wiki(profile)}* ({access_key.account_id}) {_standing(key)}"
+    summary = f"Rotate AWS access key ...{access_key.last_five} of {access_key.user_name} ({profile})"
+    description = "\n".join(
+        (
+            f"The access key ending in *{access_key.last_five}* of IAM user *{_wiki(access_key.user_name)}* in {where}",
+            "",
+            f"* Created: {day_of(access_key.create_date)}",
+            f"* Age when this was filed: {days(key.age_days)}",
+            f"* {'Expired' if key.label is AgeLabel.EXPIRED else 'Expires'}: {day_of(key.expires_at)}",
+            f"* Last used: {_wiki(when_used(action.standing.last_use))}",
+            f"* What happens then: {_wiki(what_happens(action.standing))}",
+            *(f"* {_wiki(line)}" for line in worth_knowing(action.standing)),
+            "",
+            "h3. What to do",
+            *(_wiki(line) for line in when_there_are_two(access_key.user_name, action.standing)),
+            "{code:bash}",
+            *rotation_commands(access_key.user_name, None, access_key.last_five, action.standing.fate),
+            "{code}",
+            "",
+            f"AWS on rotating access keys: {ROTATION_PAGE}",
+            "",
+            "Filed by keycheck, which files no second issue for this access key while this one is open.",
+        )
+    )
+    return IssueDraft(
+        summary=one_line(summary)[:250], description=description, labels=(FAMILY_LABEL, access_key.issue_label)
+    )
+
+
+def mark_line(mark: str) -> str:
+    """The last line of a comment of ours, by which a later run finds that it was said: the same in every run."""
+    return f"keycheck noted: {mark}."
+
+
+def comment_text(action: CommentIssue, profile: str) -> str:
+    """A comment on the issue of one access key, named by its last five characters; its mark is its last line."""
+    record, standing, key = action.record, action.standing, action.key
+    user_name = key.access_key.user_name if key is not None else record.user_name
+    name = f"The access key ending in *{record.access_key_id[-5:]}* of *{_wiki(user_name)}* ({_wiki(profile)})"
+    undo = [
+        "{code:bash}",
+        "# undo: find the full id, then",
+        f"aws iam update-access-key {user_option(user_name)} --access-key-id ACCESS_KEY_ID --status Active",
+        "{code}",
+    ]
+    on = f" on {day_of(action.at)}" if action.at is not None else ""
+    next_up = [] if standing is None else [f"What happens next: {_wiki(what_happens(standing))}"]
+    match action.event:
+        case IssueEvent.IN_USE:
+            used = when_used(standing.last_use if standing is not None else None)
+            lines = [
+                f"{name} has expired and was to be disabled, but it is still in use: {_wiki(used)}.",
+                "Whoever uses it must get the new one first.",
+            ]
+        case IssueEvent.DISABLED:
+            lines = [f"keycheck disabled it{on}: {name} is Inactive, not deleted.", *undo]
+        case _:
+            lines = [_NEWS[action.event].format(name=name, on=on), *next_up]
+    return "\n".join([*lines, "", mark_line(action.mark)])
+
+
+_NEWS = {
+    IssueEvent.EXPIRED: "{name} has expired.",
+    IssueEvent.NO_LONGER_DUE: "{name} is younger than what is asked for now, and needs no rotating yet.",
+    IssueEvent.EXEMPTION_ENDED: "The exemption of its user has ended: {name} is due again.",
+    IssueEvent.NOTICE: "{name} is going to be disabled.",
+    IssueEvent.REENABLED: "{name} was disabled by keycheck, and a person re-enabled it.",
+    IssueEvent.DEACTIVATED: "{name} is inactive, and keycheck did not do that. There is nothing left to do here.",
+    IssueEvent.GRACE_OVER: "{name} was disabled{on}, and nobody has needed it since. There is nothing left to do here.",
+    IssueEvent.DELETED: "{name} is gone. There is nothing left to do here.",
+}
+
+
+def issue_refused(field_errors: Mapping[str, str], messages: Sequence[str], issue_type: str) -> str:
+    """Why Jira refused a new issue (HTTP 400), by field, and the setting to change."""
+    if not field_errors:
+        said = one_line("; ".join(messages))[:200] or "no reason given"
+        return f"Jira refused the new issue: {said}; see jira_project_key, jira_issue_type and jira_extra_fields"
+    settings = {
+        "issuetype": f"set jira_issue_type (now {issue_type!r}) to a type of that project",
+        "project": "set jira_project_key to a project that the account may create issues in",
+        "labels": "put the field Labels on the project's create screen",
+        "summary": "",
+        "description": "put the field Description on the project's create screen",
+    }
+    parts = []
+    for name, said in field_errors.items():
+        advice = settings.get(name, f"give {name!r} a value in jira_extra_fields")
+        parts.append(f"field {name!r}: {one_line(said)[:120]}" + (f" -> {advice}" if advice else ""))
+    return "Jira refused the new issue: " + "; ".join(parts)
+
+
+def _standing(key: LabelledKey) -> str:
+    if key.label is AgeLabel.EXPIRED:
+        return f"expired on {day_of(key.expires_at)}: it is {days(key.age_days)} old."
+    return f"expires on {day_of(key.expires_at)}: it is {days(key.age_days)} old."
+
+
+def _wiki(text: str) -> str:
+    """Escape what Jira's wiki markup would style; user names hold _ + - and @."""
+    return "".join(f"\\{c}" if c in "*_-+^~{}[]!|?" else "&#92;" if c == "\\" else c for c in one_line(text))

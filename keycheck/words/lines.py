@@ -1,0 +1,206 @@
+"""Lines on stderr: what would be done, and what was due and is not done. Pure.
+
+In: actions and skips. Out: one line each, which names no access key in full.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from keycheck.model import (
+    Action,
+    AssignIssue,
+    CommentIssue,
+    DisableKey,
+    FileIssue,
+    IssueEvent,
+    KeyRecord,
+    LabelledKey,
+    Level,
+    NoteKind,
+    NoteState,
+    Problem,
+    SendMessage,
+    Skip,
+    SkipReason,
+)
+from keycheck.words.parts import name_access_key, name_key
+
+
+def describe(action: Action) -> str:
+    """What a real run would do, for --dry-run: one line."""
+    match action:
+        case FileIssue(key=key):
+            return f"would file an issue for {name_key(key)}"
+        case SendMessage(addressee=addressee, keys=keys):
+            kind = "a digest to the fallback channel" if addressee.is_fallback else "a message to"
+            what = "access key" if len(keys) == 1 else "access keys"
+            named = ", ".join(f"{key.key.access_key.user_name} ...{key.key.access_key.last_five}" for key in keys[:5])
+            return (
+                f"would send {kind} {addressee.slack_id} about {len(keys)} {what}: {named}"
+                f"{', ...' if len(keys) > 5 else ''}"
+            )
+        case DisableKey(key=key, needs_warning=needs_warning, was_warned=was_warned):
+            only = ", once the warning above is delivered" if needs_warning and not was_warned else ""
+            return f"would disable {name_key(key)}{only}"
+        case AssignIssue(key=key, record=record):
+            return f"would assign {record.issue_key} to the owner of {name_key(key)}"
+        case CommentIssue(record=record, event=event, key=shown):
+            what = "comment on and close" if event.closes else "comment on"
+            name = name_access_key(record) if shown is None else name_key(shown)
+            return f"would {what} {record.issue_key} ({_EVENTS[event]}): {name}"
+        case NoteState(record=record, kind=kind, key=shown):
+            name = name_access_key(record) if shown is None else name_key(shown)
+            return f"would note in the state table that {_NOTES[kind]}: {name}"
+
+
+_EVENTS = {
+    IssueEvent.EXPIRED: "it has expired",
+    IssueEvent.NO_LONGER_DUE: "it needs no rotating any more",
+    IssueEvent.EXEMPTION_ENDED: "its exemption has ended",
+    IssueEvent.NOTICE: "the day from which it is disabled",
+    IssueEvent.IN_USE: "it is still in use",
+    IssueEvent.DISABLED: "keycheck disabled it",
+    IssueEvent.REENABLED: "a person re-enabled it",
+    IssueEvent.DEACTIVATED: "somebody else deactivated it",
+    IssueEvent.GRACE_OVER: "disabled, and not missed",
+    IssueEvent.DELETED: "it is gone",
+}
+
+
+_NOTES = {
+    NoteKind.CONFIRMED: "a disabling that was begun was carried out",
+    NoteKind.DROPPED: "a disabling that was begun came to nothing",
+    NoteKind.REENABLED: "a person re-enabled it",
+    NoteKind.EXEMPT: "it is exempt, so that warnings given before do not count",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is said of a SkipReason: why, and in which line. A warning is for what a person should act on."""
+
+    why: str
+    level: Level = Level.INFO
+    text: str = "nothing done for {count}: {why}"
+
+
+SAID: Final[Mapping[SkipReason, Said]] = {
+    SkipReason.NO_STATE: Said(
+        "the state table could not be used, and without state nothing is filed, sent or disabled"
+    ),
+    SkipReason.JIRA_OFF: Said("Jira is off for this run"),
+    SkipReason.SLACK_OFF: Said("Slack is off for this run"),
+    SkipReason.UNKNOWN_OWNER: Said(
+        "the user is in no Slack mapping and slack_fallback_channel is not set",
+        Level.WARNING,
+        "nobody was nagged about {count}: {why}",
+    ),
+    SkipReason.OWNER_UNREAD: Said("who owns it could not be found out in this run"),
+    SkipReason.NOBODY_TOLD: Said(
+        "nobody could be told: no warning about this access key has been delivered yet",
+        Level.WARNING,
+        "{count} not disabled: {why}",
+    ),
+    SkipReason.NOTICE: Said("its notice is not over"),
+    SkipReason.BRAKE: Said(
+        "max_disables_per_day of its account is reached", Level.WARNING, "{count} not disabled: {why}"
+    ),
+    SkipReason.IN_USE: Said(
+        "it was used within disable_in_use_hours, or its last use could not be read",
+        Level.WARNING,
+        "{count} not disabled: {why}",
+    ),
+    SkipReason.EXEMPT: Said("its user is exempt"),
+    SkipReason.EXEMPTIONS_UNREAD: Said("exemptions_file could not be used, so nobody is known not to be exempt"),
+    SkipReason.TAGS_UNREAD: Said("the tags of its user could not be read"),
+    SkipReason.BAD_EXEMPT_TAG: Said(
+        "the tags keycheck:exempt-until and keycheck:exempt-reason of its user are not sound",
+        Level.WARNING,
+        "{count} not disabled: {why}",
+    ),
+    SkipReason.SCAN_BROKEN: Said(
+        "the users could not all be listed, or more than 5 % of them could not be read",
+        Level.WARNING,
+        "{count} not disabled: {why}",
+    ),
+    SkipReason.REENABLED: Said("a person re-enabled it, and it is left alone for reenable_grace_days"),
+    SkipReason.JUST_DISABLED: Said("it was disabled, or was about to be, less than 15 minutes ago"),
+    SkipReason.OWN_ACCESS_KEY: Said("keycheck itself depends on this access key"),
+    SkipReason.TOO_MANY_ISSUES: Said(
+        "two issues were filed for it within seven days",
+        Level.WARNING,
+        "no further issue for {count}: {why}, and Jira's search shows none open; look for a workflow that closes them",
+    ),
+    SkipReason.CLAIMED: Said("another run has claimed it"),
+    SkipReason.BAD_RECORD: Said(
+        "its record in the state table cannot be read; delete that item, or mend it",
+        Level.WARNING,
+        "nothing done for {count}: {why}",
+    ),
+    SkipReason.BAD_ADDRESSEE: Said(
+        "the item slack:<account id>:<Slack id> of its owner in the state table holds a time in the future, or what "
+        "keycheck did not write; delete that item",
+        Level.WARNING,
+        "nobody was nagged about {count}: {why}",
+    ),
+    SkipReason.RETRY_LATER: Said("Slack failed twice in a row for this addressee; tried again an hour later"),
+    SkipReason.OUT_OF_TIME: Said(
+        "the run's time was over",
+        Level.WARNING,
+        "actions on {count} are left for the next run: {why}; see run_timeout_seconds",
+    ),
+}
+
+
+def describe_found(action: FileIssue, issue_key: str) -> str:
+    """What a real run would do instead of filing, where a look has found an open issue: one line."""
+    return f"would file no issue for {name_key(action.key)}: {issue_key} is open"
+
+
+def describe_skip(skip: Skip) -> str:
+    """What is due and would not be done, for --dry-run and -v."""
+    name = name_access_key(skip.key) if isinstance(skip.key, KeyRecord) else name_key(skip.key)
+    return f"would not {skip.what}: {name}: {SAID[skip.reason].why}"
+
+
+def skip_problems(skips: Iterable[Skip], profile: str, *, issues_are_filed: bool) -> list[Problem]:
+    """One line a reason, however many access keys: a warning where a person should act, else only with -v.
+
+    A user without a known owner is a warning only where no issue tells anybody either.
+    """
+    grouped: dict[SkipReason, list[LabelledKey | KeyRecord]] = {}
+    for skip in skips:
+        grouped.setdefault(skip.reason, []).append(skip.key)
+    problems = []
+    for reason, keys in grouped.items():
+        unique = sorted(set(keys), key=_oldest_first)
+        said = SAID[reason]
+        is_told_otherwise = reason is SkipReason.UNKNOWN_OWNER and issues_are_filed
+        text = said.text.format(count=_count(unique), why=said.why)
+        problems.append(Problem(Level.INFO if is_told_otherwise else said.level, profile, f"{text}: {_some(unique)}"))
+    return problems
+
+
+def _oldest_first(key: LabelledKey | KeyRecord) -> tuple[int, str, str]:
+    if isinstance(key, KeyRecord):
+        return (0, key.user_name, key.access_key_id[-5:])
+    return (-key.age_days, key.access_key.user_name, key.access_key.last_five)
+
+
+def _count(keys: Sequence[LabelledKey | KeyRecord]) -> str:
+    return "1 access key" if len(keys) == 1 else f"{len(keys)} access keys"
+
+
+def _some(keys: Sequence[LabelledKey | KeyRecord]) -> str:
+    names = Counter(
+        f"{key.user_name} ...{key.access_key_id[-5:]}"
+        if isinstance(key, KeyRecord)
+        else f"{key.access_key.user_name} ...{key.access_key.last_five}"
+        for key in keys
+    )
+    shown = list(names)[:5]
+    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")

@@ -1,0 +1,189 @@
+"""The one message to an addressee about one account. Pure.
+
+In: a SendMessage, links to issues. Out: Slack blocks and their text. The full access key id appears in a direct message
+to its owner, and nowhere else (design.md, section 2). Slack: docs.slack.dev, "Formatting message text" (escape only & <
+>) and "Block Kit" (50 blocks, 3000 characters a section).
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from keycheck.model import AgeLabel, MessageKey, SendMessage
+from keycheck.words.parts import (
+    ROTATION_PAGE,
+    day_of,
+    days,
+    one_line,
+    rotation_commands,
+    what_happens,
+    what_happens_in_short,
+    when_there_are_two,
+    when_used,
+    worth_knowing,
+)
+
+KEYS_IN_FULL = 8
+"""A message shows at most so many access keys with their commands, fewer where they do not fit; the others get a line
+each, and the commands once for all of them.
+"""
+
+
+SECTION_CHARACTERS = 2900
+
+
+MESSAGE_CHARACTERS = 12_500
+
+
+CHARACTERS_A_BLOCK = 125
+"""Slack refuses blocks that are too long together (msg_blocks_too_long) and documents no number; measured by others:
+some 13,400 characters, of which each block costs about 125 (github.com/slackapi/bolt-js, issue 2509).
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SlackDraft:
+    """What chat.postMessage takes: blocks, and the text for notifications and screen readers."""
+
+    text: str
+    blocks: tuple[Mapping[str, Any], ...]
+
+
+def slack_draft(
+    action: SendMessage,
+    profile: str,
+    issue_keys: Mapping[str, str],
+    jira_address: str | None,
+    interval_hours: int,
+) -> SlackDraft:
+    """The one message to an addressee about one account.
+
+    `issue_keys`: access key id -> Jira issue key, as known by now; they become links where Jira's address is.
+    """
+    links = {access_key_id: _issue_link(jira_address, issue) for access_key_id, issue in issue_keys.items()}
+    title = _title(action)
+    named = ", ".join(f"{one.key.access_key.user_name} ...{one.key.access_key.last_five}" for one in action.keys[:3])
+    more = ", ..." if len(action.keys) + action.unlisted > 3 else ""
+    text = _mrkdwn(one_line(f"{title} in account {profile[:100]}: {named}{more}"))
+    most = 0 if action.addressee.is_fallback and len(action.keys) > 1 else min(KEYS_IN_FULL, len(action.keys))
+    for in_full in range(most, 0, -1):
+        blocks = _blocks(action, profile, links, interval_hours, in_full)
+        if _size(blocks) <= MESSAGE_CHARACTERS:
+            return SlackDraft(text, blocks)
+    for shorter in (links, {one: _mrkdwn(issue) for one, issue in issue_keys.items()}):
+        blocks = _blocks(action, profile, shorter, interval_hours, 0)
+        if _size(blocks) <= MESSAGE_CHARACTERS:
+            return SlackDraft(text, blocks)
+    return SlackDraft(text, _blocks(action, profile, {}, interval_hours, 0))
+
+
+def _title(action: SendMessage) -> str:
+    total = len(action.keys) + action.unlisted
+    what = "access key needs" if total == 1 else "access keys need"
+    return f"{total} AWS {what} rotating{' (no known owner)' if action.addressee.is_fallback else ''}"
+
+
+def _blocks(
+    action: SendMessage, profile: str, links: Mapping[str, str], interval_hours: int, in_full: int
+) -> tuple[dict[str, Any], ...]:
+    """The message with its first `in_full` access keys in full, and the others in a line each."""
+    account_id = action.keys[0].key.access_key.account_id
+    mentions = "".join(f"<!subteam^{group}> " for group in action.groups[:5])
+    blocks = [_section(f"{mentions}:key: *{_title(action)}* in account `{_tick(profile[:100])}` ({account_id})")]
+    for one in action.keys[:in_full]:
+        blocks.append({"type": "divider"})
+        link = links.get(one.key.access_key.access_key_id)
+        blocks.append(_section(_key_in_full(one, link, person=action.addressee.is_person)))
+        blocks.append(_section(_code(_key_commands(one, person=action.addressee.is_person))))
+    in_short = [_key_in_short(one, links.get(one.key.access_key.access_key_id)) for one in action.keys[in_full:]]
+    if action.unlisted:
+        in_short.append(f"... and {action.unlisted} more, whose turn comes with the next messages.")
+    if in_short:
+        blocks.append({"type": "divider"})
+        blocks += [_section(part) for part in _packed(in_short)]
+        blocks.append(_section(_code(rotation_commands("USER_NAME", None, "LAST5"))))
+    is_one = len(action.keys) + action.unlisted == 1
+    footer = (
+        f"<{ROTATION_PAGE}|How AWS says to rotate access keys> · dates are UTC · keycheck repeats this at most every "
+        f"{interval_hours} hours, until the old access {'key is' if is_one else 'keys are'} inactive or gone"
+    )
+    blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": footer}]})
+    return tuple(blocks)
+
+
+def _size(blocks: Iterable[Mapping[str, Any]]) -> int:
+    """What Slack counts of the blocks, as near as is known."""
+    return sum(CHARACTERS_A_BLOCK + len(block.get("text", {}).get("text", "")) for block in blocks)
+
+
+def _key_commands(key: MessageKey, *, person: bool) -> list[str]:
+    access_key = key.key.access_key
+    commands = rotation_commands(
+        access_key.user_name, access_key.access_key_id if person else None, access_key.last_five, key.standing.fate
+    )
+    return [*(f"# {line}" for line in when_there_are_two(access_key.user_name, key.standing)), *commands]
+
+
+def _key_in_full(key: MessageKey, link: str | None, *, person: bool) -> str:
+    access_key = key.key.access_key
+    identity = f"`{access_key.access_key_id}`" if person else f"ending in `{access_key.last_five}`"
+    expiry = "Expired" if key.key.label is AgeLabel.EXPIRED else "Expires"
+    lines = [
+        f"*`{_tick(access_key.user_name)}`* · access key {identity}",
+        f"• {days(key.key.age_days)} old, created {day_of(access_key.create_date)}",
+        f"• {expiry} {day_of(key.key.expires_at)}",
+        f"• Last used: {_mrkdwn(when_used(key.standing.last_use))}",
+        f"• What happens then: {what_happens(key.standing)}",
+        *(f"• {_mrkdwn(remark)}" for remark in worth_knowing(key.standing)),
+    ]
+    if link:
+        lines.append(f"• Issue: {link}")
+    return "\n".join(lines)
+
+
+def _key_in_short(key: MessageKey, link: str | None) -> str:
+    access_key = key.key.access_key
+    expiry = "expired" if key.key.label is AgeLabel.EXPIRED else "expires"
+    then = _mrkdwn(what_happens_in_short(key.standing))
+    issue = f" · {link}" if link else ""
+    return (
+        f"• `{_tick(access_key.user_name)}` ...{access_key.last_five}: {days(key.key.age_days)} old, {expiry} "
+        f"{day_of(key.key.expires_at)}, {then}{issue}"
+    )
+
+
+def _issue_link(jira_address: str | None, issue_key: str) -> str:
+    if jira_address is None:
+        return _mrkdwn(issue_key)
+    return f"<{jira_address.rstrip('/')}/browse/{issue_key}|{_mrkdwn(issue_key)}>"
+
+
+def _section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+
+
+def _code(lines: Iterable[str]) -> str:
+    return "```" + _mrkdwn("\n".join(lines)) + "```"
+
+
+def _packed(lines: Iterable[str]) -> list[str]:
+    """Join lines into as few sections as Slack's limit allows."""
+    parts: list[str] = []
+    for line in lines:
+        if parts and len(parts[-1]) + 1 + len(line) <= SECTION_CHARACTERS:
+            parts[-1] += "\n" + line
+        else:
+            parts.append(line)
+    return parts
+
+
+def _mrkdwn(text: str) -> str:
+    return html.escape(text, quote=False)
+
+
+def _tick(text: str) -> str:
+    """Text for between backticks, where Slack styles nothing: user names hold _ and +."""
+    return _mrkdwn(one_line(text).replace("`", "'"))

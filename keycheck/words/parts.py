@@ -1,0 +1,163 @@
+"""What every word about an access key is made of: days, what happens next, the commands of a rotation. Pure.
+
+Dates are days in UTC: an hour is no help to the owner of an access key that is months old.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from keycheck.model import Fate, KeyRecord, LabelledKey, LastUse, Standing
+
+ROTATION_PAGE = "https://docs.aws.amazon.com/IAM/latest/UserGuide/id-credentials-access-keys-update.html"
+
+
+ACCESS_KEYS_AT_MOST = 2
+"""AWS's quota of access keys a user: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
+
+
+def day_of(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d}"
+
+
+def days(count: int) -> str:
+    return "1 day" if count == 1 else f"{count} days"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is told of a Fate: the sentence after "What happens then", and a few words in a list of many."""
+
+    in_full: str
+    in_short: str
+
+
+TOLD: Final[Mapping[Fate, Told]] = {
+    Fate.STAYS_ACTIVE: Told(
+        "it stays active, and at risk, until somebody rotates it or it is disabled.",
+        "stays active",
+    ),
+    Fate.NEVER_DISABLED: Told(
+        "it is not disabled, since keycheck itself depends on it; it stays at risk until somebody rotates it.",
+        "never disabled",
+    ),
+    Fate.DISABLED_FROM: Told(
+        "from {day} on it is disabled (AWS status Inactive, not deleted); what still uses it stops working.",
+        "disabled from {day} on",
+    ),
+    Fate.DISABLED_NOW: Told(
+        "it is being disabled now (AWS status Inactive, not deleted), and what still uses it stops working.",
+        "being disabled now",
+    ),
+    Fate.IN_USE: Told(
+        "it was to be disabled, but it is still in use; it is disabled as soon as nothing uses it any more.",
+        "in use ({used})",
+    ),
+    Fate.LEFT_ALONE: Told(
+        "a person re-enabled it, so it is left alone; from {day} on it is disabled again.",
+        "re-enabled, disabled again from {day} on",
+    ),
+}
+
+
+def what_happens(standing: Standing) -> str:
+    return _filled_in(TOLD[standing.fate].in_full, standing)
+
+
+def what_happens_in_short(standing: Standing) -> str:
+    return _filled_in(TOLD[standing.fate].in_short, standing)
+
+
+def _filled_in(text: str, standing: Standing) -> str:
+    day = "" if standing.day is None else day_of(standing.day)
+    return text.format(day=day, used=when_used(standing.last_use))
+
+
+def when_used(last_use: LastUse | None) -> str:
+    """When and by what an access key was last used; AWS began to note that in April 2015."""
+    if last_use is None:
+        return "could not be read"
+    if last_use.at is None:
+        return "never, as far as AWS knows"
+    return f"{day_of(last_use.at)} by {last_use.service} in {last_use.region}"
+
+
+def worth_knowing(standing: Standing) -> list[str]:
+    """What else the owner should know, a sentence each."""
+    found = []
+    if standing.newer is not None:
+        found.append(
+            f"Your new access key ends in {standing.newer}; once nothing uses the old one, deactivate the old one."
+        )
+    if standing.ended_exemption is not None:
+        found.append(f"It was exempt until {standing.ended_exemption:%Y-%m-%d}; that has ended.")
+    if standing.tag_trouble:
+        found.append(f"Its exemption does not count: {standing.tag_trouble}.")
+    return found
+
+
+def when_there_are_two(user_name: str, standing: Standing) -> list[str]:
+    """AWS refuses a third access key, so the first step of a rotation would fail."""
+    if standing.key_count < ACCESS_KEYS_AT_MOST or standing.newer is not None:
+        return []
+    return [
+        f"{user_name} has {standing.key_count} access keys already, and AWS allows no third.",
+        "If one of the others is the replacement, begin at step 2; if not, first delete one that is not in use.",
+    ]
+
+
+def user_option(user_name: str) -> str:
+    return f"--user-name{'=' if user_name.startswith('-') else ' '}{shlex.quote(user_name)}"
+
+
+def rotation_commands(
+    user_name: str, access_key_id: str | None, last_five: str, fate: Fate = Fate.STAYS_ACTIVE
+) -> list[str]:
+    """The AWS CLI steps: create, switch, deactivate, delete. Without the id, a step to find it comes first; with
+    keycheck deactivating it anyway, that step has no command.
+    """
+    user = user_option(user_name)
+    key = f"--access-key-id {access_key_id or 'OLD_ACCESS_KEY_ID'}"
+    deactivate = [
+        "# 3. keycheck deactivates the old one now; by hand it is"
+        if fate is Fate.DISABLED_NOW
+        else "# 3. deactivate the old one",
+        f"aws iam update-access-key {user} {key} --status Inactive",
+        "# to undo that, whoever did it",
+        f"aws iam update-access-key {user} {key} --status Active",
+    ]
+    find = [
+        f"# 0. find the full id of the access key that ends in {last_five}",
+        f"aws iam list-access-keys {user}",
+    ]
+    return [
+        *([] if access_key_id else find),
+        "# 1. create the new access key; it is shown only this once",
+        f"aws iam create-access-key {user}",
+        "# 2. put it wherever the old one is used; then see when and where the old one was last used",
+        f"aws iam get-access-key-last-used {key}",
+        *deactivate,
+        "# 4. nothing broke for a few days? delete it",
+        f"aws iam delete-access-key {user} {key}",
+    ]
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def name_key(key: LabelledKey) -> str:
+    """An access key as lines on stderr name it: never in full."""
+    access_key = key.access_key
+    return (
+        f"access key ...{access_key.last_five} of {access_key.user_name} ({key.label.value}, {days(key.age_days)} old)"
+    )
+
+
+def name_access_key(record: KeyRecord) -> str:
+    """An access key that AWS no longer shows, as lines on stderr name it."""
+    return f"access key ...{record.access_key_id[-5:]} of {record.user_name or 'an unknown user'}"
