@@ -9,7 +9,8 @@
     report.py                lines for people, and the writing of both streams
     clock.py                 the run's time: now, deadlines, SIGTERM
     settings.py              environment -> one frozen Settings
-    model.py                 frozen values: AccessKey, LabelledKey, records, Plan and its actions, Outcomes
+    model.py      pure       frozen values: access keys, labels, records, owners, state
+    actions.py    pure       frozen values: a plan, its actions, and what became of them
     labels.py     pure       access key + now -> label
     owners.py     pure       mapping file, tags, look-ups -> who owns whom
     exemptions.py pure       exemptions file, tags -> who is left alone, until when and why
@@ -31,7 +32,7 @@
     run.py        shell      one run: scan, survey, plan, act, measure
     scan.py       shell      IAM -> access keys
     survey.py     shell      reads what planning must know: state, owners, Jira
-    facts.py      shell      exemptions, tags, owners, last uses: what planning must know beside keys and records
+    user_facts.py shell      exemptions, tags, owners, last uses: what planning must know beside keys and records
     acting/                  carries out the plans, one chain an addressee: see to its issues, send one message, disable
     services/                one thin adapter per outside system, each with only the calls that keycheck needs
 

@@ -127,7 +127,7 @@ def _supervise(
 ) -> RunResult:
     """Let the run work in a thread of its own; this one is never in a network call, so a signal is always heard."""
     from keycheck.run import Run
-    from keycheck.services.outside import RealOutside
+    from keycheck.services.outside import RealServices
 
     def debug(profile: str, text: str) -> None:
         if options.verbose:
@@ -141,7 +141,7 @@ def _supervise(
         environment_key_id=environ.get("AWS_ACCESS_KEY_ID", "").strip(),
         is_dry_run=options.dry_run,
         debug=debug,
-        outside=RealOutside(settings, clock),
+        outside=RealServices(settings, clock),
     )
     worker = threading.Thread(target=run.work, name="run", daemon=True)
     worker.start()

@@ -17,18 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
-from keycheck.model import (
-    AgeLabel,
-    DisableKey,
-    FileIssue,
-    LabelledKey,
-    Level,
-    Outcomes,
-    Problem,
-    Result,
-    Scan,
-    SendMessage,
-)
+from keycheck.actions import DisableKey, FileIssue, Outcomes, Result, SendMessage
+from keycheck.model import AgeLabel, LabelledKey, Level, Problem, Scan
 
 KEY_TAGS = ("name", "key", "status", "accountAlias")
 KEY_FIELDS = {"age": "float"}
@@ -84,7 +74,7 @@ def is_sound(line: str) -> bool:
     return _LINE.fullmatch(line) is not None
 
 
-def settle_labels(keys: Sequence[LabelledKey], outcomes: Outcomes) -> tuple[LabelledKey, ...]:
+def labels_after(keys: Sequence[LabelledKey], outcomes: Outcomes) -> tuple[LabelledKey, ...]:
     """The labels after this run's actions: `disabled` only where AWS answered that it is, in this run."""
     disabled = {
         outcome.action.key.access_key.access_key_id

@@ -15,25 +15,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from keycheck.model import (
-    AccessKey,
-    AgeLabel,
+from keycheck.actions import (
     AssignIssue,
     Chain,
     CommentIssue,
     DisableKey,
     FileIssue,
-    KeyRecord,
-    LabelledKey,
-    NoteState,
+    Observation,
+    Outlook,
     Plan,
     Skip,
     SkipReason,
-    Standing,
-    State,
 )
+from keycheck.model import AccessKey, AgeLabel, KeyRecord, LabelledKey, State
 from keycheck.rules import disabling, ending, filing, seen, telling
-from keycheck.rules.case import A_DAY, Case, Circumstances, Facts, Known
+from keycheck.rules.case import A_DAY, Case, Circumstances, Facts, SharedFacts
 from keycheck.rules.disabling import Verdict
 from keycheck.rules.telling import Audience
 from keycheck.settings import Settings
@@ -52,7 +48,7 @@ def keys_to_look_up(plan: Plan) -> tuple[AccessKey, ...]:
     """The access keys whose last use a plan's messages and issues show, or that it would disable."""
     keys: dict[AccessKey, None] = {}
     for chain in plan.chains:
-        for action in chain.filings:
+        for action in chain.issue_actions:
             if action.key is not None and not isinstance(action, AssignIssue):
                 keys[action.key.access_key] = None
         if chain.message is not None:
@@ -97,7 +93,7 @@ def cases_of(keys: Iterable[LabelledKey], facts: Facts, state: State, run: Circu
 
 
 def plan_profile(
-    profile: str, keys: Sequence[LabelledKey], facts: Facts, known: Known, settings: Settings, now: datetime
+    profile: str, keys: Sequence[LabelledKey], facts: Facts, known: SharedFacts, settings: Settings, now: datetime
 ) -> Plan:
     """Plan one profile. `keys` are all of its labelled keys, in output order; oldest are served first."""
     due = {key.access_key.access_key_id for key in due_keys(keys, settings)}
@@ -117,7 +113,7 @@ def plan_profile(
     }
     chosen = _disablings(groups, verdicts, known.state, run, book)
     told = {
-        case.access_key_id: disabling.standing(
+        case.access_key_id: disabling.outlook(
             case, verdicts[case.access_key_id], is_disabled_now=case.access_key_id in chosen
         )
         for case in active
@@ -125,7 +121,7 @@ def plan_profile(
     chains = [_chain(profile, group, chosen, told) for group in groups]
     chains += _ending_chains(keys, due, facts, known.state, run, book)
     noted = [Chain(profile, notes=(note,)) for note in book.notes]  # a chain each: none waits for another's
-    acting = [chain for chain in chains if chain.filings or chain.message or chain.disablings]
+    acting = [chain for chain in chains if chain.issue_actions or chain.message or chain.disablings]
     return Plan(profile, (*noted, *acting), tuple(book.skips))
 
 
@@ -139,7 +135,7 @@ class _Book:
 
     profile: str
     skips: list[Skip] = field(default_factory=list)
-    notes: list[NoteState] = field(default_factory=list)
+    notes: list[Observation] = field(default_factory=list)
 
     def skip(self, what: str, key: LabelledKey | KeyRecord, reason: SkipReason) -> None:
         self.skips.append(Skip(self.profile, what, key, reason))
@@ -167,7 +163,7 @@ def _active(cases: Sequence[Case], state: State, run: Circumstances, book: _Book
         elif case.user.exemption is not None:
             book.skip("act", case.key, SkipReason.EXEMPT)
             book.notes += seen.exempt(case.record, case.key, case.user.exemption)
-        elif seen.is_settling(case.record, run):
+        elif seen.is_not_visible_yet(case.record, run):
             book.skip("act", case.key, SkipReason.JUST_DISABLED)
         else:
             record, notes = seen.active(case.record, case.key, run)
@@ -223,7 +219,7 @@ def _left_today(account_id: str, state: State, run: Circumstances) -> int:
     return max(0, run.settings.max_disables_per_day - len(lately))
 
 
-def _chain(profile: str, group: _Group, chosen: Mapping[str, DisableKey], told: Mapping[str, Standing]) -> Chain:
+def _chain(profile: str, group: _Group, chosen: Mapping[str, DisableKey], told: Mapping[str, Outlook]) -> Chain:
     issues: list[FileIssue | AssignIssue | CommentIssue] = []
     for case in group.audience.cases:
         said = told[case.access_key_id]
@@ -233,7 +229,7 @@ def _chain(profile: str, group: _Group, chosen: Mapping[str, DisableKey], told: 
             issues += filing.about_open_issue(case, said)
     return Chain(
         profile,
-        filings=tuple(issues),
+        issue_actions=tuple(issues),
         message=telling.message(group.audience, told),
         disablings=tuple(chosen[case.access_key_id] for case in group.audience.cases if case.access_key_id in chosen),
     )
@@ -258,7 +254,7 @@ def _ending_chains(
             word = ending.last_word(record, key, run)
         match word:
             case CommentIssue():
-                yield Chain(book.profile, filings=(word,))
+                yield Chain(book.profile, issue_actions=(word,))
             case SkipReason():
                 book.skip("update the issue", key or record, word)
 

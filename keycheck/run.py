@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from keycheck.acting.chains import Executor
 from keycheck.acting.dry_run import dry_run
 from keycheck.acting.means import Services
+from keycheck.actions import Outcomes, Plan, Skip, SkipReason
 from keycheck.clock import RunClock, Stopped
 from keycheck.labels import label_key
-from keycheck.metrics import render, settle_labels
-from keycheck.model import LabelledKey, Level, Outcomes, Plan, Problem, Scan, Skip, SkipReason
+from keycheck.metrics import labels_after, render
+from keycheck.model import LabelledKey, Level, Problem, Scan
 from keycheck.planning import count_exempt, count_overdue, due_keys, plan_profile
-from keycheck.rules.case import Circumstances, Facts, Known
+from keycheck.rules.case import Circumstances, Facts, SharedFacts
 from keycheck.scan import Scanner
 from keycheck.services import Iam, Messages, Outside
 from keycheck.settings import Settings
@@ -111,7 +112,7 @@ class Run:
         self,
         labelled: dict[str, tuple[LabelledKey, ...]],
         facts: Mapping[str, Facts],
-        known: Known,
+        known: SharedFacts,
         iams: Mapping[str, Sequence[Iam]],
     ) -> tuple[tuple[Plan, ...], Messages | None]:
         """The plans, and Slack where they hold a message: what they rest on, secret and last uses, is read for them."""
@@ -132,7 +133,7 @@ class Run:
         return plans, messages
 
     def _plan(
-        self, labelled: dict[str, tuple[LabelledKey, ...]], facts: Mapping[str, Facts], known: Known
+        self, labelled: dict[str, tuple[LabelledKey, ...]], facts: Mapping[str, Facts], known: SharedFacts
     ) -> tuple[Plan, ...]:
         """One plan a profile. An access key that several profiles show is the first one's: the others measure it."""
         planned: set[str] = set()
@@ -156,14 +157,14 @@ class Run:
     def result(self) -> RunResult:
         """What came of the run, as far as it got."""
         scans = self._scans if self._scans is not None else self._scanner.scans()
-        outcomes = self._executor.settle() if self._executor is not None else self._unacted(scans)
+        outcomes = self._executor.finish() if self._executor is not None else self._unacted(scans)
         lines: list[str] = []
         problems: list[Problem] = []
         for scan in scans:
             own = outcomes.of(scan.profile)
             found = [one for one in (*self._problems, *self._surveyor.problems) if one.profile == scan.profile]
             own = Outcomes(own.outcomes, own.skips, (*own.problems, *found))
-            keys = settle_labels(self._label(scan), outcomes)
+            keys = labels_after(self._label(scan), outcomes)
             more = self._more_counts(scan, keys, outcomes)
             rendered = render(scan, keys, own, self._clock.elapsed_seconds, self._clock.utc_now(), more)
             lines += rendered.lines

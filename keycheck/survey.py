@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from keycheck.clock import RunClock
-from keycheck.facts import FactFinder
 from keycheck.model import LabelledKey, Level, Problem, Scan, State
 from keycheck.planning import due_keys
-from keycheck.rules.case import Facts, Known
+from keycheck.rules.case import Facts, SharedFacts
 from keycheck.scan import Scanner
 from keycheck.services import Claims, Issues, Messages, Outside, ServiceError
 from keycheck.settings import Settings
+from keycheck.user_facts import UserFactsReader
 
 NO_STATE = "nothing is filed, sent or disabled without state"
 
@@ -41,7 +41,7 @@ class Ground:
 class Survey:
     """All that a plan rests on but last uses and Slack, which are read only for what is planned."""
 
-    known: Known
+    known: SharedFacts
     claims: Claims | None
     issues: Issues | None
 
@@ -68,7 +68,7 @@ class Surveyor:
         self._messages: Messages | None = None
         self._are_messages_open = False
         self._problems: list[Problem] = []
-        self.finder = FactFinder(settings, clock, profiles)
+        self.finder = UserFactsReader(settings, clock, profiles)
         self.dry_run_lines: list[tuple[str, str]] = []
 
     @property
@@ -148,11 +148,11 @@ class Surveyor:
         state = self._with_addressees(ground)
         issues, open_issues = self._look_at_jira(state, ground.due)
         own = own_access_key_ids | self._own_access_key_ids(ground.claims)
-        known = Known(state, open_issues, own, slack_is_usable=self.finder.is_mapping_usable)
+        known = SharedFacts(state, open_issues, own, slack_is_usable=self.finder.is_mapping_usable)
         return Survey(known, ground.claims, issues)
 
     def _with_addressees(self, ground: Ground) -> State | None:
-        """Known only once the owners are."""
+        """SharedFacts only once the owners are."""
         state, claims = ground.state, ground.claims
         if claims is None or state is None or not self._settings.send_slack:
             return state

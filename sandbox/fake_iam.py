@@ -334,7 +334,7 @@ class FakeIam:
     # Serving: for the server's thread, not for tests
 
     def arrive(self, params: dict[str, str]) -> _Pending:
-        """Count the call and settle its fate, without any effect yet."""
+        """Count the call and settle its next_step, without any effect yet."""
         action = params.pop("Action", "")
         version = params.pop("Version", IAM_VERSION)
         namespace = STS_NAMESPACE if version == STS_VERSION else IAM_NAMESPACE

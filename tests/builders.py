@@ -9,16 +9,7 @@ from typing import Any
 
 from keycheck.clock import RunClock
 from keycheck.labels import label_key
-from keycheck.model import (
-    AccessKey,
-    Addressee,
-    KeyRecord,
-    LabelledKey,
-    LastUse,
-    Owner,
-    OwnerKind,
-    Scan,
-)
+from keycheck.model import AccessKey, Addressee, KeyRecord, LabelledKey, LastUse, Owner, OwnerKind, Scan
 from keycheck.rules.case import Facts, UserFacts
 from keycheck.settings import Settings, parse
 

@@ -22,8 +22,8 @@ from sandbox.fake_iam import FakeIam
 from sandbox.moto_aws import MotoAws
 from sandbox.warm_parent import WarmParent, what_botocore_reads_again
 from sandbox.world import World
-from tests.end_to_end import fake_iam
 from tests.in_process import Stages, stages_in
+from tests.running import fake_iam
 
 DYNAMODB_ENDPOINT_URL: Final = os.environ.get("DYNAMODB_ENDPOINT_URL", "")
 """Where an Amazon DynamoDB Local listens, if the one who runs the tests has started one."""

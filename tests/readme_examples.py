@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from keycheck.actions import FileIssue, MessageKey, NextStep, Outlook, SendMessage
 from keycheck.labels import label_key
-from keycheck.model import Fate, FileIssue, KeyRecord, LastUse, MessageKey, SendMessage, Standing
+from keycheck.model import KeyRecord, LastUse
 from keycheck.words.issue import issue_draft
 from keycheck.words.message import slack_draft
 from sandbox import fake_slack
@@ -18,8 +19,8 @@ KEY = label_key(
     expire_age=180,
     expiring_days=15,
 )
-STANDING = Standing(
-    Fate.DISABLED_FROM,
+STANDING = Outlook(
+    NextStep.DISABLED_FROM,
     datetime(2026, 12, 3, tzinfo=UTC),
     LastUse(datetime(2026, 11, 20, 14, 3, tzinfo=UTC), "s3", "eu-west-1"),
 )

@@ -22,7 +22,7 @@ from line_protocol_parser import parse_line
 from keycheck import __version__
 from sandbox.warm_parent import ENTRY
 from sandbox.world import Ran, World
-from tests.end_to_end import (
+from tests.running import (
     PASTED_TOKEN,
     closed_port,
     fake_iam,

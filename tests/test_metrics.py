@@ -14,6 +14,20 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from line_protocol_parser import parse_line
 
+from keycheck.actions import (
+    Action,
+    DisableKey,
+    FileIssue,
+    MessageKey,
+    NextStep,
+    Outcome,
+    Outcomes,
+    Outlook,
+    Result,
+    SendMessage,
+    Skip,
+    SkipReason,
+)
 from keycheck.metrics import (
     KEY_FIELDS,
     KEY_TAGS,
@@ -22,30 +36,11 @@ from keycheck.metrics import (
     escape_tag,
     is_sound,
     key_line,
+    labels_after,
     render,
     run_line,
-    settle_labels,
 )
-from keycheck.model import (
-    Action,
-    AgeLabel,
-    DisableKey,
-    Fate,
-    FileIssue,
-    KeyRecord,
-    LabelledKey,
-    Level,
-    MessageKey,
-    Outcome,
-    Outcomes,
-    Problem,
-    Result,
-    Scan,
-    SendMessage,
-    Skip,
-    SkipReason,
-    Standing,
-)
+from keycheck.model import AgeLabel, KeyRecord, LabelledKey, Level, Problem, Scan
 from tests.builders import NOW, make_addressee, make_key
 
 PROFILE = "acme-dev"
@@ -65,11 +60,11 @@ PROFILES = ANY_TEXT | st.sampled_from(["", "\\", "a\\", "a\\\\", "\\ ", " ", " a
 
 
 def make_filing(key: LabelledKey) -> FileIssue:
-    return FileIssue(key, KeyRecord(key.access_key.access_key_id), Standing(Fate.STAYS_ACTIVE))
+    return FileIssue(key, KeyRecord(key.access_key.access_key_id), Outlook(NextStep.STAYS_ACTIVE))
 
 
 def make_message(*keys: LabelledKey) -> SendMessage:
-    return SendMessage(make_addressee(), tuple(MessageKey(key, Standing(Fate.STAYS_ACTIVE)) for key in keys))
+    return SendMessage(make_addressee(), tuple(MessageKey(key, Outlook(NextStep.STAYS_ACTIVE)) for key in keys))
 
 
 def make_disabling(key: LabelledKey) -> DisableKey:
@@ -222,7 +217,7 @@ def test_a_scan_that_lacks_anything_is_incomplete(is_complete: bool, was_scanned
 
 @pytest.mark.parametrize("result", Result, ids=lambda result: result.name)
 def test_a_key_is_disabled_on_dashboards_only_once_aws_said_so(result: Result) -> None:
-    settled = settle_labels(KEYS, Outcomes((outcome(make_disabling(EXPIRED), result),)))
+    settled = labels_after(KEYS, Outcomes((outcome(make_disabling(EXPIRED), result),)))
     label = AgeLabel.DISABLED if result is Result.DONE else AgeLabel.EXPIRED
     assert [key.label for key in settled] == [AgeLabel.OK, AgeLabel.EXPIRING, label, AgeLabel.DISABLED]
     assert [key.access_key for key in settled] == [key.access_key for key in KEYS]
@@ -230,12 +225,12 @@ def test_a_key_is_disabled_on_dashboards_only_once_aws_said_so(result: Result) -
 
 def test_issues_and_messages_settle_nothing() -> None:
     done = Outcomes(tuple(outcome(one, Result.DONE) for one in (make_filing(EXPIRED), make_message(EXPIRED))))
-    assert settle_labels(KEYS, done) == KEYS
+    assert labels_after(KEYS, done) == KEYS
 
 
 def test_a_key_that_ends_alike_is_not_settled_with_the_disabled_one() -> None:
     twin = make_key("cid", age_days=197, access_key_id="AKIAIOSFODNN8EX00003")
-    settled = settle_labels((EXPIRED, twin), Outcomes((outcome(make_disabling(EXPIRED), Result.DONE),)))
+    settled = labels_after((EXPIRED, twin), Outcomes((outcome(make_disabling(EXPIRED), Result.DONE),)))
     assert [key.label for key in settled] == [AgeLabel.DISABLED, AgeLabel.EXPIRED]
 
 

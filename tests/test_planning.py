@@ -13,30 +13,24 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from keycheck.labels import label_key
-from keycheck.model import (
-    AddresseeRecord,
-    AgeLabel,
+from keycheck.actions import (
     Chain,
     CommentIssue,
     DisableKey,
-    Fate,
     FileIssue,
     IssueEvent,
-    KeyRecord,
-    LabelledKey,
     MessageKey,
+    NextStep,
     Notice,
-    Owner,
-    OwnerKind,
+    Outlook,
     Plan,
     SendMessage,
     SkipReason,
-    Standing,
-    State,
 )
+from keycheck.labels import label_key
+from keycheck.model import AddresseeRecord, AgeLabel, KeyRecord, LabelledKey, Owner, OwnerKind, State
 from keycheck.planning import due_keys, plan_profile
-from keycheck.rules.case import Known, first_instant
+from keycheck.rules.case import SharedFacts, first_instant
 from keycheck.rules.filing import may_file_another
 from keycheck.rules.telling import KEYS_IN_A_DIGEST, KEYS_IN_A_MESSAGE, may_message
 from keycheck.settings import Settings
@@ -77,10 +71,10 @@ def known(
     own: Iterable[LabelledKey] = (),
     messaged: AddresseeRecord | None = None,
     slack_is_usable: bool = True,
-) -> Known:
+) -> SharedFacts:
     """All services answered, and nothing is on record; name what differs. `messaged`: the record of dev_kramer."""
     addressees = {} if messaged is None else {make_addressee().record_id: messaged}
-    return Known(
+    return SharedFacts(
         State({record.access_key_id: record for record in records}, addressees),
         None if open_issues is None else frozenset(open_issues),
         frozenset(key.access_key.access_key_id for key in own),
@@ -92,7 +86,7 @@ Owned = Owner | Mapping[str, Owner]
 
 
 def plan(
-    keys: Sequence[LabelledKey], facts: Known, settings: Settings | None = None, owners: Owned | None = None
+    keys: Sequence[LabelledKey], facts: SharedFacts, settings: Settings | None = None, owners: Owned | None = None
 ) -> Plan:
     """`owners`: by user name, or one of all users; by default dev_kramer is known."""
     if isinstance(owners, Owner):
@@ -101,7 +95,7 @@ def plan(
 
 
 def filings(planned: Plan) -> list[FileIssue]:
-    return [filing for chain in planned.chains for filing in chain.filings if isinstance(filing, FileIssue)]
+    return [filing for chain in planned.chains for filing in chain.issue_actions if isinstance(filing, FileIssue)]
 
 
 def filed(planned: Plan) -> list[str]:
@@ -167,8 +161,8 @@ def test_each_switch_plans_its_own_actions(
 
 def test_everything_on_one_user_is_one_chain_written_out() -> None:
     today, later = first_instant(NOW), first_instant(NOW + timedelta(days=10))
-    expired = Standing(Fate.DISABLED_NOW, today, newer="OKAY0", key_count=4)
-    expiring = Standing(Fate.DISABLED_FROM, later, newer="OKAY0", key_count=4)
+    expired = Outlook(NextStep.DISABLED_NOW, today, newer="OKAY0", key_count=4)
+    expiring = Outlook(NextStep.DISABLED_FROM, later, newer="OKAY0", key_count=4)
     assert plan(EVERY_LABEL, known()) == Plan(
         PROFILE,
         (
@@ -392,7 +386,9 @@ def test_one_message_lists_all_keys_of_an_owner_with_two_iam_users() -> None:
         (KRAMER, [robot, mine]),
         ("U0JONES", [hers]),
     ]
-    assert [[filing.key for filing in chain.filings if isinstance(filing, FileIssue)] for chain in planned.chains] == [
+    assert [
+        [filing.key for filing in chain.issue_actions if isinstance(filing, FileIssue)] for chain in planned.chains
+    ] == [
         [robot, mine],
         [hers],
     ]
@@ -409,9 +405,9 @@ def test_users_without_an_owner_do_not_wait_for_each_other() -> None:
 def test_a_user_has_as_many_access_keys_as_the_scan_saw() -> None:
     """Inactive ones too: AWS counts them towards its quota of two."""
     planned = plan([EXPIRED, DISABLED], known())
-    assert filings(planned)[0].standing.key_count == 2
-    assert messages(planned)[0].keys[0].standing.key_count == 2
-    assert filings(plan([EXPIRED], known()))[0].standing.key_count == 1
+    assert filings(planned)[0].outlook.key_count == 2
+    assert messages(planned)[0].keys[0].outlook.key_count == 2
+    assert filings(plan([EXPIRED], known()))[0].outlook.key_count == 1
 
 
 def many_keys(count: int) -> list[LabelledKey]:
@@ -552,16 +548,16 @@ def test_an_access_key_of_our_own_is_never_disabled(switches: list[str]) -> None
 
 def test_the_owner_of_an_access_key_of_our_own_is_told_that_it_stays() -> None:
     planned = plan([EXPIRED, EXPIRING], known(own=[EXPIRED, EXPIRING]))
-    assert [filing.standing.fate for filing in filings(planned)] == [Fate.NEVER_DISABLED] * 2
-    assert [one.standing.fate for one in messages(planned)[0].keys] == [Fate.NEVER_DISABLED] * 2
+    assert [filing.outlook.next_step for filing in filings(planned)] == [NextStep.NEVER_DISABLED] * 2
+    assert [one.outlook.next_step for one in messages(planned)[0].keys] == [NextStep.NEVER_DISABLED] * 2
     assert [one.notice for one in messages(planned)[0].keys] == [None] * 2, "no day was named"
 
 
 @pytest.mark.parametrize("own", [(), (EXPIRED,)], ids=["another's", "our own"])
 def test_without_disabling_every_key_stays_active(own: tuple[LabelledKey, ...]) -> None:
     planned = plan([EXPIRED, EXPIRING], known(own=own), only("send_slack", "create_jira"))
-    assert {filing.standing for filing in filings(planned)} == {Standing(Fate.STAYS_ACTIVE, key_count=2)}
-    assert {one.standing.fate for one in messages(planned)[0].keys} == {Fate.STAYS_ACTIVE}
+    assert {filing.outlook for filing in filings(planned)} == {Outlook(NextStep.STAYS_ACTIVE, key_count=2)}
+    assert {one.outlook.next_step for one in messages(planned)[0].keys} == {NextStep.STAYS_ACTIVE}
     assert {one.notice for one in messages(planned)[0].keys} == {None}, "no day was named"
 
 
@@ -579,8 +575,8 @@ def test_of_two_keys_of_one_second_only_the_one_not_ours_is_disabled(ours: str, 
         planned = plan(keys, known(own=[own]))
         assert [one.key.access_key.access_key_id for one in disablings(planned)] == [theirs]
         assert [(skip.key, skip.reason) for skip in planned.skips] == [(own, SkipReason.OWN_ACCESS_KEY)]
-        fates = {one.key.access_key.access_key_id: one.standing.fate for one in messages(planned)[0].keys}
-        assert fates == {ours: Fate.NEVER_DISABLED, theirs: Fate.DISABLED_NOW}
+        next_steps = {one.key.access_key.access_key_id: one.outlook.next_step for one in messages(planned)[0].keys}
+        assert next_steps == {ours: NextStep.NEVER_DISABLED, theirs: NextStep.DISABLED_NOW}
 
 
 def test_last_five_characters_alone_identify_no_key() -> None:
@@ -614,7 +610,7 @@ def test_keys_of_one_user_and_age_keep_the_order_of_the_scan() -> None:
     assert told(plan([two, one], known())) == ["00002", "00001"]
 
 
-def recorded(planned: Plan, before: Known, gone: Iterable[LabelledKey] = ()) -> Known:
+def recorded(planned: Plan, before: SharedFacts, gone: Iterable[LabelledKey] = ()) -> SharedFacts:
     """What the next run sees once all of a plan was done: issues open, messages and warnings recorded.
 
     `gone`: what of it was disabled.
@@ -633,7 +629,7 @@ def recorded(planned: Plan, before: Known, gone: Iterable[LabelledKey] = ()) -> 
     for filing in filings(planned):
         issue_key, answered = f"SEC-{filing.record.access_key_id}", (*filing.record.answered_filings, NOW)
         said = frozenset({filing.key.label.value})
-        write(filing.key, filing.notice, issue_key=issue_key, answered_filings=answered, issue_said=said)
+        write(filing.key, filing.notice, issue_key=issue_key, answered_filings=answered, comments_made=said)
         filed_issues.add(issue_key)
     for message in messages(planned):
         addressees[message.addressee.record_id] = AddresseeRecord(messaged_at=NOW)
@@ -656,10 +652,10 @@ def test_planning_again_after_everything_was_done_only_says_in_the_issue_what_wa
     ]
     second = plan(after, recorded(first, known(), gone))
     (chain,) = second.chains
-    (comment,) = chain.filings
+    (comment,) = chain.issue_actions
     assert isinstance(comment, CommentIssue)
-    assert (comment.event, comment.mark) == (IssueEvent.DISABLED, "disabled by run run-1")
-    assert chain == Chain(PROFILE, filings=(comment,))
+    assert (comment.event, comment.comment_marker) == (IssueEvent.DISABLED, "disabled by run run-1")
+    assert chain == Chain(PROFILE, issue_actions=(comment,))
     assert second.skips == ()
 
 
@@ -697,7 +693,7 @@ SITUATIONS = st.tuples(
     st.booleans(),
     st.none() | st.builds(AddresseeRecord, st.none() | INSTANTS, st.sampled_from([None, NOW, NOW + SECOND])),
 )
-Situation = tuple[list[LabelledKey], Known, Settings, dict[str, Owner]]
+Situation = tuple[list[LabelledKey], SharedFacts, Settings, dict[str, Owner]]
 
 
 def situation_of(drawn: Any) -> Situation:
@@ -723,7 +719,7 @@ def test_everything_due_is_planned_or_skipped_once(situation: Situation) -> None
     """No key twice in one kind of action, none both done and skipped, no addressee twice, and no empty chain."""
     keys, facts, settings, owners = situation
     planned = plan(keys, facts, settings, owners)
-    assert all(chain.notes or chain.filings or chain.message or chain.disablings for chain in planned.chains)
+    assert all(chain.notes or chain.issue_actions or chain.message or chain.disablings for chain in planned.chains)
     addressees = [message.addressee for message in messages(planned)]
     assert len(addressees) == len(set(addressees))
     done: list[tuple[str, LabelledKey | KeyRecord]] = [("file an issue", filing.key) for filing in filings(planned)]

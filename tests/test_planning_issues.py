@@ -12,29 +12,22 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from keycheck.model import (
-    AddresseeRecord,
+from keycheck.actions import (
     AssignIssue,
     Chain,
     CommentIssue,
-    Exemption,
     FileIssue,
     IssueEvent,
-    KeyRecord,
-    LabelledKey,
-    LastUse,
-    NoteKind,
-    NoteState,
     Notice,
-    Owner,
-    OwnerKind,
+    Observation,
+    ObservationKind,
     Plan,
     Skip,
     SkipReason,
-    State,
 )
+from keycheck.model import AddresseeRecord, Exemption, KeyRecord, LabelledKey, LastUse, Owner, OwnerKind, State
 from keycheck.planning import plan_profile
-from keycheck.rules.case import Known, UserFacts, first_instant
+from keycheck.rules.case import SharedFacts, UserFacts, first_instant
 from tests.builders import (
     ACCOUNT,
     NOW,
@@ -84,7 +77,7 @@ class Case:
     own: frozenset[str] = frozenset()
 
     def found(self) -> KeyRecord:
-        usual = {"issue_key": "SEC-1", "issue_said": frozenset({"expiring"}), "told_at": NOW - HOUR}
+        usual = {"issue_key": "SEC-1", "comments_made": frozenset({"expiring"}), "told_at": NOW - HOUR}
         return make_record(EXPIRED, KRAMER, **{**usual, **self.record})
 
     def plan(self) -> Plan:
@@ -97,7 +90,7 @@ class Case:
             **self.scan,
         )
         state = State({KEY_ID: self.found()}, {make_addressee().record_id: AddresseeRecord(messaged_at=NOW - HOUR)})
-        known = Known(state, self.open_issues, self.own)
+        known = SharedFacts(state, self.open_issues, self.own)
         return plan_profile(PROFILE, keys, facts, known, make_settings(**self.settings), NOW)
 
     def but(self, record: dict[str, Any] | None = None, **changes: Any) -> Case:
@@ -107,11 +100,11 @@ class Case:
 
 
 def comments(planned: Plan) -> list[CommentIssue]:
-    return [one for chain in planned.chains for one in chain.filings if isinstance(one, CommentIssue)]
+    return [one for chain in planned.chains for one in chain.issue_actions if isinstance(one, CommentIssue)]
 
 
 def said(planned: Plan) -> list[tuple[IssueEvent, str]]:
-    return [(one.event, one.mark) for one in comments(planned)]
+    return [(one.event, one.comment_marker) for one in comments(planned)]
 
 
 def about_issues(planned: Plan) -> list[Skip]:
@@ -125,7 +118,7 @@ EVENTS = {
     "a day is told": (
         Case(
             owner=NOBODY,
-            record={"issue_said": SAID_OF_EXPIRED, "warned_at": None, "warned_owner": None},
+            record={"comments_made": SAID_OF_EXPIRED, "warned_at": None, "warned_owner": None},
             settings={"disable_notice_days": "7"},
         ),
         IssueEvent.NOTICE,
@@ -134,24 +127,24 @@ EVENTS = {
     "its exemption has ended": (
         Case(
             owner=NOBODY,
-            record={"issue_said": SAID_OF_EXPIRED, "exempt_until": (NOW - DAY).date()},
+            record={"comments_made": SAID_OF_EXPIRED, "exempt_until": (NOW - DAY).date()},
             settings={"send_slack": "False", "disable_key": "False"},
         ),
         IssueEvent.EXEMPTION_ENDED,
         "exempt until 2026-11-22",
     ),
     "it is in use": (
-        Case(last_use=USED, record={"issue_said": SAID_OF_EXPIRED}, settings={"disable_in_use_hours": "24"}),
+        Case(last_use=USED, record={"comments_made": SAID_OF_EXPIRED}, settings={"disable_in_use_hours": "24"}),
         IssueEvent.IN_USE,
         "in use 2026-11",
     ),
     "it was re-enabled": (
-        Case(record={"issue_said": SAID_OF_EXPIRED, **LEFT_ALONE}),
+        Case(record={"comments_made": SAID_OF_EXPIRED, **LEFT_ALONE}),
         IssueEvent.REENABLED,
         "re-enabled after run run-1",
     ),
     "it is first seen re-enabled": (
-        Case(record={"issue_said": SAID_OF_EXPIRED, "disabled_by": "run-1", "disabled_at": NOW - 3 * DAY}),
+        Case(record={"comments_made": SAID_OF_EXPIRED, "disabled_by": "run-1", "disabled_at": NOW - 3 * DAY}),
         IssueEvent.REENABLED,
         "re-enabled after run run-1",
     ),
@@ -166,7 +159,7 @@ EVENTS = {
             record={
                 "disabled_by": "run-1",
                 "disabled_at": NOW - 8 * DAY,
-                "issue_said": frozenset({"disabled by run run-1"}),
+                "comments_made": frozenset({"disabled by run run-1"}),
             },
         ),
         IssueEvent.GRACE_OVER,
@@ -230,8 +223,8 @@ def test_every_event_is_said_with_its_mark(name: str) -> None:
 
 def test_every_event_is_said_once() -> None:
     for name, (case, _, mark) in EVENTS.items():
-        everything = case.found().issue_said | {mark, "expired", "expiring"}
-        assert said(case.but({"issue_said": everything}).plan()) == [], name
+        everything = case.found().comments_made | {mark, "expired", "expiring"}
+        assert said(case.but({"comments_made": everything}).plan()) == [], name
 
 
 def test_nothing_is_said_in_an_issue_that_is_done_with() -> None:
@@ -244,7 +237,7 @@ def test_nothing_is_said_in_an_issue_that_is_done_with() -> None:
 def test_nothing_is_said_without_create_jira() -> None:
     for name, (case, _, _) in EVENTS.items():
         planned = case.but(settings={"create_jira": "False"}).plan()
-        assert not any(chain.filings for chain in planned.chains), name
+        assert not any(chain.issue_actions for chain in planned.chains), name
         assert about_issues(planned) == [], name
 
 
@@ -257,7 +250,7 @@ def test_nothing_is_said_where_no_issue_is_on_record() -> None:
 def test_where_jira_is_off_what_is_due_is_a_skip() -> None:
     for name, (case, _, _) in EVENTS.items():
         planned = case.but(open_issues=None).plan()
-        assert not any(chain.filings for chain in planned.chains), name
+        assert not any(chain.issue_actions for chain in planned.chains), name
         what = "update the issue" if name in ENDED else "file an issue"
         expected = [Skip(PROFILE, what, case.key or case.found(), SkipReason.JIRA_OFF)]
         if name == "it is no longer due":
@@ -268,7 +261,7 @@ def test_where_jira_is_off_what_is_due_is_a_skip() -> None:
 def test_what_another_run_has_claimed_is_left_to_it() -> None:
     for name, (case, _, _) in EVENTS.items():
         planned = case.but({"issue_claim_until": NOW + HOUR}).plan()
-        assert not any(chain.filings for chain in planned.chains), name
+        assert not any(chain.issue_actions for chain in planned.chains), name
         skips = {skip.reason for skip in about_issues(planned)}
         assert skips == ({SkipReason.CLAIMED} if name in ENDED else set()), name
 
@@ -296,8 +289,8 @@ def test_the_end_of_a_key_is_a_chain_of_its_own() -> None:
     """No message, nothing disabled, and nothing that waits for another's."""
     for name in sorted(ENDED):
         case, _, _ = EVENTS[name]
-        chains = [chain for chain in case.plan().chains if chain.filings]
-        assert chains == [Chain(PROFILE, filings=tuple(comments(case.plan())))], name
+        chains = [chain for chain in case.plan().chains if chain.issue_actions]
+        assert chains == [Chain(PROFILE, issue_actions=tuple(comments(case.plan())))], name
 
 
 @each_active
@@ -306,8 +299,8 @@ def test_a_comment_about_an_active_key_goes_before_its_message(name: str) -> Non
     if name == "it is no longer due":
         assert len(case.plan().chains) == 1
         return
-    (chain,) = [chain for chain in case.plan().chains if chain.filings]
-    assert [type(one) for one in chain.filings] == [CommentIssue], "and no second issue is filed"
+    (chain,) = [chain for chain in case.plan().chains if chain.issue_actions]
+    assert [type(one) for one in chain.issue_actions] == [CommentIssue], "and no second issue is filed"
 
 
 def test_issues_are_kept_up_whatever_else_is_off() -> None:
@@ -338,7 +331,7 @@ def test_several_events_are_said_one_a_run(already: set[str], expected: IssueEve
         "disabled_by": "run-1",
         "disabled_at": NOW - 10 * DAY,
         "reenabled_at": NOW - 9 * DAY,
-        "issue_said": frozenset(already),
+        "comments_made": frozenset(already),
         "warned_owner": "U0BEFORE",
     }
     case = Case(record=record, owner=NOBODY, last_use=USED, settings={"disable_in_use_hours": "24"})
@@ -352,7 +345,7 @@ def test_several_events_are_said_one_a_run(already: set[str], expected: IssueEve
 )
 def test_a_use_is_said_once_a_month(mark: str, is_said: bool) -> None:
     case, event, _ = EVENTS["it is in use"]
-    planned = case.but({"issue_said": SAID_OF_EXPIRED | {mark}}).plan()
+    planned = case.but({"comments_made": SAID_OF_EXPIRED | {mark}}).plan()
     assert [one for one, _ in said(planned)] == ([event] if is_said else [])
 
 
@@ -361,7 +354,7 @@ def test_a_use_that_could_not_be_read_is_no_escalation() -> None:
     case, _, _ = EVENTS["it is in use"]
     record = case.found()
     facts = make_facts([EXPIRED], last_uses={KEY_ID: None})
-    known = Known(State({KEY_ID: record}), frozenset({"SEC-1"}), frozenset())
+    known = SharedFacts(State({KEY_ID: record}), frozenset({"SEC-1"}), frozenset())
     settings = make_settings(disable_in_use_hours="24", send_slack="False")
     planned = plan_profile(PROFILE, [EXPIRED], facts, known, settings, NOW)
     assert [(skip.what, skip.reason) for skip in planned.skips] == [("disable", SkipReason.IN_USE)]
@@ -370,16 +363,16 @@ def test_a_use_that_could_not_be_read_is_no_escalation() -> None:
 
 def test_a_second_disabling_and_a_second_re_enabling_are_said_again() -> None:
     before = frozenset({"expired", "disabled by run run-0", "re-enabled after run run-0"})
-    again = Case(INACTIVE, record={"disabled_by": "run-1", "disabled_at": NOW - DAY, "issue_said": before})
+    again = Case(INACTIVE, record={"disabled_by": "run-1", "disabled_at": NOW - DAY, "comments_made": before})
     assert said(again.plan()) == [(IssueEvent.DISABLED, "disabled by run run-1")]
     undone = Case(
-        record={"disabled_by": "run-1", "disabled_at": NOW - DAY, "reenabled_at": NOW - HOUR, "issue_said": before}
+        record={"disabled_by": "run-1", "disabled_at": NOW - DAY, "reenabled_at": NOW - HOUR, "comments_made": before}
     )
     assert said(undone.plan()) == [(IssueEvent.REENABLED, "re-enabled after run run-1")]
 
 
 def test_what_was_filed_as_expired_is_not_said_to_have_expired() -> None:
-    assert said(Case(record={"issue_said": frozenset({"expired"})}).plan()) == []
+    assert said(Case(record={"comments_made": frozenset({"expired"})}).plan()) == []
 
 
 def test_an_expiring_key_has_nothing_to_say_yet() -> None:
@@ -405,7 +398,7 @@ def test_which_comments_count_as_a_warning(owner: Owner, assigned_to: str | None
     (comment,) = comments(case.plan())
     day = first_instant(NOW + 7 * DAY)
     assert comment.notice == (Notice(owner.identity, day) if counts else None)
-    told = case.but({"issue_said": SAID_OF_EXPIRED}).plan()
+    told = case.but({"comments_made": SAID_OF_EXPIRED}).plan()
     assert [event for event, _ in said(told)] == ([IssueEvent.NOTICE] if counts else [])
 
 
@@ -416,8 +409,8 @@ def test_which_comments_count_as_a_warning(owner: Owner, assigned_to: str | None
 )
 def test_a_day_is_told_once_a_day_until_that_is_on_record(already: str, is_said: bool) -> None:
     case, _, _ = EVENTS["a day is told"]
-    assert bool(said(case.but({"issue_said": SAID_OF_EXPIRED | {already}}).plan())) is is_said
-    warned = {"warned_at": NOW - HOUR, "warned_owner": NOBODY.identity, "issue_said": SAID_OF_EXPIRED | {already}}
+    assert bool(said(case.but({"comments_made": SAID_OF_EXPIRED | {already}}).plan())) is is_said
+    warned = {"warned_at": NOW - HOUR, "warned_owner": NOBODY.identity, "comments_made": SAID_OF_EXPIRED | {already}}
     assert said(case.but(warned).plan()) == []
 
 
@@ -451,7 +444,7 @@ def test_an_open_issue_is_assigned_to_its_owner_once(
     owner: Owner, assigned_to: str | None, expected: str | None
 ) -> None:
     planned = Case(EXPIRING, owner=owner, record={"issue_assigned_to": assigned_to}).plan()
-    found = [one for chain in planned.chains for one in chain.filings]
+    found = [one for chain in planned.chains for one in chain.issue_actions]
     case = Case(EXPIRING, record={"issue_assigned_to": assigned_to})
     assert found == ([] if expected is None else [AssignIssue(EXPIRING, case.found(), expected)])
 
@@ -488,7 +481,7 @@ def test_a_disabling_found_inactive_is_confirmed_and_said_once_it_is_known_by_wh
     case = Case(INACTIVE, record={"disabling_at": begun})
     planned = case.plan()
     assert [note for chain in planned.chains for note in chain.notes] == [
-        NoteState(case.found(), NoteKind.CONFIRMED, INACTIVE)
+        Observation(case.found(), ObservationKind.CONFIRMED, INACTIVE)
     ]
     assert said(planned) == []
     confirmed = {"disabling_at": None, "disabled_by": "run-2", "disabled_at": begun}
@@ -503,7 +496,7 @@ def test_an_issue_that_was_closed_does_not_keep_another_from_being_filed_once_it
         "reenabled_at": NOW - DAY,
     }
     planned = Case(record=ended, open_issues=frozenset({"SEC-2"})).plan()
-    (filing,) = [one for chain in planned.chains for one in chain.filings]
+    (filing,) = [one for chain in planned.chains for one in chain.issue_actions]
     assert isinstance(filing, FileIssue)
 
 
@@ -527,7 +520,7 @@ def test_only_a_complete_scan_of_its_own_account_ends_what_is_absent(
     planned = Case(None, record={**record, "disabling_at": disabling_at}, sees_whole_account=sees_whole_account).plan()
     assert said(planned) == ([(IssueEvent.DELETED, "deleted")] if is_closed else [])
     dropped = [note.kind for chain in planned.chains for note in chain.notes]
-    assert dropped == ([NoteKind.DROPPED] if is_closed and disabling_at else [])
+    assert dropped == ([ObservationKind.DROPPED] if is_closed and disabling_at else [])
     assert planned.skips == ()
 
 
@@ -552,10 +545,10 @@ def test_a_key_without_a_record_of_its_account_is_still_its_own() -> None:
 def test_two_profiles_of_one_account_say_everything_once(key: LabelledKey) -> None:
     """The first one plans for the access key, and speaks for the account; both scans show the same."""
     gone = make_record(
-        make_key("dev_jones", access_key_id="AKIAIOSFODNN7EXJONES"), issue_key="SEC-2", issue_said=SAID_OF_EXPIRED
+        make_key("dev_jones", access_key_id="AKIAIOSFODNN7EXJONES"), issue_key="SEC-2", comments_made=SAID_OF_EXPIRED
     )
     record = Case().found()
-    known = Known(State({KEY_ID: record, gone.access_key_id: gone}), frozenset({"SEC-1", "SEC-2"}), frozenset())
+    known = SharedFacts(State({KEY_ID: record, gone.access_key_id: gone}), frozenset({"SEC-1", "SEC-2"}), frozenset())
     settings = make_settings()
     first = plan_profile("first", [key], make_facts([key]), known, settings, NOW)
     facts = make_facts([], sees_whole_account=False)
@@ -568,21 +561,21 @@ def test_two_profiles_of_one_account_say_everything_once(key: LabelledKey) -> No
 
 def test_a_second_profile_that_saw_all_ends_nothing_of_what_the_first_one_shows() -> None:
     """The first profile's scan was incomplete; the access key is planned there, and shown here."""
-    known = Known(State({KEY_ID: Case().found()}), frozenset({"SEC-1"}), frozenset())
+    known = SharedFacts(State({KEY_ID: Case().found()}), frozenset({"SEC-1"}), frozenset())
     facts = replace(make_facts([]), scan=make_scan([EXPIRED]))
     assert plan_profile("second", [], facts, known, make_settings(), NOW) == Plan("second")
 
 
 def test_a_key_that_ends_alike_does_not_keep_an_issue_open() -> None:
     twin = make_key(access_key_id="AKIAIOSFODNN7BXVHXVM", age_days=10)
-    known = Known(State({KEY_ID: Case().found()}), frozenset({"SEC-1"}), frozenset())
+    known = SharedFacts(State({KEY_ID: Case().found()}), frozenset({"SEC-1"}), frozenset())
     planned = plan_profile(PROFILE, [twin], make_facts([twin]), known, make_settings(), NOW)
     assert [(one.record.access_key_id, one.event) for one in comments(planned)] == [(KEY_ID, IssueEvent.DELETED)]
 
 
 def test_an_unreadable_record_is_left_alone() -> None:
     for keys in ([], [INACTIVE], [OKAY], [EXPIRED]):
-        known = Known(State(unreadable=frozenset({KEY_ID})), frozenset({"SEC-1"}), frozenset())
+        known = SharedFacts(State(unreadable=frozenset({KEY_ID})), frozenset({"SEC-1"}), frozenset())
         planned = plan_profile(PROFILE, keys, make_facts(keys), known, make_settings(), NOW)
         assert planned.chains == ()
 
@@ -593,7 +586,7 @@ def test_an_exempt_key_that_is_active_has_nothing_said_of_it() -> None:
 
 
 def test_without_state_no_issue_is_touched() -> None:
-    known = Known(None, frozenset({"SEC-1"}), frozenset())
+    known = SharedFacts(None, frozenset({"SEC-1"}), frozenset())
     assert plan_profile(PROFILE, [INACTIVE], make_facts([INACTIVE]), known, make_settings(), NOW) == Plan(PROFILE)
 
 
@@ -604,7 +597,7 @@ RECORDS = st.fixed_dictionaries(
     {},
     optional={
         "issue_key": st.sampled_from(["SEC-1", "SEC-2", "OPS-7"]),
-        "issue_said": st.sets(st.sampled_from(MARKS)).map(frozenset),
+        "comments_made": st.sets(st.sampled_from(MARKS)).map(frozenset),
         "issue_claim_until": st.sampled_from([NOW + HOUR, NOW - HOUR]),
         "issue_ended_at": st.just(NOW - DAY),
         "issue_assigned_to": st.just(EMAIL),
@@ -647,10 +640,10 @@ def test_only_what_may_be_said_is_said_and_once(
         keys += [key] if status in ("Active", "Inactive") else []
         elsewhere += [key] if status == "another profile's" else []
     facts = make_facts([*keys, *elsewhere], {"dev_kramer": owner}, sees_whole_account=sees_whole_account)
-    known = Known(State(records), open_issues, frozenset())
+    known = SharedFacts(State(records), open_issues, frozenset())
     planned = plan_profile(PROFILE, keys, facts, known, make_settings(resolve_jira=str(resolve_jira)), NOW)
     found = comments(planned)
-    ids = [one.record.access_key_id for chain in planned.chains for one in chain.filings]
+    ids = [one.record.access_key_id for chain in planned.chains for one in chain.issue_actions]
     assert open_issues is not None or not ids
     assert len({one.record.access_key_id for one in found}) == len(found), "one comment an access key"
     shown = {key.access_key.access_key_id: key for key in keys}
@@ -658,7 +651,7 @@ def test_only_what_may_be_said_is_said_and_once(
         on_record = records[one.record.access_key_id]
         assert on_record.issue_key is not None
         assert one.record.issue_key == on_record.issue_key
-        assert one.mark not in on_record.issue_said
+        assert one.comment_marker not in on_record.comments_made
         is_active = one.key is not None and one.key.access_key.is_active
         assert on_record.issue_ended_at is None or is_active
         assert on_record.issue_claim_until != NOW + HOUR
@@ -678,10 +671,10 @@ def test_only_what_may_be_said_is_said_and_once(
 
 def test_orders_of_records_decide_nothing() -> None:
     keys = [make_key(age_days=197, access_key_id=f"AKIA{number:011}VHXVM", status="Inactive") for number in range(3)]
-    records = [make_record(key, issue_key="SEC-1", issue_said=SAID_OF_EXPIRED) for key in keys]
+    records = [make_record(key, issue_key="SEC-1", comments_made=SAID_OF_EXPIRED) for key in keys]
     plans = []
     for order in permutations(records):
-        known = Known(State({one.access_key_id: one for one in order}), frozenset({"SEC-1"}), frozenset())
+        known = SharedFacts(State({one.access_key_id: one for one in order}), frozenset({"SEC-1"}), frozenset())
         planned = plan_profile(PROFILE, keys, make_facts(keys), known, make_settings(), NOW)
         plans.append(sorted(one.record.access_key_id for one in comments(planned)))
     assert plans == [sorted(one.access_key_id for one in records)] * len(plans)
@@ -697,14 +690,14 @@ def test_an_issue_that_cannot_be_assigned_still_says_what_happens(name: str) -> 
 
 def test_an_issue_that_could_not_be_closed_goes_on_once_its_key_is_active_again() -> None:
     """A workflow without such a transition: the issue is open, so no other is filed, and this one must speak."""
-    ended = {"issue_ended_at": NOW - DAY, "issue_said": frozenset({"expired", "deactivated"}), **LEFT_ALONE}
+    ended = {"issue_ended_at": NOW - DAY, "comments_made": frozenset({"expired", "deactivated"}), **LEFT_ALONE}
     assert said(Case(record=ended).plan()) == [(IssueEvent.REENABLED, "re-enabled after run run-1")]
 
 
 def test_an_exemption_that_has_ended_is_said_in_the_issue_where_slack_is_off() -> None:
     """Its owner is to be told so; with issues alone there is no other way, and the open issue is silent."""
-    record = {"exempt_until": (NOW - DAY).date(), "issue_said": SAID_OF_EXPIRED}
+    record = {"exempt_until": (NOW - DAY).date(), "comments_made": SAID_OF_EXPIRED}
     off = {"send_slack": "False", "disable_key": "False"}
     (comment,) = comments(Case(owner=NOBODY, record=record, settings=off).plan())
-    assert comment.standing is not None
-    assert comment.standing.ended_exemption == (NOW - DAY).date()
+    assert comment.outlook is not None
+    assert comment.outlook.ended_exemption == (NOW - DAY).date()

@@ -14,31 +14,33 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from keycheck.labels import label_key
-from keycheck.model import (
-    AddresseeRecord,
-    AgeLabel,
+from keycheck.actions import (
     AssignIssue,
     Chain,
     CommentIssue,
     DisableKey,
-    Exemption,
-    Fate,
     FileIssue,
+    NextStep,
+    Notice,
+    Observation,
+    ObservationKind,
+    Plan,
+    SkipReason,
+)
+from keycheck.labels import label_key
+from keycheck.model import (
+    AddresseeRecord,
+    AgeLabel,
+    Exemption,
     KeyRecord,
     LabelledKey,
     LastUse,
-    NoteKind,
-    NoteState,
-    Notice,
     Owner,
     OwnerKind,
-    Plan,
-    SkipReason,
     State,
 )
 from keycheck.planning import cases_of, count_exempt, count_overdue, plan_profile
-from keycheck.rules.case import Circumstances, Facts, Known, UserFacts, first_instant
+from keycheck.rules.case import Circumstances, Facts, SharedFacts, UserFacts, first_instant
 from keycheck.rules.disabling import is_enough_seen, is_in_use, is_overdue
 from tests.builders import (
     ACCOUNT,
@@ -108,7 +110,7 @@ class Situation:
         return State(readable, addressees, self.unreadable, disablings=self.disablings)
 
     def plan(self) -> Plan:
-        known = Known(self.state() if self.has_state else None, self.open_issues, frozenset(self.own))
+        known = SharedFacts(self.state() if self.has_state else None, self.open_issues, frozenset(self.own))
         return plan_profile(PROFILE, self.keys, self.facts(), known, make_settings(**self.settings), NOW)
 
     def is_overdue(self) -> bool:
@@ -126,18 +128,18 @@ def refusals(planned: Plan) -> list[SkipReason]:
     return [skip.reason for skip in planned.skips if skip.what in ("act", "disable")]
 
 
-def notes(planned: Plan) -> list[NoteState]:
+def notes(planned: Plan) -> list[Observation]:
     return [note for chain in planned.chains for note in chain.notes]
 
 
-def kinds(planned: Plan) -> list[NoteKind]:
+def kinds(planned: Plan) -> list[ObservationKind]:
     return [note.kind for note in notes(planned)]
 
 
-def said(planned: Plan) -> list[tuple[Fate, datetime | None]]:
+def said(planned: Plan) -> list[tuple[NextStep, datetime | None]]:
     """What the message says of each access key."""
     listed = [one for chain in planned.chains if chain.message for one in chain.message.keys]
-    return [(one.standing.fate, one.standing.day) for one in listed]
+    return [(one.outlook.next_step, one.outlook.day) for one in listed]
 
 
 def verdict(situation: Situation) -> SkipReason | None:
@@ -176,7 +178,7 @@ def many_failed(it: Situation) -> None:
 
 def held(reason: SkipReason) -> Rule:
     def rule(it: Situation) -> None:
-        it.user["hold"] = reason
+        it.user["not_disabled_because"] = reason
 
     return rule
 
@@ -311,7 +313,7 @@ def test_whichever_two_rules_meet_the_key_stays_active_for_one_of_their_reasons(
         if "exempt" in (one, other):
             assert not situation.is_overdue(), both
             planned = situation.plan()
-            assert not any(chain.filings or chain.message for chain in planned.chains), (
+            assert not any(chain.issue_actions or chain.message for chain in planned.chains), (
                 f"{both}: nothing is filed or sent"
             )
 
@@ -331,7 +333,7 @@ def test_an_exemption_is_noted_once(known_until: date | None, is_noted: bool) ->
     """The note voids warnings from before; it says of which access key, and until when."""
     record = {"warned_at": None, "warned_owner": None, "exempt_until": known_until}
     situation = Situation(record=record, user={"exemption": EXEMPTION})
-    expected = NoteState(situation.records()[KEY_ID], NoteKind.EXEMPT, KEY, UNTIL)
+    expected = Observation(situation.records()[KEY_ID], ObservationKind.EXEMPT, KEY, UNTIL)
     assert notes(situation.plan()) == ([expected] if is_noted else [])
     assert refusals(situation.plan()) == [SkipReason.EXEMPT]
 
@@ -340,7 +342,7 @@ def test_an_exemption_that_has_ended_is_said_and_its_user_warned_anew() -> None:
     ended = {"warned_at": None, "warned_owner": None, "exempt_until": date(2026, 11, 22)}
     planned = Situation(record=ended, settings={"disable_notice_days": "7"}).plan()
     (message,) = [chain.message for chain in planned.chains if chain.message]
-    assert message.keys[0].standing.ended_exemption == date(2026, 11, 22)
+    assert message.keys[0].outlook.ended_exemption == date(2026, 11, 22)
     assert message.keys[0].notice == Notice(KRAMER.identity, first_instant(NOW + 7 * DAY))
     assert refusals(planned) == [SkipReason.NOTICE]
 
@@ -360,7 +362,9 @@ def test_exempt_keys_that_need_attention_are_counted() -> None:
 def test_an_exempt_user_does_not_keep_others_of_the_same_owner_from_being_told() -> None:
     robot = make_key("robot", age_days=200, access_key_id="AKIAIOSFODNN7EXROBOT")
     facts = make_facts([KEY, robot], {"dev_kramer": UserFacts(KRAMER, EXEMPTION), "robot": KRAMER})
-    planned = plan_profile(PROFILE, [KEY, robot], facts, Known(State(), frozenset(), frozenset()), make_settings(), NOW)
+    planned = plan_profile(
+        PROFILE, [KEY, robot], facts, SharedFacts(State(), frozenset(), frozenset()), make_settings(), NOW
+    )
     assert [one.key for chain in planned.chains if chain.message for one in chain.message.keys] == [robot]
     assert disabled(planned) == [robot.access_key.access_key_id]
 
@@ -370,20 +374,23 @@ def test_an_exempt_user_does_not_keep_others_of_the_same_owner_from_being_told()
 
 @pytest.mark.parametrize("hold", HOLDS, ids=lambda hold: hold.name)
 def test_who_may_be_exempt_is_not_disabled_but_told(hold: SkipReason) -> None:
-    situation = Situation(user={"hold": hold, "tag_trouble": "keycheck:exempt-until is no date"})
+    situation = Situation(user={"not_disabled_because": hold, "tag_trouble": "keycheck:exempt-until is no date"})
     planned = situation.plan()
     assert disabled(planned) == []
     assert refusals(planned) == [hold]
     (message,) = [chain.message for chain in planned.chains if chain.message]
-    assert message.keys[0].standing.tag_trouble == "keycheck:exempt-until is no date"
+    assert message.keys[0].outlook.tag_trouble == "keycheck:exempt-until is no date"
 
 
 def test_a_hold_on_one_user_is_no_hold_on_another() -> None:
     other = make_key("dev_jones", access_key_id="AKIAIOSFODNN7EXJONES")
     facts = make_facts(
-        [KEY, other], {"dev_kramer": UserFacts(KRAMER, hold=SkipReason.TAGS_UNREAD), "dev_jones": UserFacts(JONES)}
+        [KEY, other],
+        {"dev_kramer": UserFacts(KRAMER, not_disabled_because=SkipReason.TAGS_UNREAD), "dev_jones": UserFacts(JONES)},
     )
-    planned = plan_profile(PROFILE, [KEY, other], facts, Known(State(), frozenset(), frozenset()), make_settings(), NOW)
+    planned = plan_profile(
+        PROFILE, [KEY, other], facts, SharedFacts(State(), frozenset(), frozenset()), make_settings(), NOW
+    )
     assert disabled(planned) == [other.access_key.access_key_id]
 
 
@@ -426,8 +433,8 @@ def test_a_warning_on_the_way_disables_at_once_only_without_notice(days: int, ex
     assert verdict(situation) is expected
     (message,) = [chain.message for chain in situation.plan().chains if chain.message]
     assert message.keys[0].notice == Notice(KRAMER.identity, first_instant(NOW + days * DAY))
-    fate = Fate.DISABLED_NOW if days == 0 else Fate.DISABLED_FROM
-    assert said(situation.plan()) == [(fate, first_instant(NOW + days * DAY))]
+    next_step = NextStep.DISABLED_NOW if days == 0 else NextStep.DISABLED_FROM
+    assert said(situation.plan()) == [(next_step, first_instant(NOW + days * DAY))]
 
 
 @pytest.mark.parametrize(
@@ -452,7 +459,7 @@ def test_the_day_told_stays_whatever_the_settings_say_now(disable_from: datetime
 def test_no_message_names_an_earlier_day_than_one_that_was_told() -> None:
     told = first_instant(NOW + 20 * DAY)
     planned = Situation(record={"disable_from": told}, settings={"disable_notice_days": "0"}).plan()
-    assert said(planned) == [(Fate.DISABLED_FROM, told)]
+    assert said(planned) == [(NextStep.DISABLED_FROM, told)]
 
 
 def test_an_expiring_key_is_told_the_day_on_which_it_expires_or_its_notice_ends() -> None:
@@ -463,7 +470,7 @@ def test_an_expiring_key_is_told_the_day_on_which_it_expires_or_its_notice_ends(
             record={"warned_at": None, "warned_owner": None},
             settings={"disable_notice_days": str(days)},
         )
-        assert said(situation.plan()) == [(Fate.DISABLED_FROM, first_instant(NOW + day * DAY))]
+        assert said(situation.plan()) == [(NextStep.DISABLED_FROM, first_instant(NOW + day * DAY))]
 
 
 @pytest.mark.parametrize(
@@ -520,7 +527,7 @@ def test_which_issues_count_as_a_warning(owner: Owner, counts: bool | None) -> N
     situation = Situation(
         owner=owner, record={"warned_at": None, "warned_owner": None}, settings={"send_slack": "False"}
     )
-    (filing,) = [one for chain in situation.plan().chains for one in chain.filings]
+    (filing,) = [one for chain in situation.plan().chains for one in chain.issue_actions]
     assert isinstance(filing, FileIssue)
     assert (filing.email, filing.notice) == (
         owner.email,
@@ -560,7 +567,7 @@ def test_only_so_many_are_disabled_the_oldest_first_and_the_rest_is_said(owners:
             }[owners]
             for key in keys
         }
-        known = Known(State(), frozenset(), frozenset())
+        known = SharedFacts(State(), frozenset(), frozenset())
         settings = make_settings(max_disables_per_day=str(most))
         oldest = [key.access_key.access_key_id for key in reversed(keys)]
         for shuffled in (keys, keys[::-1], keys[2:] + keys[:2]):
@@ -569,8 +576,10 @@ def test_only_so_many_are_disabled_the_oldest_first_and_the_rest_is_said(owners:
             braked = [skip.key for skip in planned.skips]
             assert braked == [key for key in keys[::-1] if key.access_key.access_key_id in oldest[most:]]
             assert refusals(planned) == [SkipReason.BRAKE] * max(0, 5 - most)
-            fates = {key_id: fate for (fate, _), key_id in zip(said(planned), listed_ids(planned), strict=True)}
-            assert [fates[key_id] is Fate.DISABLED_NOW for key_id in oldest] == [n < most for n in range(5)]
+            next_steps = {
+                key_id: next_step for (next_step, _), key_id in zip(said(planned), listed_ids(planned), strict=True)
+            }
+            assert [next_steps[key_id] is NextStep.DISABLED_NOW for key_id in oldest] == [n < most for n in range(5)]
 
 
 def listed_ids(planned: Plan) -> list[str]:
@@ -596,7 +605,7 @@ def test_the_brake_counts_any_24_hours(lately: list[timedelta], room: int) -> No
     state = State(disablings={ACCOUNT: tuple(NOW - ago for ago in lately), "999999999999": (NOW,) * 9})
     facts = make_facts(keys, {key.access_key.user_name: KRAMER for key in keys})
     settings = make_settings(max_disables_per_day="3")
-    planned = plan_profile(PROFILE, keys, facts, Known(state, frozenset(), frozenset()), settings, NOW)
+    planned = plan_profile(PROFILE, keys, facts, SharedFacts(state, frozenset(), frozenset()), settings, NOW)
     assert len(disabled(planned)) == room
     assert refusals(planned) == [SkipReason.BRAKE] * (5 - room)
 
@@ -604,9 +613,9 @@ def test_the_brake_counts_any_24_hours(lately: list[timedelta], room: int) -> No
 def test_what_is_held_back_by_another_rule_takes_no_room_of_the_brake() -> None:
     keys = aged_keys(3)
     users: dict[str, Owner | UserFacts] = {key.access_key.user_name: KRAMER for key in keys}
-    users["user2"] = UserFacts(KRAMER, hold=SkipReason.TAGS_UNREAD)
+    users["user2"] = UserFacts(KRAMER, not_disabled_because=SkipReason.TAGS_UNREAD)
     settings = make_settings(max_disables_per_day="1")
-    known = Known(State(), frozenset(), frozenset())
+    known = SharedFacts(State(), frozenset(), frozenset())
     planned = plan_profile(PROFILE, keys, make_facts(keys, users), known, settings, NOW)
     assert disabled(planned) == [keys[1].access_key.access_key_id]
     assert [skip.key for skip in planned.skips if skip.reason is SkipReason.BRAKE] == [keys[0]]
@@ -643,7 +652,7 @@ def test_a_key_that_this_run_did_not_read_is_in_no_plan() -> None:
     """Whatever its record says: it was to be disabled, and a user of twenty failed."""
     facts = make_facts([], {"dev_kramer": KRAMER}, users_read=19, users_failed=1, sees_whole_account=False)
     record = make_record(KEY, KRAMER, issue_key="SEC-1")
-    known = Known(State({KEY_ID: record}), frozenset({"SEC-1"}), frozenset())
+    known = SharedFacts(State({KEY_ID: record}), frozenset({"SEC-1"}), frozenset())
     assert plan_profile(PROFILE, [], facts, known, make_settings(), NOW) == Plan(PROFILE)
 
 
@@ -669,8 +678,8 @@ def test_a_key_in_use_is_not_disabled(hours: int, last_use: LastUse | None, expe
     assert is_in_use(last_use, NOW, hours) is expected
     assert verdict(situation) is (SkipReason.IN_USE if expected else None)
     (message,) = [chain.message for chain in situation.plan().chains if chain.message]
-    assert message.keys[0].standing.fate is (Fate.IN_USE if expected else Fate.DISABLED_NOW)
-    assert message.keys[0].standing.last_use is last_use, "shown in any case"
+    assert message.keys[0].outlook.next_step is (NextStep.IN_USE if expected else NextStep.DISABLED_NOW)
+    assert message.keys[0].outlook.last_use is last_use, "shown in any case"
 
 
 def test_a_use_is_said_only_once_the_key_would_be_disabled() -> None:
@@ -679,7 +688,7 @@ def test_a_use_is_said_only_once_the_key_would_be_disabled() -> None:
         last_uses={KEY_ID: USED}, settings={"disable_in_use_hours": "24", "disable_notice_days": "30"}
     )
     assert verdict(situation) is SkipReason.NOTICE
-    assert [fate for fate, _ in said(situation.plan())] == [Fate.DISABLED_FROM]
+    assert [next_step for next_step, _ in said(situation.plan())] == [NextStep.DISABLED_FROM]
 
 
 def test_what_nobody_asked_about_is_left_to_the_read_before_disabling() -> None:
@@ -694,11 +703,13 @@ def test_what_nobody_asked_about_is_left_to_the_read_before_disabling() -> None:
     ("record", "noted", "expected"),
     [
         pytest.param({"disabled_at": NOW - 15 * MINUTE + SECOND}, [], "settling", id="disabled a second too lately"),
-        pytest.param({"disabled_at": NOW - 15 * MINUTE}, [NoteKind.REENABLED], "alone", id="disabled 15 minutes ago"),
-        pytest.param({"disabled_at": NOW - 90 * DAY}, [NoteKind.REENABLED], "alone", id="disabled long ago"),
+        pytest.param(
+            {"disabled_at": NOW - 15 * MINUTE}, [ObservationKind.REENABLED], "alone", id="disabled 15 minutes ago"
+        ),
+        pytest.param({"disabled_at": NOW - 90 * DAY}, [ObservationKind.REENABLED], "alone", id="disabled long ago"),
         pytest.param({"disabled_at": NOW + HOUR}, [], "settling", id="disabled by a clock that is ahead"),
         pytest.param({"disabling_at": NOW - 15 * MINUTE + SECOND}, [], "settling", id="intent, a second too lately"),
-        pytest.param({"disabling_at": NOW - 15 * MINUTE}, [NoteKind.DROPPED], None, id="intent, 15 minutes ago"),
+        pytest.param({"disabling_at": NOW - 15 * MINUTE}, [ObservationKind.DROPPED], None, id="intent, 15 minutes ago"),
         pytest.param(
             {"disabled_at": NOW - 8 * DAY, "reenabled_at": NOW - 7 * DAY + SECOND}, [], "alone", id="a second of grace"
         ),
@@ -710,7 +721,7 @@ def test_what_nobody_asked_about_is_left_to_the_read_before_disabling() -> None:
     ],
 )
 def test_what_an_active_key_tells_of_an_earlier_disabling(
-    record: dict[str, Any], noted: list[NoteKind], expected: str | None
+    record: dict[str, Any], noted: list[ObservationKind], expected: str | None
 ) -> None:
     situation = Situation(record=record)
     planned = situation.plan()
@@ -718,7 +729,9 @@ def test_what_an_active_key_tells_of_an_earlier_disabling(
     assert verdict(situation) is reasons[expected]
     assert kinds(planned) == noted
     if expected == "settling":
-        assert not any(chain.filings or chain.message for chain in planned.chains), "nothing is said that may be wrong"
+        assert not any(chain.issue_actions or chain.message for chain in planned.chains), (
+            "nothing is said that may be wrong"
+        )
 
 
 @pytest.mark.parametrize(("grace", "expected"), [(1, None), (2, SkipReason.REENABLED), (30, SkipReason.REENABLED)])
@@ -730,32 +743,34 @@ def test_the_owner_of_a_key_left_alone_is_nagged_and_told_until_when(grace: int,
     )
     assert verdict(situation) is expected
     until = first_instant(reenabled_at + grace * DAY)
-    fate = Fate.LEFT_ALONE if expected else Fate.DISABLED_NOW
+    next_step = NextStep.LEFT_ALONE if expected else NextStep.DISABLED_NOW
     day = until if expected else first_instant(NOW)
-    assert said(situation.plan()) == [(fate, day)]
+    assert said(situation.plan()) == [(next_step, day)]
 
 
 def test_a_key_first_seen_re_enabled_is_left_alone_from_now_on() -> None:
     situation = Situation(record={"disabled_at": NOW - 3 * DAY})
     planned = situation.plan()
     (note,) = notes(planned)
-    assert note == NoteState(situation.records()[KEY_ID], NoteKind.REENABLED, KEY), "what is on record, not our guess"
-    assert said(planned) == [(Fate.LEFT_ALONE, first_instant(NOW + 7 * DAY))]
+    assert note == Observation(situation.records()[KEY_ID], ObservationKind.REENABLED, KEY), (
+        "what is on record, not our guess"
+    )
+    assert said(planned) == [(NextStep.LEFT_ALONE, first_instant(NOW + 7 * DAY))]
 
 
 def test_a_day_told_after_the_grace_stays() -> None:
     told = first_instant(NOW + 30 * DAY)
     situation = Situation(record={"reenabled_at": NOW - DAY, "disabled_at": NOW - 2 * DAY, "disable_from": told})
-    assert said(situation.plan()) == [(Fate.LEFT_ALONE, told)]
+    assert said(situation.plan()) == [(NextStep.LEFT_ALONE, told)]
 
 
 def test_an_intent_on_an_inactive_key_is_confirmed_and_one_on_a_key_that_is_gone_is_dropped() -> None:
     inactive = make_key(age_days=197, status="Inactive")
     record = make_record(KEY, KRAMER, disabling_at=NOW - MINUTE)
-    known = Known(State({KEY_ID: record}), frozenset(), frozenset())
+    known = SharedFacts(State({KEY_ID: record}), frozenset(), frozenset())
     for keys, note in (
-        ([inactive], NoteState(record, NoteKind.CONFIRMED, inactive)),
-        ([], NoteState(record, NoteKind.DROPPED)),
+        ([inactive], Observation(record, ObservationKind.CONFIRMED, inactive)),
+        ([], Observation(record, ObservationKind.DROPPED)),
     ):
         planned = plan_profile(PROFILE, keys, make_facts(keys), known, make_settings(), NOW)
         assert planned == Plan(PROFILE, (Chain(PROFILE, (note,)),))
@@ -765,10 +780,10 @@ def test_an_intent_on_a_young_key_is_dropped_and_a_re_enabled_young_key_is_noted
     """expire_age was raised since: nothing is due, and the record still tells the truth."""
     young = make_key(age_days=10)
     for record, kind in (
-        (make_record(young, disabling_at=NOW - HOUR), NoteKind.DROPPED),
-        (make_record(young, disabled_at=NOW - HOUR), NoteKind.REENABLED),
+        (make_record(young, disabling_at=NOW - HOUR), ObservationKind.DROPPED),
+        (make_record(young, disabled_at=NOW - HOUR), ObservationKind.REENABLED),
     ):
-        known = Known(State({KEY_ID: record}), frozenset(), frozenset())
+        known = SharedFacts(State({KEY_ID: record}), frozenset(), frozenset())
         planned = plan_profile(PROFILE, [young], make_facts([young]), known, make_settings(), NOW)
         assert kinds(planned) == [kind]
         assert planned.skips == ()
@@ -797,11 +812,11 @@ def test_a_newer_active_key_is_named(others: list[tuple[int, str]], newer: str |
     ]
     robot = make_key("robot", age_days=1, access_key_id="AKIAIOSFODNN7EXROBOT")
     planned = Situation(keys=(*keys, robot)).plan()
-    standings = [
-        one.standing for chain in planned.chains if chain.message for one in chain.message.keys if one.key == KEY
+    outlooks = [
+        one.outlook for chain in planned.chains if chain.message for one in chain.message.keys if one.key == KEY
     ]
-    assert [standing.newer for standing in standings] == [newer]
-    assert standings[0].key_count == len(keys)
+    assert [outlook.newer for outlook in outlooks] == [newer]
+    assert outlooks[0].key_count == len(keys)
 
 
 # What must be alerted on
@@ -873,7 +888,7 @@ def named(planned: Plan) -> dict[str, list[str]]:
     found: dict[str, list[str]] = defaultdict(list)
     for chain in planned.chains:
         found["note"] += [note.record.access_key_id for note in chain.notes]
-        found["issue"] += [one.record.access_key_id for one in chain.filings]
+        found["issue"] += [one.record.access_key_id for one in chain.issue_actions]
         found["message"] += [one.key.access_key.access_key_id for one in chain.message.keys] if chain.message else []
         found["disable"] += [one.key.access_key.access_key_id for one in chain.disablings]
     return {kind: sorted(ids) for kind, ids in found.items() if ids}
@@ -882,7 +897,7 @@ def named(planned: Plan) -> dict[str, list[str]]:
 def test_of_two_keys_that_end_alike_only_those_meant_are_named() -> None:
     """Every pair of ages, so every order of creation, and both orders of the listing."""
     for statuses in product(STATUSES, STATUSES):
-        known = Known(State(), frozenset(), frozenset())
+        known = SharedFacts(State(), frozenset(), frozenset())
         for ages in product(AGES, AGES):
             keys = [twin(key_id, age, one) for key_id, age, one in zip((ONE, OTHER), ages, statuses, strict=True)]
             active = [key for key, one in zip(keys, statuses, strict=True) if one == "Active"]
@@ -920,14 +935,14 @@ def test_of_two_keys_of_one_second_that_end_alike_only_the_one_without_a_reason_
                     {key_id: records[key_id] for key_id in order}, {make_addressee().record_id: JUST_MESSAGED}
                 )
                 listed = [keys[key_id] for key_id in order[::-1]]
-                known = Known(state, frozenset(), frozenset())
+                known = SharedFacts(state, frozenset(), frozenset())
                 planned = plan_profile(PROFILE, listed, make_facts(listed), known, make_settings(), NOW)
                 assert disabled(planned) == [gone]
                 assert [skip.key for skip in planned.skips if skip.what in ("act", "disable")] == [keys[kept]]
 
 
 def test_the_brake_takes_the_older_of_two_that_end_alike() -> None:
-    known = Known(State(), frozenset(), frozenset())
+    known = SharedFacts(State(), frozenset(), frozenset())
     settings = make_settings(max_disables_per_day="1")
     for ids in ((ONE, OTHER), (OTHER, ONE)):
         older, younger = twin(ids[0], AGES[5], "Active"), twin(ids[1], AGES[4], "Active")
@@ -941,7 +956,7 @@ def test_the_use_of_one_key_does_not_keep_another_that_ends_alike(used: str) -> 
     keys = [twin(ONE, AGES[6], "Active"), twin(OTHER, AGES[6], "Active")]
     facts = make_facts(keys, last_uses={ONE: LastUse(None), OTHER: LastUse(None), used: USED})
     settings = make_settings(disable_in_use_hours="24")
-    planned = plan_profile(PROFILE, keys, facts, Known(State(), frozenset(), frozenset()), settings, NOW)
+    planned = plan_profile(PROFILE, keys, facts, SharedFacts(State(), frozenset(), frozenset()), settings, NOW)
     assert disabled(planned) == [key_id for key_id in (ONE, OTHER) if key_id != used]
 
 
@@ -962,7 +977,7 @@ RECORDS = st.fixed_dictionaries(
         "issue_key": st.sampled_from(["SEC-1", "SEC-2"]),
         "answered_filings": st.just((NOW - DAY, NOW - HOUR)),
         "issue_claim_until": ago(-HOUR, DAY),
-        "issue_said": st.sampled_from([frozenset(), frozenset({"expired"}), frozenset({"expiring", "ok"})]),
+        "comments_made": st.sampled_from([frozenset(), frozenset({"expired"}), frozenset({"expiring", "ok"})]),
         "issue_assigned_to": st.sampled_from(["kramer@example.com", "jones@example.com"]),
         "issue_ended_at": ago(DAY),
         "warned_at": ago(-HOUR, timedelta(0), 7 * DAY - SECOND, 7 * DAY, 40 * DAY),
@@ -1023,7 +1038,7 @@ class Walk:
 
     keys: list[LabelledKey]
     facts: Facts
-    known: Known
+    known: SharedFacts
     options: dict[str, str]
 
     def plan(self) -> Plan:
@@ -1066,13 +1081,13 @@ def walks(draw: st.DrawFn) -> Walk:
         keys, {name: draw(USER_FACTS) for name in USERS}, last_uses=last_uses, sees_whole_account=not scan, **scan
     )
     open_issues = draw(st.sampled_from([None, frozenset(), frozenset({"SEC-1"}), frozenset({"SEC-1", "SEC-2"})]))
-    known = Known(state, open_issues, frozenset(own), slack_is_usable=not draw(MOSTLY_NOT))
+    known = SharedFacts(state, open_issues, frozenset(own), slack_is_usable=not draw(MOSTLY_NOT))
     return Walk(keys, facts, known, draw(SETTINGS))
 
 
 def promised(chain: Chain, key: LabelledKey) -> set[Notice]:
     """The notices of this access key that are delivered in the chain before anything of it is disabled."""
-    found = {one.notice for one in chain.filings if isinstance(one, FileIssue) and one.key == key}
+    found = {one.notice for one in chain.issue_actions if isinstance(one, FileIssue) and one.key == key}
     found |= {one.notice for one in chain.message.keys if one.key == key} if chain.message else set()
     return {notice for notice in found if notice is not None}
 
@@ -1094,7 +1109,7 @@ def test_no_key_is_ever_disabled_that_must_not_be(walk: Walk) -> None:
             assert access_key.access_key_id not in walk.known.own_access_key_ids
             assert access_key.access_key_id not in walk.state.unreadable
             assert user.exemption is None
-            assert user.hold is None
+            assert user.not_disabled_because is None
             assert user.owner.kind is not OwnerKind.UNREAD
             assert record.disable_from is None or record.disable_from <= NOW
             assert walk.facts.scan.is_listed
@@ -1161,7 +1176,7 @@ def test_what_is_exempt_is_neither_told_nor_counted_as_overdue(walk: Walk) -> No
             continue
         assert not is_overdue(case, was_warned_now=False)
         for chain in planned.chains:
-            assert key.access_key.access_key_id not in [one.record.access_key_id for one in chain.filings]
+            assert key.access_key.access_key_id not in [one.record.access_key_id for one in chain.issue_actions]
             assert chain.message is None or key not in [one.key for one in chain.message.keys]
 
 
@@ -1170,25 +1185,28 @@ def test_what_is_exempt_is_neither_told_nor_counted_as_overdue(walk: Walk) -> No
 def test_what_is_told_is_what_happens_and_never_an_earlier_day_than_was_told(walk: Walk) -> None:
     planned, settings = walk.plan(), make_settings(**walk.options)
     going = {one.key for chain in planned.chains for one in chain.disablings}
-    told = [(one.key, one.standing, one.notice) for c in planned.chains if c.message for one in c.message.keys]
+    told = [(one.key, one.outlook, one.notice) for c in planned.chains if c.message for one in c.message.keys]
     told += [
-        (one.key, one.standing, one.notice) for c in planned.chains for one in c.filings if isinstance(one, FileIssue)
+        (one.key, one.outlook, one.notice)
+        for c in planned.chains
+        for one in c.issue_actions
+        if isinstance(one, FileIssue)
     ]
     for chain in planned.chains:
-        for one in chain.filings:
-            if isinstance(one, CommentIssue) and one.key is not None and one.standing is not None:
-                told.append((one.key, one.standing, one.notice))
-    for key, standing, notice in told:
+        for one in chain.issue_actions:
+            if isinstance(one, CommentIssue) and one.key is not None and one.outlook is not None:
+                told.append((one.key, one.outlook, one.notice))
+    for key, outlook, notice in told:
         record = walk.state.key(key.access_key.access_key_id)
         owner = walk.facts.user(key.access_key.user_name).owner
-        assert (standing.fate is Fate.DISABLED_NOW) is (key in going)
-        assert (standing.day is None) is (standing.fate in (Fate.STAYS_ACTIVE, Fate.NEVER_DISABLED))
-        assert standing.fate is not Fate.STAYS_ACTIVE or not settings.disable_key
-        if standing.day is not None:
-            assert standing.day == first_instant(standing.day)
-            assert record.disable_from is None or standing.day >= first_instant(record.disable_from)
+        assert (outlook.next_step is NextStep.DISABLED_NOW) is (key in going)
+        assert (outlook.day is None) is (outlook.next_step in (NextStep.STAYS_ACTIVE, NextStep.NEVER_DISABLED))
+        assert outlook.next_step is not NextStep.STAYS_ACTIVE or not settings.disable_key
+        if outlook.day is not None:
+            assert outlook.day == first_instant(outlook.day)
+            assert record.disable_from is None or outlook.day >= first_instant(record.disable_from)
         if notice is not None:
-            assert notice == Notice(owner.identity, standing.day or NOW)
+            assert notice == Notice(owner.identity, outlook.day or NOW)
 
 
 @given(walks())
@@ -1202,7 +1220,7 @@ def test_a_message_promises_only_to_whom_it_goes(walk: Walk) -> None:
             if one.notice is not None:
                 assert one.notice.owner in (chain.message.addressee.slack_id, "unknown")
                 assert (one.notice.owner == "unknown") is (owner.kind is OwnerKind.UNKNOWN)
-        for filing in chain.filings:
+        for filing in chain.issue_actions:
             if not isinstance(filing, AssignIssue) and filing.notice is not None and filing.key is not None:
                 owner = walk.facts.user(filing.key.access_key.user_name).owner
                 assert owner.kind is OwnerKind.UNKNOWN or owner.email is not None
@@ -1240,10 +1258,10 @@ def test_from_day_to_day_nobody_is_cut_off_unwarned_or_before_a_day_that_was_tol
         key = label_key(KEY.access_key, now, expire_age=180, expiring_days=15)
         facts = make_facts([key], {"dev_kramer": UserFacts(owner, exemption)})
         settings = make_settings(create_jira="False", disable_notice_days=notice_days)
-        known = Known(State({KEY_ID: record}, messaged), frozenset(), frozenset())
+        known = SharedFacts(State({KEY_ID: record}, messaged), frozenset(), frozenset())
         planned = plan_profile(PROFILE, [key], facts, known, settings, now)
         for note in notes(planned):
-            assert note.kind is NoteKind.EXEMPT
+            assert note.kind is ObservationKind.EXEMPT
             record = replace(record, exempt_until=note.until, warned_at=None, warned_owner=None)
             warned = None
         for message in [chain.message for chain in planned.chains if chain.message and is_delivered]:
@@ -1280,16 +1298,16 @@ def test_a_re_enabled_key_with_a_stale_intent_is_left_alone_too() -> None:
 
 def test_a_user_nobody_asked_about_is_not_disabled() -> None:
     """Whether it is exempt, nobody knows: what is missing among the facts fails closed."""
-    known = Known(State(), frozenset(), frozenset())
+    known = SharedFacts(State(), frozenset(), frozenset())
     planned = plan_profile(PROFILE, [KEY], make_facts([KEY], {}), known, make_settings(), NOW)
     assert disabled(planned) == []
 
 
 @pytest.mark.parametrize("hold", HOLDS, ids=lambda hold: hold.name)
 def test_while_exemptions_are_unread_nobody_is_told_that_one_has_ended(hold: SkipReason) -> None:
-    planned = Situation(record={"exempt_until": UNTIL}, user={"hold": hold}).plan()
+    planned = Situation(record={"exempt_until": UNTIL}, user={"not_disabled_because": hold}).plan()
     (message,) = [chain.message for chain in planned.chains if chain.message]
-    assert message.keys[0].standing.ended_exemption is None
+    assert message.keys[0].outlook.ended_exemption is None
 
 
 def test_a_warning_from_within_an_exemption_is_void_too() -> None:
@@ -1298,14 +1316,14 @@ def test_a_warning_from_within_an_exemption_is_void_too() -> None:
         record={"exempt_until": UNTIL, "warned_at": NOW - DAY, "warned_owner": KRAMER.identity},
         user={"exemption": EXEMPTION},
     )
-    assert kinds(situation.plan()) == [NoteKind.EXEMPT]
+    assert kinds(situation.plan()) == [ObservationKind.EXEMPT]
 
 
 def test_what_is_assigned_while_the_owner_is_unread_warns_nobody() -> None:
     """The tag names an e-mail address, and Slack did not say whose: a promise to "unknown" would count for nobody."""
     owner = Owner(OwnerKind.UNREAD, email="kramer@example.com")
     planned = Situation(owner=owner, record={"warned_at": None, "warned_owner": None}).plan()
-    (filing,) = [one for chain in planned.chains for one in chain.filings]
+    (filing,) = [one for chain in planned.chains for one in chain.issue_actions]
     assert isinstance(filing, FileIssue)
     assert filing.notice is None
 
@@ -1314,5 +1332,5 @@ def test_a_newer_key_that_is_expired_itself_is_not_recommended() -> None:
     """It is about to be disabled too: to move to it would be to move twice."""
     newer = make_key(age_days=190, access_key_id="AKIAIOSFODNN7EXNEWER")
     planned = Situation(keys=(KEY, newer)).plan()
-    standings = {one.key: one.standing for chain in planned.chains if chain.message for one in chain.message.keys}
-    assert standings[KEY].newer is None
+    outlooks = {one.key: one.outlook for chain in planned.chains if chain.message for one in chain.message.keys}
+    assert outlooks[KEY].newer is None

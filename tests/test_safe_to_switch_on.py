@@ -21,7 +21,7 @@ from sandbox.http_fake import Request
 from sandbox.moto_aws import STATE_TABLE, MotoAws
 from sandbox.warm_parent import WarmParent
 from sandbox.world import Ran, World
-from tests.end_to_end import KRAMER, fake_iam, records, run, run_fields
+from tests.running import KRAMER, fake_iam, records, run, run_fields
 
 ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 SLACK_ONLY = {"send_slack": "True", "disable_key": "True"}

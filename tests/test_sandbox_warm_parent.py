@@ -13,8 +13,8 @@ import pytest
 from sandbox.http_fake import Fault
 from sandbox.warm_parent import WarmParent, WarmProcess
 from sandbox.world import Ran, World
-from tests.end_to_end import run
 from tests.impatience import wait_until
+from tests.running import run
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere every start is a cold one")
 

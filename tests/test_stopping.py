@@ -23,9 +23,9 @@ from sandbox.gate import is_action
 from sandbox.http_fake import Fault, calls
 from sandbox.warm_parent import Process
 from sandbox.world import Ran, World
-from tests.end_to_end import KRAMER, fake_iam, iam_lines, issue_posts, records, run, run_fields, sound, statuses
 from tests.impatience import wait_until
-from tests.reliability.cuts import signal_and_wait
+from tests.reliability.kill_at_request import signal_and_wait
+from tests.running import KRAMER, fake_iam, iam_lines, issue_posts, records, run, run_fields, sound, statuses
 
 STOP_SECONDS = 6
 POST_ISSUE = calls("POST", "/issue")

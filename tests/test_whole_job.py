@@ -22,7 +22,7 @@ from sandbox.http_fake import Fault, calls
 from sandbox.moto_aws import STATE_TABLE, MotoAws
 from sandbox.warm_parent import WarmParent
 from sandbox.world import ACCOUNTS, World
-from tests.end_to_end import (
+from tests.running import (
     FULL_ACCESS_KEY_ID,
     KRAMER,
     closed_port,

@@ -14,26 +14,22 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from keycheck.model import (
+from keycheck.actions import (
     CommentIssue,
     DisableKey,
-    Fate,
     FileIssue,
     IssueEvent,
-    KeyRecord,
-    LabelledKey,
-    LastUse,
-    Level,
     MessageKey,
-    NoteKind,
-    Problem,
+    NextStep,
+    ObservationKind,
+    Outlook,
     SendMessage,
     Skip,
     SkipReason,
-    Standing,
 )
+from keycheck.model import KeyRecord, LabelledKey, LastUse, Level, Problem
 from keycheck.words import lines, parts
-from keycheck.words.issue import FAMILY_LABEL, IssueDraft, comment_text, issue_draft, issue_refused, mark_line
+from keycheck.words.issue import FAMILY_LABEL, IssueDraft, comment_text, issue_draft, issue_refused, marker_line
 from keycheck.words.lines import describe, describe_found, describe_skip, skip_problems
 from keycheck.words.message import SlackDraft, slack_draft
 from keycheck.words.parts import name_key
@@ -56,17 +52,17 @@ IDS = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", min_size=16, max_size=16).map(
 PROFILES = st.text() | st.sampled_from(["p" * 4000, "&" * 4000, "`<>" * 2000, "\U0001f511" * 3000])
 
 
-def standing(fate: Fate = Fate.STAYS_ACTIVE, key_count: int = 1, **changes: Any) -> Standing:
-    has_day = fate in (Fate.DISABLED_FROM, Fate.DISABLED_NOW, Fate.IN_USE, Fate.LEFT_ALONE)
-    return Standing(fate, **{"day": DAY if has_day else None, "last_use": USED, "key_count": key_count, **changes})
+def outlook(next_step: NextStep = NextStep.STAYS_ACTIVE, key_count: int = 1, **changes: Any) -> Outlook:
+    has_day = next_step in (NextStep.DISABLED_FROM, NextStep.DISABLED_NOW, NextStep.IN_USE, NextStep.LEFT_ALONE)
+    return Outlook(next_step, **{"day": DAY if has_day else None, "last_use": USED, "key_count": key_count, **changes})
 
 
-def filing(key: LabelledKey = EXPIRED, fate: Fate = Fate.STAYS_ACTIVE, key_count: int = 1) -> FileIssue:
-    return FileIssue(key, KeyRecord(key.access_key.access_key_id), standing(fate, key_count))
+def filing(key: LabelledKey = EXPIRED, next_step: NextStep = NextStep.STAYS_ACTIVE, key_count: int = 1) -> FileIssue:
+    return FileIssue(key, KeyRecord(key.access_key.access_key_id), outlook(next_step, key_count))
 
 
-def listed(key: LabelledKey = EXPIRED, fate: Fate = Fate.STAYS_ACTIVE, key_count: int = 1) -> MessageKey:
-    return MessageKey(key, standing(fate, key_count))
+def listed(key: LabelledKey = EXPIRED, next_step: NextStep = NextStep.STAYS_ACTIVE, key_count: int = 1) -> MessageKey:
+    return MessageKey(key, outlook(next_step, key_count))
 
 
 def draft_of(message: SendMessage, profile: str = PROFILE, issues: Mapping[str, str] | None = None) -> SlackDraft:
@@ -93,7 +89,7 @@ def some_keys(count: int) -> list[LabelledKey]:
 
 
 def test_an_issue_reads_like_this() -> None:
-    assert issue_draft(filing(EXPIRING, Fate.DISABLED_FROM), PROFILE) == IssueDraft(
+    assert issue_draft(filing(EXPIRING, NextStep.DISABLED_FROM), PROFILE) == IssueDraft(
         summary="Rotate AWS access key ...VHXVM of dev_kramer (acme-dev)",
         description=r"""The access key ending in *VHXVM* of IAM user *dev\_kramer* in AWS account *acme\-dev* """
         r"""(123456789012) expires on 2026-12-03: it is 170 days old.
@@ -137,50 +133,52 @@ def test_an_issue_carries_the_family_label_and_the_hash_of_the_full_id() -> None
 
 
 FATES = [
-    (Fate.STAYS_ACTIVE, "it stays active, and at risk, until somebody rotates it or it is disabled."),
+    (NextStep.STAYS_ACTIVE, "it stays active, and at risk, until somebody rotates it or it is disabled."),
     (
-        Fate.NEVER_DISABLED,
+        NextStep.NEVER_DISABLED,
         "it is not disabled, since keycheck itself depends on it; it stays at risk until somebody rotates it.",
     ),
     (
-        Fate.DISABLED_FROM,
+        NextStep.DISABLED_FROM,
         "from 2026-12-03 on it is disabled (AWS status Inactive, not deleted); what still uses it stops working.",
     ),
     (
-        Fate.IN_USE,
+        NextStep.IN_USE,
         "it was to be disabled, but it is still in use; it is disabled as soon as nothing uses it any more.",
     ),
     (
-        Fate.LEFT_ALONE,
+        NextStep.LEFT_ALONE,
         "a person re-enabled it, so it is left alone; from 2026-12-03 on it is disabled again.",
     ),
     (
-        Fate.DISABLED_NOW,
+        NextStep.DISABLED_NOW,
         "it is being disabled now (AWS status Inactive, not deleted), and what still uses it stops working.",
     ),
 ]
 
 
 def test_every_fate_has_a_sentence_here() -> None:
-    assert {fate for fate, _ in FATES} == set(Fate)
+    assert {next_step for next_step, _ in FATES} == set(NextStep)
 
 
-@pytest.mark.parametrize(("fate", "sentence"), FATES, ids=lambda value: value.name if isinstance(value, Fate) else "")
-def test_issue_and_message_say_what_happens(fate: Fate, sentence: str) -> None:
+@pytest.mark.parametrize(
+    ("next_step", "sentence"), FATES, ids=lambda value: value.name if isinstance(value, NextStep) else ""
+)
+def test_issue_and_message_say_what_happens(next_step: NextStep, sentence: str) -> None:
     escaped = sentence.replace("-", "\\-")
-    assert f"* What happens then: {escaped}\n" in issue_draft(filing(fate=fate), PROFILE).description
-    assert f"• What happens then: {sentence}" in draft_of(SendMessage(PERSON, (listed(fate=fate),))).blocks[2]["text"][
-        "text"
-    ].split("\n")
+    assert f"* What happens then: {escaped}\n" in issue_draft(filing(next_step=next_step), PROFILE).description
+    assert f"• What happens then: {sentence}" in draft_of(SendMessage(PERSON, (listed(next_step=next_step),))).blocks[
+        2
+    ]["text"]["text"].split("\n")
 
 
-@pytest.mark.parametrize("fate", Fate, ids=lambda fate: fate.name)
-def test_the_step_to_deactivate_says_where_keycheck_does_it(fate: Fate) -> None:
+@pytest.mark.parametrize("next_step", NextStep, ids=lambda next_step: next_step.name)
+def test_the_step_to_deactivate_says_where_keycheck_does_it(next_step: NextStep) -> None:
     """The command stays: keycheck may have been refused."""
-    description = issue_draft(filing(fate=fate), PROFILE).description
+    description = issue_draft(filing(next_step=next_step), PROFILE).description
     assert "--access-key-id OLD_ACCESS_KEY_ID --status Inactive\n" in description
     assert "--access-key-id OLD_ACCESS_KEY_ID --status Active\n" in description, "and how to undo it"
-    assert ("keycheck deactivates the old one now" in description) is (fate is Fate.DISABLED_NOW)
+    assert ("keycheck deactivates the old one now" in description) is (next_step is NextStep.DISABLED_NOW)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +241,7 @@ def test_an_issues_summary_is_one_line_that_jira_takes(profile: str, user_name: 
 
 
 def test_a_message_to_an_owner_reads_like_this() -> None:
-    message = SendMessage(PERSON, (listed(EXPIRING, Fate.DISABLED_FROM, key_count=2),))
+    message = SendMessage(PERSON, (listed(EXPIRING, NextStep.DISABLED_FROM, key_count=2),))
     assert slack_draft(message, PROFILE, {FULL_ID: "SEC-7"}, f"{JIRA}/", 24) == SlackDraft(
         "1 AWS access key needs rotating in account acme-dev: dev_kramer ...VHXVM",
         (
@@ -307,7 +305,9 @@ def test_a_message_to_a_channel_names_the_last_five_and_how_to_find_the_rest(add
 
 def test_a_digest_to_the_fallback_channel_reads_like_this() -> None:
     other = make_key("dev_jones", age_days=170, access_key_id="AKIAIOSFODNN7EXJONES")
-    message = SendMessage(FALLBACK, (listed(EXPIRED, Fate.DISABLED_NOW), listed(other, Fate.DISABLED_FROM)), unlisted=3)
+    message = SendMessage(
+        FALLBACK, (listed(EXPIRED, NextStep.DISABLED_NOW), listed(other, NextStep.DISABLED_FROM)), unlisted=3
+    )
     assert draft_of(message, issues={"AKIAIOSFODNN7EXJONES": "SEC-9"}) == SlackDraft(
         "5 AWS access keys need rotating (no known owner) in account acme-dev: dev_kramer ...VHXVM, "
         "dev_jones ...JONES, ...",
@@ -362,19 +362,19 @@ def test_the_first_keys_of_an_owner_come_with_their_own_commands(count: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("fate", "then"),
+    ("next_step", "then"),
     [
-        (Fate.STAYS_ACTIVE, ", stays active"),
-        (Fate.NEVER_DISABLED, ", never disabled"),
-        (Fate.DISABLED_FROM, ", disabled from 2026-12-03 on"),
-        (Fate.IN_USE, ", in use (2026-11-20 by s3 in eu-west-1)"),
-        (Fate.LEFT_ALONE, ", re-enabled, disabled again from 2026-12-03 on"),
-        (Fate.DISABLED_NOW, ", being disabled now"),
+        (NextStep.STAYS_ACTIVE, ", stays active"),
+        (NextStep.NEVER_DISABLED, ", never disabled"),
+        (NextStep.DISABLED_FROM, ", disabled from 2026-12-03 on"),
+        (NextStep.IN_USE, ", in use (2026-11-20 by s3 in eu-west-1)"),
+        (NextStep.LEFT_ALONE, ", re-enabled, disabled again from 2026-12-03 on"),
+        (NextStep.DISABLED_NOW, ", being disabled now"),
     ],
-    ids=lambda value: value.name if isinstance(value, Fate) else "",
+    ids=lambda value: value.name if isinstance(value, NextStep) else "",
 )
-def test_a_short_line_says_what_happens_then(fate: Fate, then: str) -> None:
-    message = SendMessage(FALLBACK, (listed(fate=fate), listed(EXPIRING, Fate.STAYS_ACTIVE)))
+def test_a_short_line_says_what_happens_then(next_step: NextStep, then: str) -> None:
+    message = SendMessage(FALLBACK, (listed(next_step=next_step), listed(EXPIRING, NextStep.STAYS_ACTIVE)))
     lines = draft_of(message).blocks[2]["text"]["text"].split("\n")
     assert lines[0] == f"• `dev_kramer` ...VHXVM: 197 days old, expired 2026-11-06{then}"
 
@@ -394,7 +394,7 @@ def test_without_jiras_address_an_issue_is_named_and_not_linked() -> None:
     ids=["used", "never", "unread"],
 )
 def test_the_last_use_is_said(last_use: LastUse | None, said: str) -> None:
-    one = MessageKey(EXPIRED, standing(last_use=last_use))
+    one = MessageKey(EXPIRED, outlook(last_use=last_use))
     assert f"• Last used: {said}" in draft_of(SendMessage(PERSON, (one,))).blocks[2]["text"]["text"].split("\n")
 
 
@@ -411,12 +411,12 @@ def test_the_last_use_is_said(last_use: LastUse | None, said: str) -> None:
     ids=["rotated", "no longer exempt", "malformed tags"],
 )
 def test_what_else_an_owner_should_know(changes: dict[str, Any], said: str) -> None:
-    one = MessageKey(EXPIRED, standing(**changes))
+    one = MessageKey(EXPIRED, outlook(**changes))
     assert f"• {said}" in draft_of(SendMessage(PERSON, (one,))).blocks[2]["text"]["text"].split("\n")
 
 
 def test_who_has_a_newer_key_is_not_told_to_make_room_for_one() -> None:
-    one = MessageKey(EXPIRED, standing(key_count=2, newer="ABCDE"))
+    one = MessageKey(EXPIRED, outlook(key_count=2, newer="ABCDE"))
     assert "AWS allows no third" not in "\n".join(texts(draft_of(SendMessage(PERSON, (one,)))))
 
 
@@ -431,14 +431,14 @@ def test_a_team_s_user_group_is_mentioned_once_at_the_top() -> None:
 
 def comment(event: IssueEvent, key: LabelledKey | None = EXPIRED, **changes: Any) -> CommentIssue:
     record = KeyRecord(FULL_ID, user_name="dev_kramer", issue_key="SEC-7")
-    return CommentIssue(record, event, "a mark", key, standing(Fate.LEFT_ALONE), at=DAY, **changes)
+    return CommentIssue(record, event, "a mark", key, outlook(NextStep.LEFT_ALONE), at=DAY, **changes)
 
 
 @pytest.mark.parametrize("key", [EXPIRED, None], ids=["shown", "gone"])
 def test_every_comment_names_its_key_and_ends_with_its_mark(key: LabelledKey | None) -> None:
     for event in IssueEvent:
         text = comment_text(comment(event, key), PROFILE)
-        assert text.endswith(f"\n{mark_line('a mark')}")
+        assert text.endswith(f"\n{marker_line('a mark')}")
         assert r"*VHXVM* of *dev\_kramer* (acme\-dev)" in text
         assert FULL_ID not in text
         assert ("There is nothing left to do here." in text) is event.closes
@@ -535,14 +535,14 @@ def test_only_names_that_need_quotes_get_them(user_name: str, word: str) -> None
 # Slack's limits, and what must never be said
 
 MESSAGE_KEYS = st.lists(
-    st.tuples(NAMES, IDS, st.sampled_from([166, 197, 36_500]), st.sampled_from(Fate), st.sampled_from([1, 2])),
+    st.tuples(NAMES, IDS, st.sampled_from([166, 197, 36_500]), st.sampled_from(NextStep), st.sampled_from([1, 2])),
     min_size=1,
     max_size=25,
     unique_by=lambda drawn: drawn[1],
 ).map(
     lambda drawn: tuple(
-        MessageKey(make_key(name, age_days=age, access_key_id=access_key_id), standing(fate, count))
-        for name, access_key_id, age, fate, count in drawn
+        MessageKey(make_key(name, age_days=age, access_key_id=access_key_id), outlook(next_step, count))
+        for name, access_key_id, age, next_step, count in drawn
     )
 )
 MESSAGES = st.builds(
@@ -575,7 +575,7 @@ def test_slack_takes_a_message_however_long_its_links(addressee: Any) -> None:
     for count in [1, 3, 25]:
         for address, issue_key in [(40, 12), (70, 12), (100, 12), (150, 12), (200, 20), (250, 40)]:
             keys = [make_key("n" * 128, age_days=9000, access_key_id=f"AKIA{number:016}") for number in range(count)]
-            message = SendMessage(addressee, tuple(listed(key, Fate.DISABLED_NOW, 2) for key in keys), unlisted=3)
+            message = SendMessage(addressee, tuple(listed(key, NextStep.DISABLED_NOW, 2) for key in keys), unlisted=3)
             issues = {key.access_key.access_key_id: "S" * issue_key for key in keys}
             assert_slack_takes(slack_draft(message, PROFILE, issues, "https://".ljust(address, "h"), 24))
 
@@ -803,6 +803,6 @@ def test_without_a_field_jiras_own_words_are_cut_to_one_line(messages: list[str]
 
 def test_there_are_words_for_every_reason_every_fate_and_every_event() -> None:
     assert set(lines.SAID) == set(SkipReason)
-    assert set(parts.TOLD) == set(Fate)
+    assert set(parts.TOLD) == set(NextStep)
     assert set(lines._EVENTS) == set(IssueEvent)
-    assert set(lines._NOTES) == set(NoteKind)
+    assert set(lines._NOTES) == set(ObservationKind)

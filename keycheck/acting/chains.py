@@ -18,20 +18,20 @@ from keycheck.acting.ledger import Ledger, Task, access_key_ids
 from keycheck.acting.means import Means, Services
 from keycheck.acting.messages import send
 from keycheck.acting.notes import note
-from keycheck.clock import RunClock, Stopped
-from keycheck.model import (
+from keycheck.actions import (
     Action,
     AssignIssue,
     Chain,
     CommentIssue,
     DisableKey,
     FileIssue,
-    Level,
-    NoteState,
+    Observation,
     Outcomes,
     Plan,
     SendMessage,
 )
+from keycheck.clock import RunClock, Stopped
+from keycheck.model import Level
 from keycheck.settings import Settings
 
 CHAINS_AT_ONCE = 8
@@ -76,7 +76,7 @@ class Executor:
         chains.shutdown(wait=False, cancel_futures=True)
         self._filings.shutdown(wait=False, cancel_futures=True)
 
-    def settle(self) -> Outcomes:
+    def finish(self) -> Outcomes:
         """What became of everything: see Ledger.close."""
         return self._ledger.close()
 
@@ -91,7 +91,7 @@ class Executor:
 
     def _carry_out(self, walk: _Walk) -> None:
         for task in walk.tasks:
-            if isinstance(task.action, NoteState):
+            if isinstance(task.action, Observation):
                 note(self._means, task, task.action)
         issue_keys = self._see_to_issues(walk)
         for task in walk.tasks:
@@ -127,7 +127,7 @@ class Executor:
 def actions_of(chain: Chain) -> Iterator[Action]:
     """All actions of a chain in the order in which they are taken."""
     yield from chain.notes
-    yield from chain.filings
+    yield from chain.issue_actions
     if chain.message is not None:
         yield chain.message
     yield from chain.disablings

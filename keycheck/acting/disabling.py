@@ -11,10 +11,11 @@ from datetime import datetime
 
 from keycheck.acting.ledger import Task
 from keycheck.acting.means import Means
+from keycheck.actions import DisableKey, Result, SkipReason
 from keycheck.clock import Stopped
-from keycheck.model import AccessKey, DisableKey, Result, SkipReason
+from keycheck.model import AccessKey
 from keycheck.rules import writes
-from keycheck.rules.case import IAM_SETTLES_WITHIN
+from keycheck.rules.case import IAM_SHOWS_WITHIN
 from keycheck.rules.disabling import is_in_use
 from keycheck.services import ServiceError
 from keycheck.words.parts import name_key
@@ -39,7 +40,7 @@ def disable(means: Means, task: Task, action: DisableKey) -> None:
         if has_room is not None:
             ledger.skip(task, SkipReason.BRAKE)
         return
-    begin = writes.begin_disabling(access_key, uuid.uuid4().hex, at, at - IAM_SETTLES_WITHIN)
+    begin = writes.begin_disabling(access_key, uuid.uuid4().hex, at, at - IAM_SHOWS_WITHIN)
     try:
         if ledger.write_or_skip(task, lambda: claims.apply(begin)) is None:
             if not ledger.state_failed:  # another run was first

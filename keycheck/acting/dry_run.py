@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from keycheck.acting.chains import actions_of
 from keycheck.acting.issues import find_open_issue
+from keycheck.actions import Action, FileIssue, Plan
 from keycheck.clock import Stopped
-from keycheck.model import Action, FileIssue, Plan
 from keycheck.services import Issues, ServiceError
 from keycheck.words.lines import describe, describe_found
 

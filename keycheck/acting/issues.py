@@ -14,22 +14,14 @@ from datetime import datetime
 
 from keycheck.acting.ledger import Task
 from keycheck.acting.means import Means
+from keycheck.actions import AssignIssue, CommentIssue, FileIssue, Result, SkipReason
 from keycheck.clock import Stopped
-from keycheck.model import (
-    AccessKey,
-    AssignIssue,
-    CommentIssue,
-    FileIssue,
-    KeyRecord,
-    Level,
-    Result,
-    SkipReason,
-)
+from keycheck.model import AccessKey, KeyRecord, Level
 from keycheck.rules import writes
 from keycheck.rules.filing import ISSUES_AT_MOST, ISSUES_WITHIN, may_file_another
 from keycheck.services import Issues, ServiceError
 from keycheck.services.state_items import key_record
-from keycheck.words.issue import comment_text, issue_draft, mark_line
+from keycheck.words.issue import comment_text, issue_draft, marker_line
 from keycheck.words.parts import name_key
 
 
@@ -251,7 +243,7 @@ class IssueWork:
             self._ledger.done(task, Result.DONE if is_new else Result.NOT_NEEDED)
             warned = self._means.warned(action.notice) if is_new else None
             ended_at = self._means.clock.utc_now() if action.event.closes else None
-            write = writes.record_said(record, token, action.mark, ended_at=ended_at, warning=warned)
+            write = writes.record_said(record, token, action.comment_marker, ended_at=ended_at, warning=warned)
             self._ledger.record(
                 task,
                 lambda: self._means.claims.apply(write),
@@ -262,8 +254,8 @@ class IssueWork:
     def _say(self, task: Task, action: CommentIssue, issues: Issues, record: KeyRecord) -> bool:
         """Whether there was anything to say: it was not said yet, and the issue is open."""
         issue_key = record.issue_key or ""
-        is_new = action.mark not in record.issue_said and issues.is_open(issue_key)
-        if is_new and not issues.was_said(issue_key, mark_line(action.mark)):
+        is_new = action.comment_marker not in record.comments_made and issues.is_open(issue_key)
+        if is_new and not issues.was_said(issue_key, marker_line(action.comment_marker)):
             issues.comment(issue_key, comment_text(action, task.profile))
         if is_new and action.event.closes and not issues.close(issue_key):
             text = "an issue whose access key is inactive or gone could not be closed: its workflow, or Jira, "

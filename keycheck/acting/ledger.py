@@ -14,25 +14,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from keycheck.clock import RunClock, Stopped
-from keycheck.model import (
+from keycheck.actions import (
     Action,
     AssignIssue,
     CommentIssue,
     DisableKey,
     FileIssue,
-    KeyRecord,
-    Level,
-    NoteState,
+    Observation,
     Outcome,
     Outcomes,
     Plan,
-    Problem,
     Result,
     SendMessage,
     Skip,
     SkipReason,
 )
+from keycheck.clock import RunClock, Stopped
+from keycheck.model import KeyRecord, Level, Problem
 from keycheck.rules.case import claim_is_live
 from keycheck.services import ClaimLost, ServiceError, ServiceOff
 from keycheck.settings import Settings
@@ -266,7 +264,7 @@ def _subject(action: Action, error: ServiceError) -> str:
             return "" if addressee.slack_id in error.text else addressee.slack_id
         case FileIssue(key=key) | DisableKey(key=key) | AssignIssue(key=key):
             return name_key(key)
-        case CommentIssue(record=record) | NoteState(record=record):
+        case CommentIssue(record=record) | Observation(record=record):
             return name_access_key(record)
 
 
@@ -277,7 +275,7 @@ def access_key_ids(action: Action) -> tuple[str, ...]:
         case DisableKey(key=key):
             return (key.access_key.access_key_id,)
         case (
-            NoteState(record=record)
+            Observation(record=record)
             | FileIssue(record=record)
             | AssignIssue(record=record)
             | CommentIssue(record=record)
@@ -298,7 +296,7 @@ def skips_of(task: Task, reason: SkipReason) -> tuple[Skip, ...]:
             return tuple(skip("assign the issue", key))
         case CommentIssue(record=record, key=shown):
             return tuple(skip("update the issue", shown or record))
-        case NoteState(record=record, key=shown):
+        case Observation(record=record, key=shown):
             return tuple(skip("note what was seen", shown or record))
         case SendMessage(keys=keys):
             return tuple(skip("nag", *(one.key for one in keys)))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keycheck.acting.ledger import Ledger
+from keycheck.actions import Notice
 from keycheck.clock import RunClock
-from keycheck.model import Notice, Warned
+from keycheck.model import Warned
 from keycheck.services import Claims, Iam, Issues, Messages
 from keycheck.settings import Settings
 

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 
 from keycheck.acting.ledger import Task
 from keycheck.acting.means import Means
+from keycheck.actions import MessageKey, Result, SendMessage, SkipReason
 from keycheck.clock import Stopped
-from keycheck.model import MessageKey, Result, SendMessage, SkipReason, Warned
+from keycheck.model import Warned
 from keycheck.rules import writes
 from keycheck.services import Messages, ServiceError, ServiceOff
 from keycheck.services.state_items import addressee_record
@@ -85,7 +86,7 @@ def _record_message(means: Means, task: Task, message: SendMessage, token: str) 
 def _record_told(means: Means, task: Task, message: SendMessage, one: MessageKey, at: datetime) -> None:
     access_key = one.key.access_key
     warned = None if one.notice is None else Warned(at, one.notice.owner, one.notice.day)
-    ends_exemption = one.standing.ended_exemption is not None
+    ends_exemption = one.outlook.ended_exemption is not None
     write = writes.record_told(access_key, at, warned, ends_exemption=ends_exemption)
     means.ledger.record(
         task,

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from keycheck.acting.ledger import Task
 from keycheck.acting.means import Means
-from keycheck.model import NoteKind, NoteState, Result
+from keycheck.actions import Observation, ObservationKind, Result
 from keycheck.rules import writes
 from keycheck.rules.writes import Write
 
 
-def note(means: Means, task: Task, action: NoteState) -> None:
+def note(means: Means, task: Task, action: Observation) -> None:
     write = _write(means, action)
     if means.ledger.write_or_skip(task, lambda: True if write is None else means.claims.apply(write)) is not None:
         means.ledger.done(task, Result.DONE)
 
 
-def _write(means: Means, action: NoteState) -> Write | None:
+def _write(means: Means, action: Observation) -> Write | None:
     record = action.record
     match action.kind:
-        case NoteKind.CONFIRMED if record.disabling_at is not None:
+        case ObservationKind.CONFIRMED if record.disabling_at is not None:
             why = "found inactive after its disabling was begun"
             return writes.record_disabled(record.access_key_id, record.disabling_at, means.run_id, why)
-        case NoteKind.DROPPED if record.disabling_at is not None:
+        case ObservationKind.DROPPED if record.disabling_at is not None:
             return writes.drop_disabling(record.access_key_id, record.disabling_at)
-        case NoteKind.REENABLED:
+        case ObservationKind.REENABLED:
             return writes.record_reenabled(record, means.clock.now)
-        case NoteKind.EXEMPT if action.key is not None and action.until is not None:
+        case ObservationKind.EXEMPT if action.key is not None and action.until is not None:
             return writes.record_exempt(action.key.access_key, action.until)
     return None

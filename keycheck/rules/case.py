@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from keycheck.actions import SkipReason
 from keycheck.model import (
     AccessKey,
     AgeLabel,
@@ -19,13 +20,12 @@ from keycheck.model import (
     Owner,
     OwnerKind,
     Scan,
-    SkipReason,
     State,
 )
 from keycheck.settings import Settings
 
 A_DAY = timedelta(days=1)
-IAM_SETTLES_WITHIN = timedelta(minutes=15)
+IAM_SHOWS_WITHIN = timedelta(minutes=15)
 """IAM is eventually consistent: until then a listing may show an access key as it was before it was disabled."""
 
 
@@ -33,12 +33,13 @@ IAM_SETTLES_WITHIN = timedelta(minutes=15)
 class UserFacts:
     """What was found out about one IAM user whose access keys need attention.
 
-    `hold`: why none of them is disabled in this run. `tag_trouble`: why the exemption tags do not count, for the owner.
+    `not_disabled_because`: why none of them is disabled in this run, whatever else holds. `tag_trouble`: why the
+    exemption tags do not count, for the owner.
     """
 
     owner: Owner
     exemption: Exemption | None = None
-    hold: SkipReason | None = None
+    not_disabled_because: SkipReason | None = None
     tag_trouble: str = ""
 
 
@@ -61,7 +62,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class SharedFacts:
     """What planning knows for all profiles; None where a service could not be asked.
 
     `open_issues`: issue keys of all open issues of ours in Jira. `own_access_key_ids`: never to be disabled.
@@ -91,9 +92,9 @@ class Circumstances:
         """Whether the run that made a claim may still be at it."""
         return claim_is_live(claim_until, self.now, self.settings)
 
-    def has_settled(self, at: datetime) -> bool:
+    def is_visible_in_iam(self, at: datetime) -> bool:
         """Whether this run's listing, which began after `now`, shows what was done then."""
-        return self.now - at >= IAM_SETTLES_WITHIN
+        return self.now - at >= IAM_SHOWS_WITHIN
 
     def can_comment(self, record: KeyRecord) -> bool:
         """Whether something can be said in the recorded issue: it is open, and no other run is at it."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from keycheck.model import AgeLabel, Fate, KeyRecord, LastUse, Notice, OwnerKind, Scan, SkipReason, Standing
+from keycheck.actions import NextStep, Notice, Outlook, SkipReason
+from keycheck.model import AgeLabel, KeyRecord, LastUse, OwnerKind, Scan
 from keycheck.rules.case import A_DAY, Case, first_instant
 from keycheck.settings import Settings
 
@@ -38,7 +39,7 @@ def verdict(case: Case, *, warning_on_the_way: bool = False) -> Verdict:
     table = (
         (SkipReason.OWN_ACCESS_KEY, case.is_own),
         (SkipReason.SCAN_BROKEN, not is_enough_seen(case.scan)),
-        (user.hold, user.hold is not None),
+        (user.not_disabled_because, user.not_disabled_because is not None),
         (SkipReason.OWNER_UNREAD, case.owner.kind is OwnerKind.UNREAD),
         (SkipReason.REENABLED, is_left_alone(case)),
         # Nothing would be filed about an inactive access key.
@@ -94,39 +95,39 @@ def is_in_use(last_use: LastUse | None, now: datetime, hours: int) -> bool:
 # What is told
 
 
-def standing(case: Case, against: Verdict, *, is_disabled_now: bool) -> Standing:
+def outlook(case: Case, against: Verdict, *, is_disabled_now: bool) -> Outlook:
     """What messages and issues say of an access key beside its age."""
-    fate, day = next_step(case, against, is_disabled_now=is_disabled_now)
-    return Standing(
-        fate,
+    what_happens, day = next_step(case, against, is_disabled_now=is_disabled_now)
+    return Outlook(
+        what_happens,
         day,
         case.last_use,
         case.newer,
         len(case.siblings),
-        case.record.exempt_until if case.user.hold is None else None,
+        case.record.exempt_until if case.user.not_disabled_because is None else None,
         case.user.tag_trouble,
     )
 
 
-def next_step(case: Case, against: Verdict, *, is_disabled_now: bool) -> tuple[Fate, datetime | None]:
+def next_step(case: Case, against: Verdict, *, is_disabled_now: bool) -> tuple[NextStep, datetime | None]:
     """What is told to happen, and the day: never one before a day that was told already."""
     if not case.settings.disable_key:
-        return Fate.STAYS_ACTIVE, None
+        return NextStep.STAYS_ACTIVE, None
     if SkipReason.OWN_ACCESS_KEY in against.reasons:
-        return Fate.NEVER_DISABLED, None
+        return NextStep.NEVER_DISABLED, None
     day = first_instant(against.not_before)
     if is_disabled_now:
-        return Fate.DISABLED_NOW, day
+        return NextStep.DISABLED_NOW, day
     if SkipReason.REENABLED in against.reasons:
-        return Fate.LEFT_ALONE, day
+        return NextStep.LEFT_ALONE, day
     if SkipReason.IN_USE in against.reasons and SkipReason.NOTICE not in against.reasons:
-        return Fate.IN_USE, day
-    return Fate.DISABLED_FROM, day
+        return NextStep.IN_USE, day
+    return NextStep.DISABLED_FROM, day
 
 
-def notice(case: Case, told: Standing) -> Notice | None:
+def notice(case: Case, told: Outlook) -> Notice | None:
     """What a warning promises once it is delivered. None to a user who is held: who is may be exempt."""
-    if told.day is None or case.user.hold is not None:
+    if told.day is None or case.user.not_disabled_because is not None:
         return None
     return Notice(case.owner.identity, told.day)
 

@@ -6,14 +6,15 @@ thing that there is to say in its issue, or why it is not said in this run.
 
 from __future__ import annotations
 
-from keycheck.model import AgeLabel, CommentIssue, IssueEvent, KeyRecord, LabelledKey, SkipReason
+from keycheck.actions import CommentIssue, IssueEvent, SkipReason
+from keycheck.model import AgeLabel, KeyRecord, LabelledKey
 from keycheck.rules.case import A_DAY, Circumstances
 from keycheck.rules.filing import disabling_run
 
 
 def no_longer_due(record: KeyRecord, key: LabelledKey, run: Circumstances) -> CommentIssue | None:
     """An active access key that is younger than it seemed: the settings have changed. Its issue stays open."""
-    if key.label is AgeLabel.OK and run.can_comment(record) and "ok" not in record.issue_said:
+    if key.label is AgeLabel.OK and run.can_comment(record) and "ok" not in record.comments_made:
         return CommentIssue(record, IssueEvent.NO_LONGER_DUE, "ok", key)
     return None
 
@@ -25,7 +26,7 @@ def last_word(record: KeyRecord, key: LabelledKey | None, run: Circumstances) ->
     event, mark = event_of_ended(record, key, run)
     if event is IssueEvent.DISABLED and record.disabled_by is None:
         return None  # confirmed by this run only now: the next one knows by whom, and says so
-    if mark in record.issue_said or (event.closes and not run.settings.resolve_jira):
+    if mark in record.comments_made or (event.closes and not run.settings.resolve_jira):
         return None
     if run.open_issues is None:
         return SkipReason.JIRA_OFF

@@ -8,18 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from keycheck.model import (
-    AssignIssue,
-    CommentIssue,
-    Fate,
-    FileIssue,
-    IssueEvent,
-    KeyRecord,
-    Owner,
-    OwnerKind,
-    SkipReason,
-    Standing,
-)
+from keycheck.actions import AssignIssue, CommentIssue, FileIssue, IssueEvent, NextStep, Outlook, SkipReason
+from keycheck.model import KeyRecord, Owner, OwnerKind
 from keycheck.rules import disabling
 from keycheck.rules.case import Case
 
@@ -50,7 +40,7 @@ def may_file_another(filings: Sequence[datetime], now: datetime) -> bool:
     return sum(1 for filed_at in filings if now - filed_at < ISSUES_WITHIN) < ISSUES_AT_MOST
 
 
-def filing(case: Case, told: Standing) -> FileIssue:
+def filing(case: Case, told: Outlook) -> FileIssue:
     promised = disabling.notice(case, told) if filing_warns(case) else None
     return FileIssue(case.key, case.record, told, case.owner.email, promised)
 
@@ -77,7 +67,7 @@ def _has_known_email(owner: Owner) -> bool:
 # The open issue
 
 
-def about_open_issue(case: Case, told: Standing) -> list[AssignIssue | CommentIssue]:
+def about_open_issue(case: Case, told: Outlook) -> list[AssignIssue | CommentIssue]:
     """What there is to do about the open issue of an active access key: at most one comment a run."""
     record, owner = case.record, case.owner
     if not case.run.can_comment(record):
@@ -86,28 +76,28 @@ def about_open_issue(case: Case, told: Standing) -> list[AssignIssue | CommentIs
     if owner.email is not None and record.issue_assigned_to != owner.email:
         actions.append(AssignIssue(case.key, record, owner.email))
     event, mark = event_of_active(case, told)
-    if event is not None and mark not in record.issue_said:
+    if event is not None and mark not in record.comments_made:
         promised = disabling.notice(case, told) if comment_warns(case) else None
         actions.append(CommentIssue(record, event, mark, case.key, told, record.reenabled_at, promised))
     return actions
 
 
-def event_of_active(case: Case, told: Standing) -> tuple[IssueEvent | None, str]:
+def event_of_active(case: Case, told: Outlook) -> tuple[IssueEvent | None, str]:
     """The first of these that was not said yet, and the mark under which it is said."""
     record = case.record
     if record.reenabled_at is not None:
         mark = f"re-enabled after run {disabling_run(record)}"
-        if mark not in record.issue_said:
+        if mark not in record.comments_made:
             return IssueEvent.REENABLED, mark
-    if told.fate is Fate.IN_USE and told.last_use is not None and told.last_use.at is not None:
+    if told.next_step is NextStep.IN_USE and told.last_use is not None and told.last_use.at is not None:
         mark = f"in use {told.last_use.at:%Y-%m}"
-        if mark not in record.issue_said:
+        if mark not in record.comments_made:
             return IssueEvent.IN_USE, mark
-    if case.is_expired and "expired" not in record.issue_said:
+    if case.is_expired and "expired" not in record.comments_made:
         return IssueEvent.EXPIRED, "expired"
     if told.ended_exemption is not None and not case.settings.send_slack:
         mark = f"exempt until {told.ended_exemption:%Y-%m-%d}"
-        if mark not in record.issue_said:
+        if mark not in record.comments_made:
             return IssueEvent.EXEMPTION_ENDED, mark
     is_told = case.was_warned or told.day is None
     if comment_warns(case) and not is_told:

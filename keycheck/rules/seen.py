@@ -8,39 +8,40 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keycheck.model import Exemption, KeyRecord, LabelledKey, NoteKind, NoteState
+from keycheck.actions import Observation, ObservationKind
+from keycheck.model import Exemption, KeyRecord, LabelledKey
 from keycheck.rules.case import Circumstances
 
 
-def is_settling(record: KeyRecord, run: Circumstances) -> bool:
+def is_not_visible_yet(record: KeyRecord, run: Circumstances) -> bool:
     """Whether an access key that is shown as active may be inactive by now, or be about to be."""
-    return any(at is not None and not run.has_settled(at) for at in (record.disabling_at, record.disabled_at))
+    return any(at is not None and not run.is_visible_in_iam(at) for at in (record.disabling_at, record.disabled_at))
 
 
-def exempt(record: KeyRecord, key: LabelledKey, exemption: Exemption) -> tuple[NoteState, ...]:
+def exempt(record: KeyRecord, key: LabelledKey, exemption: Exemption) -> tuple[Observation, ...]:
     """Warnings from before an exemption do not count after it; that it has ended is said once."""
     if record.exempt_until == exemption.until and record.warned_at is None:
         return ()
-    return (NoteState(record, NoteKind.EXEMPT, key, exemption.until),)
+    return (Observation(record, ObservationKind.EXEMPT, key, exemption.until),)
 
 
-def active(record: KeyRecord, key: LabelledKey, run: Circumstances) -> tuple[KeyRecord, tuple[NoteState, ...]]:
+def active(record: KeyRecord, key: LabelledKey, run: Circumstances) -> tuple[KeyRecord, tuple[Observation, ...]]:
     """An active access key with an intent that came to nothing, or one that a person has re-enabled."""
     notes = []
-    if record.disabling_at is not None and run.has_settled(record.disabling_at):
-        notes.append(NoteState(record, NoteKind.DROPPED, key))
+    if record.disabling_at is not None and run.is_visible_in_iam(record.disabling_at):
+        notes.append(Observation(record, ObservationKind.DROPPED, key))
         record = replace(record, disabling_at=None)
-    if record.disabled_at is not None and record.reenabled_at is None and run.has_settled(record.disabled_at):
-        notes.append(NoteState(record, NoteKind.REENABLED, key))
+    if record.disabled_at is not None and record.reenabled_at is None and run.is_visible_in_iam(record.disabled_at):
+        notes.append(Observation(record, ObservationKind.REENABLED, key))
         record = replace(record, reenabled_at=run.now)
     return record, tuple(notes)
 
 
-def inactive_or_gone(record: KeyRecord, key: LabelledKey | None) -> tuple[KeyRecord, tuple[NoteState, ...]]:
+def inactive_or_gone(record: KeyRecord, key: LabelledKey | None) -> tuple[KeyRecord, tuple[Observation, ...]]:
     """An intent on an access key that is inactive was carried out; on one that is gone (None) it is past."""
     if record.disabling_at is None:
         return record, ()
     if key is None:
-        return record, (NoteState(record, NoteKind.DROPPED),)
+        return record, (Observation(record, ObservationKind.DROPPED),)
     confirmed = replace(record, disabled_at=record.disabling_at, disabling_at=None, reenabled_at=None, disabled_by=None)
-    return confirmed, (NoteState(record, NoteKind.CONFIRMED, key),)
+    return confirmed, (Observation(record, ObservationKind.CONFIRMED, key),)

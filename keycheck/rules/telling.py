@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from keycheck.model import Addressee, AddresseeRecord, MessageKey, OwnerKind, SendMessage, SkipReason, Standing, State
+from keycheck.actions import MessageKey, Outlook, SendMessage, SkipReason
+from keycheck.model import Addressee, AddresseeRecord, OwnerKind, State
 from keycheck.rules import disabling
 from keycheck.rules.case import Case, Circumstances
 from keycheck.settings import Settings
@@ -94,7 +95,7 @@ def message_warns(case: Case) -> bool:
     return not case.owner.is_told_by_others
 
 
-def message(audience: Audience, told: Mapping[str, Standing]) -> SendMessage | None:
+def message(audience: Audience, told: Mapping[str, Outlook]) -> SendMessage | None:
     """The message to an audience; `told`: what is said, by access key id."""
     if audience.addressee is None or not audience.named:
         return None

@@ -66,7 +66,7 @@ class Calls:
 
 
 @dataclass(slots=True)
-class _Line:
+class _CallGuard:
     """What one client has heard so far."""
 
     check: Callable[[], None]
@@ -217,7 +217,7 @@ def make_client(
 
 def watch(client: Any, calls: Calls, check: Callable[[], None]) -> None:
     """Ask the clock before each attempt of a client, and count the silences between answers."""
-    line = _Line(check, calls.silences)
+    line = _CallGuard(check, calls.silences)
     service = client.meta.service_model.service_id.hyphenize()
     client.meta.events.register_first(f"before-send.{service}", line.before_send)
     client.meta.events.register(f"response-received.{service}", line.after)

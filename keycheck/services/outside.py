@@ -16,7 +16,7 @@ from keycheck.services.state_table import StateTable
 from keycheck.settings import Settings
 
 
-class RealOutside:
+class RealServices:
     """The services of one run: keycheck.services.Outside."""
 
     def __init__(self, settings: Settings, clock: RunClock) -> None:

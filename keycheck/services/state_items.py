@@ -64,7 +64,7 @@ def key_record(access_key_id: str, item: Item) -> KeyRecord:
             access_key_id,
             account_id=_text(item, "account_id") or "",
             user_name=_text(item, "user_name") or "",
-            issue_said=_texts(item, "issue_said"),
+            comments_made=_texts(item, "issue_said"),
             issue_assigned_to=_text(item, "issue_assigned_to"),
             issue_ended_at=_instant(item, "issue_ended_at"),
             warned_at=_instant(item, "warned_at"),

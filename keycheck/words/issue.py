@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from keycheck.model import AgeLabel, CommentIssue, FileIssue, IssueEvent, LabelledKey
+from keycheck.actions import CommentIssue, FileIssue, IssueEvent
+from keycheck.model import AgeLabel, LabelledKey
 from keycheck.words.parts import (
     ROTATION_PAGE,
     day_of,
@@ -39,7 +40,7 @@ class IssueDraft:
 def issue_draft(action: FileIssue, profile: str) -> IssueDraft:
     """The issue for one access key, named by its last five characters: an issue has more readers than its owner."""
     key, access_key = action.key, action.key.access_key
-    where = f"AWS account *{_wiki(profile)}* ({access_key.account_id}) {_standing(key)}"
+    where = f"AWS account *{_wiki(profile)}* ({access_key.account_id}) {_outlook(key)}"
     summary = f"Rotate AWS access key ...{access_key.last_five} of {access_key.user_name} ({profile})"
     description = "\n".join(
         (
@@ -48,14 +49,14 @@ def issue_draft(action: FileIssue, profile: str) -> IssueDraft:
             f"* Created: {day_of(access_key.create_date)}",
             f"* Age when this was filed: {days(key.age_days)}",
             f"* {'Expired' if key.label is AgeLabel.EXPIRED else 'Expires'}: {day_of(key.expires_at)}",
-            f"* Last used: {_wiki(when_used(action.standing.last_use))}",
-            f"* What happens then: {_wiki(what_happens(action.standing))}",
-            *(f"* {_wiki(line)}" for line in worth_knowing(action.standing)),
+            f"* Last used: {_wiki(when_used(action.outlook.last_use))}",
+            f"* What happens then: {_wiki(what_happens(action.outlook))}",
+            *(f"* {_wiki(line)}" for line in worth_knowing(action.outlook)),
             "",
             "h3. What to do",
-            *(_wiki(line) for line in when_there_are_two(access_key.user_name, action.standing)),
+            *(_wiki(line) for line in when_there_are_two(access_key.user_name, action.outlook)),
             "{code:bash}",
-            *rotation_commands(access_key.user_name, None, access_key.last_five, action.standing.fate),
+            *rotation_commands(access_key.user_name, None, access_key.last_five, action.outlook.next_step),
             "{code}",
             "",
             f"AWS on rotating access keys: {ROTATION_PAGE}",
@@ -68,14 +69,14 @@ def issue_draft(action: FileIssue, profile: str) -> IssueDraft:
     )
 
 
-def mark_line(mark: str) -> str:
+def marker_line(mark: str) -> str:
     """The last line of a comment of ours, by which a later run finds that it was said: the same in every run."""
     return f"keycheck noted: {mark}."
 
 
 def comment_text(action: CommentIssue, profile: str) -> str:
     """A comment on the issue of one access key, named by its last five characters; its mark is its last line."""
-    record, standing, key = action.record, action.standing, action.key
+    record, outlook, key = action.record, action.outlook, action.key
     user_name = key.access_key.user_name if key is not None else record.user_name
     name = f"The access key ending in *{record.access_key_id[-5:]}* of *{_wiki(user_name)}* ({_wiki(profile)})"
     undo = [
@@ -85,10 +86,10 @@ def comment_text(action: CommentIssue, profile: str) -> str:
         "{code}",
     ]
     on = f" on {day_of(action.at)}" if action.at is not None else ""
-    next_up = [] if standing is None else [f"What happens next: {_wiki(what_happens(standing))}"]
+    next_up = [] if outlook is None else [f"What happens next: {_wiki(what_happens(outlook))}"]
     match action.event:
         case IssueEvent.IN_USE:
-            used = when_used(standing.last_use if standing is not None else None)
+            used = when_used(outlook.last_use if outlook is not None else None)
             lines = [
                 f"{name} has expired and was to be disabled, but it is still in use: {_wiki(used)}.",
                 "Whoever uses it must get the new one first.",
@@ -97,7 +98,7 @@ def comment_text(action: CommentIssue, profile: str) -> str:
             lines = [f"keycheck disabled it{on}: {name} is Inactive, not deleted.", *undo]
         case _:
             lines = [_NEWS[action.event].format(name=name, on=on), *next_up]
-    return "\n".join([*lines, "", mark_line(action.mark)])
+    return "\n".join([*lines, "", marker_line(action.comment_marker)])
 
 
 _NEWS = {
@@ -131,7 +132,7 @@ def issue_refused(field_errors: Mapping[str, str], messages: Sequence[str], issu
     return "Jira refused the new issue: " + "; ".join(parts)
 
 
-def _standing(key: LabelledKey) -> str:
+def _outlook(key: LabelledKey) -> str:
     if key.label is AgeLabel.EXPIRED:
         return f"expired on {day_of(key.expires_at)}: it is {days(key.age_days)} old."
     return f"expires on {day_of(key.expires_at)}: it is {days(key.age_days)} old."

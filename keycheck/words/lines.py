@@ -10,23 +10,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from keycheck.model import (
+from keycheck.actions import (
     Action,
     AssignIssue,
     CommentIssue,
     DisableKey,
     FileIssue,
     IssueEvent,
-    KeyRecord,
-    LabelledKey,
-    Level,
-    NoteKind,
-    NoteState,
-    Problem,
+    Observation,
+    ObservationKind,
     SendMessage,
     Skip,
     SkipReason,
 )
+from keycheck.model import KeyRecord, LabelledKey, Level, Problem
 from keycheck.words.parts import name_access_key, name_key
 
 
@@ -52,7 +49,7 @@ def describe(action: Action) -> str:
             what = "comment on and close" if event.closes else "comment on"
             name = name_access_key(record) if shown is None else name_key(shown)
             return f"would {what} {record.issue_key} ({_EVENTS[event]}): {name}"
-        case NoteState(record=record, kind=kind, key=shown):
+        case Observation(record=record, kind=kind, key=shown):
             name = name_access_key(record) if shown is None else name_key(shown)
             return f"would note in the state table that {_NOTES[kind]}: {name}"
 
@@ -72,10 +69,10 @@ _EVENTS = {
 
 
 _NOTES = {
-    NoteKind.CONFIRMED: "a disabling that was begun was carried out",
-    NoteKind.DROPPED: "a disabling that was begun came to nothing",
-    NoteKind.REENABLED: "a person re-enabled it",
-    NoteKind.EXEMPT: "it is exempt, so that warnings given before do not count",
+    ObservationKind.CONFIRMED: "a disabling that was begun was carried out",
+    ObservationKind.DROPPED: "a disabling that was begun came to nothing",
+    ObservationKind.REENABLED: "a person re-enabled it",
+    ObservationKind.EXEMPT: "it is exempt, so that warnings given before do not count",
 }
 
 

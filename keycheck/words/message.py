@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from keycheck.model import AgeLabel, MessageKey, SendMessage
+from keycheck.actions import MessageKey, SendMessage
+from keycheck.model import AgeLabel
 from keycheck.words.parts import (
     ROTATION_PAGE,
     day_of,
@@ -122,9 +123,9 @@ def _size(blocks: Iterable[Mapping[str, Any]]) -> int:
 def _key_commands(key: MessageKey, *, person: bool) -> list[str]:
     access_key = key.key.access_key
     commands = rotation_commands(
-        access_key.user_name, access_key.access_key_id if person else None, access_key.last_five, key.standing.fate
+        access_key.user_name, access_key.access_key_id if person else None, access_key.last_five, key.outlook.next_step
     )
-    return [*(f"# {line}" for line in when_there_are_two(access_key.user_name, key.standing)), *commands]
+    return [*(f"# {line}" for line in when_there_are_two(access_key.user_name, key.outlook)), *commands]
 
 
 def _key_in_full(key: MessageKey, link: str | None, *, person: bool) -> str:
@@ -135,9 +136,9 @@ def _key_in_full(key: MessageKey, link: str | None, *, person: bool) -> str:
         f"*`{_tick(access_key.user_name)}`* · access key {identity}",
         f"• {days(key.key.age_days)} old, created {day_of(access_key.create_date)}",
         f"• {expiry} {day_of(key.key.expires_at)}",
-        f"• Last used: {_mrkdwn(when_used(key.standing.last_use))}",
-        f"• What happens then: {what_happens(key.standing)}",
-        *(f"• {_mrkdwn(remark)}" for remark in worth_knowing(key.standing)),
+        f"• Last used: {_mrkdwn(when_used(key.outlook.last_use))}",
+        f"• What happens then: {what_happens(key.outlook)}",
+        *(f"• {_mrkdwn(remark)}" for remark in worth_knowing(key.outlook)),
     ]
     if link:
         lines.append(f"• Issue: {link}")
@@ -147,7 +148,7 @@ def _key_in_full(key: MessageKey, link: str | None, *, person: bool) -> str:
 def _key_in_short(key: MessageKey, link: str | None) -> str:
     access_key = key.key.access_key
     expiry = "expired" if key.key.label is AgeLabel.EXPIRED else "expires"
-    then = _mrkdwn(what_happens_in_short(key.standing))
+    then = _mrkdwn(what_happens_in_short(key.outlook))
     issue = f" · {link}" if link else ""
     return (
         f"• `{_tick(access_key.user_name)}` ...{access_key.last_five}: {days(key.key.age_days)} old, {expiry} "

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from keycheck.model import Fate, KeyRecord, LabelledKey, LastUse, Standing
+from keycheck.actions import NextStep, Outlook
+from keycheck.model import KeyRecord, LabelledKey, LastUse
 
 ROTATION_PAGE = "https://docs.aws.amazon.com/IAM/latest/UserGuide/id-credentials-access-keys-update.html"
 
@@ -30,51 +31,51 @@ def days(count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is told of a Fate: the sentence after "What happens then", and a few words in a list of many."""
+    """What is told of a NextStep: the sentence after "What happens then", and a few words in a list of many."""
 
     in_full: str
     in_short: str
 
 
-TOLD: Final[Mapping[Fate, Told]] = {
-    Fate.STAYS_ACTIVE: Told(
+TOLD: Final[Mapping[NextStep, Told]] = {
+    NextStep.STAYS_ACTIVE: Told(
         "it stays active, and at risk, until somebody rotates it or it is disabled.",
         "stays active",
     ),
-    Fate.NEVER_DISABLED: Told(
+    NextStep.NEVER_DISABLED: Told(
         "it is not disabled, since keycheck itself depends on it; it stays at risk until somebody rotates it.",
         "never disabled",
     ),
-    Fate.DISABLED_FROM: Told(
+    NextStep.DISABLED_FROM: Told(
         "from {day} on it is disabled (AWS status Inactive, not deleted); what still uses it stops working.",
         "disabled from {day} on",
     ),
-    Fate.DISABLED_NOW: Told(
+    NextStep.DISABLED_NOW: Told(
         "it is being disabled now (AWS status Inactive, not deleted), and what still uses it stops working.",
         "being disabled now",
     ),
-    Fate.IN_USE: Told(
+    NextStep.IN_USE: Told(
         "it was to be disabled, but it is still in use; it is disabled as soon as nothing uses it any more.",
         "in use ({used})",
     ),
-    Fate.LEFT_ALONE: Told(
+    NextStep.LEFT_ALONE: Told(
         "a person re-enabled it, so it is left alone; from {day} on it is disabled again.",
         "re-enabled, disabled again from {day} on",
     ),
 }
 
 
-def what_happens(standing: Standing) -> str:
-    return _filled_in(TOLD[standing.fate].in_full, standing)
+def what_happens(outlook: Outlook) -> str:
+    return _filled_in(TOLD[outlook.next_step].in_full, outlook)
 
 
-def what_happens_in_short(standing: Standing) -> str:
-    return _filled_in(TOLD[standing.fate].in_short, standing)
+def what_happens_in_short(outlook: Outlook) -> str:
+    return _filled_in(TOLD[outlook.next_step].in_short, outlook)
 
 
-def _filled_in(text: str, standing: Standing) -> str:
-    day = "" if standing.day is None else day_of(standing.day)
-    return text.format(day=day, used=when_used(standing.last_use))
+def _filled_in(text: str, outlook: Outlook) -> str:
+    day = "" if outlook.day is None else day_of(outlook.day)
+    return text.format(day=day, used=when_used(outlook.last_use))
 
 
 def when_used(last_use: LastUse | None) -> str:
@@ -86,26 +87,26 @@ def when_used(last_use: LastUse | None) -> str:
     return f"{day_of(last_use.at)} by {last_use.service} in {last_use.region}"
 
 
-def worth_knowing(standing: Standing) -> list[str]:
+def worth_knowing(outlook: Outlook) -> list[str]:
     """What else the owner should know, a sentence each."""
     found = []
-    if standing.newer is not None:
+    if outlook.newer is not None:
         found.append(
-            f"Your new access key ends in {standing.newer}; once nothing uses the old one, deactivate the old one."
+            f"Your new access key ends in {outlook.newer}; once nothing uses the old one, deactivate the old one."
         )
-    if standing.ended_exemption is not None:
-        found.append(f"It was exempt until {standing.ended_exemption:%Y-%m-%d}; that has ended.")
-    if standing.tag_trouble:
-        found.append(f"Its exemption does not count: {standing.tag_trouble}.")
+    if outlook.ended_exemption is not None:
+        found.append(f"It was exempt until {outlook.ended_exemption:%Y-%m-%d}; that has ended.")
+    if outlook.tag_trouble:
+        found.append(f"Its exemption does not count: {outlook.tag_trouble}.")
     return found
 
 
-def when_there_are_two(user_name: str, standing: Standing) -> list[str]:
+def when_there_are_two(user_name: str, outlook: Outlook) -> list[str]:
     """AWS refuses a third access key, so the first step of a rotation would fail."""
-    if standing.key_count < ACCESS_KEYS_AT_MOST or standing.newer is not None:
+    if outlook.key_count < ACCESS_KEYS_AT_MOST or outlook.newer is not None:
         return []
     return [
-        f"{user_name} has {standing.key_count} access keys already, and AWS allows no third.",
+        f"{user_name} has {outlook.key_count} access keys already, and AWS allows no third.",
         "If one of the others is the replacement, begin at step 2; if not, first delete one that is not in use.",
     ]
 
@@ -115,7 +116,7 @@ def user_option(user_name: str) -> str:
 
 
 def rotation_commands(
-    user_name: str, access_key_id: str | None, last_five: str, fate: Fate = Fate.STAYS_ACTIVE
+    user_name: str, access_key_id: str | None, last_five: str, next_step: NextStep = NextStep.STAYS_ACTIVE
 ) -> list[str]:
     """The AWS CLI steps: create, switch, deactivate, delete. Without the id, a step to find it comes first; with
     keycheck deactivating it anyway, that step has no command.
@@ -124,7 +125,7 @@ def rotation_commands(
     key = f"--access-key-id {access_key_id or 'OLD_ACCESS_KEY_ID'}"
     deactivate = [
         "# 3. keycheck deactivates the old one now; by hand it is"
-        if fate is Fate.DISABLED_NOW
+        if next_step is NextStep.DISABLED_NOW
         else "# 3. deactivate the old one",
         f"aws iam update-access-key {user} {key} --status Inactive",
         "# to undo that, whoever did it",

@@ -14,7 +14,7 @@ import pytest
 from sandbox.http_fake import Answer, FakeServer, Request
 from sandbox.world import ACCOUNTS, World
 from tests.deployed.telegraf import ROOT
-from tests.end_to_end import iam_lines, run
+from tests.running import iam_lines, run
 
 pytestmark = pytest.mark.process
 

@@ -25,8 +25,8 @@ import yaml
 
 from sandbox.world import ACCOUNTS, SLACK_TOKEN, World
 from tests.deployed.telegraf import ROOT, outputs
-from tests.end_to_end import KRAMER
 from tests.impatience import wait_until
+from tests.running import KRAMER
 
 PAGE: Final = (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
 AWS: Final = "/usr/bin/aws" if Path("/usr/bin/aws").exists() else shutil.which("aws")

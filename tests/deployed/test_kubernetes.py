@@ -17,7 +17,7 @@ from keycheck.settings import SETTINGS, parse
 from sandbox.http_fake import Answer, FakeServer, Request
 from sandbox.world import World
 from tests.deployed.telegraf import ROOT
-from tests.end_to_end import run
+from tests.running import run
 
 TEMPLATES = ROOT / "k8s-templates"
 MANIFESTS = sorted(TEMPLATES.rglob("*.yaml"))

@@ -19,7 +19,7 @@ from sandbox.gate import action_of
 from sandbox.http_fake import Request
 from sandbox.world import World
 from tests.deployed.telegraf import ROOT
-from tests.end_to_end import KRAMER, run
+from tests.running import KRAMER, run
 from tests.test_readme import rows
 
 AWS = ROOT / "aws"

@@ -13,7 +13,7 @@ import pytest
 from keycheck.settings import SETTINGS, parse
 from sandbox.world import World
 from tests.deployed.telegraf import ROOT
-from tests.end_to_end import KRAMER, statuses
+from tests.running import KRAMER, statuses
 
 FOLDER = ROOT / "standalone"
 SERVICE = (FOLDER / "keycheck.service").read_text(encoding="utf-8")

@@ -35,8 +35,8 @@ from tests.deployed.telegraf import (
     outputs,
     with_output,
 )
-from tests.end_to_end import KRAMER, fake_iam, issue_posts, run, statuses
 from tests.impatience import wait_until
+from tests.running import KRAMER, fake_iam, issue_posts, run, statuses
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("telegraf")]
 

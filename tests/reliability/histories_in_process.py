@@ -1,6 +1,6 @@
 """Random histories in this process: runs, failing calls, kills, time, people, lost tables; and what holds after each.
 
-The same promises as in histories.py, whose docstring lists them, with the same exceptions. That one plays real
+The same promises as in state_machine.py, whose docstring lists them, with the same exceptions. That one plays real
 processes on a real engine; this one plays ten times as many runs in the same time, and cuts and spoils calls instead of
 requests.
 """

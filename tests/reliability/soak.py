@@ -23,8 +23,8 @@ from sandbox.dynamodb import Dynalite, why_no_dynalite
 from sandbox.moto_aws import MotoAws
 from sandbox.warm_parent import WarmParent
 from tests.in_process import stages_in
-from tests.reliability.histories import History, history_of
 from tests.reliability.histories_in_process import HistoryInProcess, history_in_process
+from tests.reliability.state_machine import History, history_of
 
 A_FEW = settings(
     max_examples=6,  # the first of them is always the simplest there is

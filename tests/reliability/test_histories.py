@@ -10,8 +10,8 @@ from sandbox.dynamodb import Dynalite
 from sandbox.moto_aws import MotoAws
 from sandbox.warm_parent import WarmParent
 from tests.in_process import Stages
-from tests.reliability.histories import History, history_of
 from tests.reliability.histories_in_process import HistoryInProcess, history_in_process
+from tests.reliability.state_machine import History, history_of
 
 HISTORIES = settings(
     max_examples=8,

@@ -16,7 +16,7 @@ import pytest
 from sandbox.gate import is_action
 from sandbox.http_fake import Answer, Fault, Match, Request, calls
 from sandbox.world import Ran, World
-from tests.end_to_end import KRAMER, closed_port, iam_lines, issue_posts, records, run, run_fields, statuses
+from tests.running import KRAMER, closed_port, iam_lines, issue_posts, records, run, run_fields, statuses
 
 ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 JIRA_ONLY = {"create_jira": "True", "disable_key": "True"}

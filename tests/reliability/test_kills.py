@@ -15,7 +15,6 @@ from datetime import timedelta
 import pytest
 
 from sandbox.world import World
-from tests.end_to_end import KRAMER, issue_posts, records, run, run_fields, sound, statuses
 from tests.reliability.chains import (
     CHAIN,
     END,
@@ -28,7 +27,8 @@ from tests.reliability.chains import (
     in_order,
     numbered,
 )
-from tests.reliability.cuts import requests_of_a_run, run_cut
+from tests.reliability.kill_at_request import requests_of_a_run, run_cut
+from tests.running import KRAMER, issue_posts, records, run, run_fields, sound, statuses
 
 ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 BEYOND_A_CLAIM = timedelta(minutes=16)

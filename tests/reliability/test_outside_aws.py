@@ -18,9 +18,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from keycheck.actions import Outcomes
 from keycheck.labels import label_key
 from keycheck.metrics import is_sound, render
-from keycheck.model import AccessKey, Outcomes, Scan, State
+from keycheck.model import AccessKey, Scan, State
 from keycheck.report import problem_lines
 from keycheck.services import ServiceError
 from keycheck.services.aws_iam import AwsIam
@@ -29,7 +30,7 @@ from keycheck.services.state_table import StateTable
 from sandbox.fake_iam import IAM_NAMESPACE
 from sandbox.http_fake import Answer
 from tests.builders import ACCOUNT, NOW, PatientClock, make_addressee
-from tests.reliability.outside import DATES, NASTY_TEXT, AnyServer, as_json, assert_one_line, bodies, examples
+from tests.reliability.fuzz_inputs import DATES, NASTY_TEXT, AnyServer, as_json, assert_one_line, bodies, examples
 
 PROFILE = "acme-dev"
 TABLE = "iam-access-key-alert"

@@ -28,7 +28,7 @@ from sandbox.fake_jira import FakeJira, Flavour
 from sandbox.fake_slack import FakeSlack
 from sandbox.http_fake import Fault, Match, Request, calls
 from tests.builders import PatientClock
-from tests.reliability.outside import (
+from tests.reliability.fuzz_inputs import (
     HEADER_TEXT,
     NASTY_TEXT,
     RETRY_AFTERS,

@@ -17,18 +17,19 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from keycheck.actions import Outcomes
 from keycheck.clock import RunClock
-from keycheck.facts import FILE_BYTES, FactFinder
 from keycheck.metrics import is_sound, render
-from keycheck.model import Level, Outcomes, Problem, Scan
+from keycheck.model import Level, Problem, Scan
 from keycheck.owners import SLACK_ID, OwnersError, SlackName, parse_mapping
 from keycheck.report import LINE_BYTES, problem_lines
 from keycheck.services import ServiceError
 from keycheck.services.aws_session import ClockOff, aws_errors, check_clock
 from keycheck.services.health import LONGEST_RETRY_AFTER, retry_after
 from keycheck.settings import SETTINGS, Settings, SettingsError, parse
+from keycheck.user_facts import FILE_BYTES, UserFactsReader
 from tests.builders import EVERYTHING, NOW, make_access_key, make_key, make_settings
-from tests.reliability.outside import DATES, NASTY_TEXT, RETRY_AFTERS, assert_one_line, examples
+from tests.reliability.fuzz_inputs import DATES, NASTY_TEXT, RETRY_AFTERS, assert_one_line, examples
 
 GOOD = 'mapping = {"dev_kramer": "U012AB3CD"}\n'
 SECONDS_AT_MOST = 20
@@ -207,11 +208,11 @@ def test_a_file_of_one_thing_repeated_is_no_hang_and_no_crash(unit: str) -> None
 
 
 def owners_of(content: bytes, folder: Path) -> tuple[Any, list[str]]:
-    """What facts.py makes of a mapping file's bytes: whether it can be used, and what it says."""
+    """What user_facts.py makes of a mapping file's bytes: whether it can be used, and what it says."""
     file = folder / "owners.py"
     file.write_bytes(content)
     settings = make_settings(slack_id_mapping_file=str(file))
-    finder = FactFinder(settings, RunClock(), ["acme-dev"])
+    finder = UserFactsReader(settings, RunClock(), ["acme-dev"])
     finder.read_files()
     return finder.is_mapping_usable or None, [problem.text for problem in finder.problems]
 

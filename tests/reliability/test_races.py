@@ -13,7 +13,7 @@ import pytest
 
 from sandbox.http_fake import Request
 from sandbox.world import ACCOUNTS, Ran, World
-from tests.end_to_end import issue_posts, records, run_fields, sound, statuses
+from tests.running import issue_posts, records, run_fields, sound, statuses
 
 RUNS = 8
 ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}

@@ -15,7 +15,7 @@ from sandbox.gate import aws_error, is_action
 from sandbox.http_fake import Fault, Request
 from sandbox.moto_aws import SECRETS_TABLE
 from sandbox.world import SECRETS, Ran, World
-from tests.end_to_end import KRAMER, closed_port, iam_lines, issue_posts, run, run_fields, statuses
+from tests.running import KRAMER, closed_port, iam_lines, issue_posts, run, run_fields, statuses
 
 ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 OFF = {

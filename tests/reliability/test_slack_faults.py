@@ -17,7 +17,7 @@ from sandbox.fake_slack import rate_limited
 from sandbox.gate import is_action
 from sandbox.http_fake import Fault, Match, Request
 from sandbox.world import SLACK_TOKEN, Ran, World
-from tests.end_to_end import closed_port, iam_lines, records, run, run_fields, statuses
+from tests.running import closed_port, iam_lines, records, run, run_fields, statuses
 
 SLACK = {"send_slack": "True", "disable_key": "True"}
 A_DAY = timedelta(days=1, seconds=1)

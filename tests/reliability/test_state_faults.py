@@ -18,7 +18,7 @@ from sandbox.gate import action_of, aws_error, is_action
 from sandbox.http_fake import Answer, Fault, Match, Request
 from sandbox.moto_aws import STATE_TABLE
 from sandbox.world import Ran, World
-from tests.end_to_end import KRAMER, closed_port, iam_lines, issue_posts, records, run, run_fields, statuses
+from tests.running import KRAMER, closed_port, iam_lines, issue_posts, records, run, run_fields, statuses
 
 ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 A_DAY = timedelta(days=1, seconds=1)

@@ -450,9 +450,9 @@ GARBAGE: dict[str, dict[str, Any]] = {
     "issue_filings of texts": {"issue_filings": {"L": [{"S": "x"}]}},
     "account_id as a number": {"account_id": {"N": "123456789012"}},
     "user_name as nothing": {"user_name": {"NULL": True}},
-    "issue_said as text": {"issue_said": {"S": "expired"}},
-    "issue_said as a list": {"issue_said": {"L": [{"S": "expired"}]}},
-    "issue_said of numbers": {"issue_said": {"NS": ["1"]}},
+    "comments_made as text": {"issue_said": {"S": "expired"}},
+    "comments_made as a list": {"issue_said": {"L": [{"S": "expired"}]}},
+    "comments_made of numbers": {"issue_said": {"NS": ["1"]}},
     "issue_assigned_to as a set": {"issue_assigned_to": {"SS": ["kramer@example.com"]}},
     "issue_ended_at as truth": {"issue_ended_at": {"BOOL": True}},
     "warned_at as text": {"warned_at": {"S": "1750000000"}},
@@ -503,7 +503,10 @@ def test_an_addressees_item_that_nobody_of_ours_wrote_costs_only_that_addressee(
 NEW_ATTRIBUTES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "account_id": ({"account_id": {"S": ACCOUNT}}, {"account_id": ACCOUNT}),
     "user_name": ({"user_name": {"S": "dev_kramer"}}, {"user_name": "dev_kramer"}),
-    "issue_said": ({"issue_said": {"SS": ["expired", "owner:U1"]}}, {"issue_said": frozenset({"expired", "owner:U1"})}),
+    "issue_said": (
+        {"issue_said": {"SS": ["expired", "owner:U1"]}},
+        {"comments_made": frozenset({"expired", "owner:U1"})},
+    ),
     "issue_assigned_to": ({"issue_assigned_to": {"S": "a@example.com"}}, {"issue_assigned_to": "a@example.com"}),
     "issue_ended_at": ({"issue_ended_at": {"N": "1750000003"}}, {"issue_ended_at": instant(3)}),
     "warned_at": ({"warned_at": {"N": "1750000004"}}, {"warned_at": instant(4)}),
@@ -541,7 +544,7 @@ def test_what_is_written_is_read_again(table: StateTable) -> None:
         issue_key="SEC-7",
         issue_filings=(START,),
         answered_filings=(START,),
-        issue_said=frozenset({"expired", "disabled"}),
+        comments_made=frozenset({"expired", "disabled"}),
         issue_assigned_to="kramer@example.com",
         issue_ended_at=START + 5 * SECOND,
         warned_at=START,
@@ -986,7 +989,7 @@ def test_a_new_issue_forgets_what_was_said_and_done_about_the_one_before(
     record_issue(table, KEY.access_key_id, "mine", "SEC-2", said=said)
     assert record_of(table) == owned(
         issue_key="SEC-2",
-        issue_said=frozenset(said),
+        comments_made=frozenset(said),
         answered_filings=(instant(2),),
         issue_filings=(instant(2),),
         told_at=instant(3),
@@ -1006,7 +1009,7 @@ def test_an_issue_with_its_warning_is_recorded_at_once(table: StateTable) -> Non
     record_issue(table, KEY.access_key_id, "mine", "SEC-7", [START], said=["expired"], warning=warned())
     assert record_of(table) == owned(
         issue_key="SEC-7",
-        issue_said=frozenset({"expired"}),
+        comments_made=frozenset({"expired"}),
         answered_filings=(START,),
         warned_at=START,
         warned_owner="kramer",
@@ -1046,7 +1049,7 @@ def test_what_was_said_is_added_and_the_claim_given_back(aws: MotoAws, table: St
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
     for mark in ("expired", "disabled", "disabled"):
         record_said(table, claim_issue(table, KEY, "mine", "SEC-1"), "mine", mark)
-    assert record_of(table) == owned(issue_key="SEC-1", issue_said=frozenset({"expired", "disabled"}))
+    assert record_of(table) == owned(issue_key="SEC-1", comments_made=frozenset({"expired", "disabled"}))
     assert not {"issue_claim", "issue_claim_until"} & set(item_of(aws))
 
 
@@ -1056,7 +1059,7 @@ def test_the_last_word_ends_an_issue(table: StateTable, aws: MotoAws, warning: W
     record = claim_issue(table, KEY, "mine", "SEC-1")
     record_said(table, record, "mine", "disabled", ended_at=START + HALF_A_SECOND, warning=warning)
     after = record_of(table)
-    assert (after.issue_ended_at, after.issue_said) == (START, frozenset({"disabled"}))
+    assert (after.issue_ended_at, after.comments_made) == (START, frozenset({"disabled"}))
     assert after.warned_owner == (None if warning is None else "kramer")
     assert table.scan_account(ACCOUNT) == State()
 
@@ -1724,7 +1727,7 @@ def test_each_of_the_tables_conditions_holds_on_a_real_engine(runners: tuple[Sta
         issue_key="SEC-1",
         issue_filings=(START,),
         answered_filings=(START,),
-        issue_said=frozenset({"expired", "disabled"}),
+        comments_made=frozenset({"expired", "disabled"}),
         issue_assigned_to="kramer@example.com",
         issue_ended_at=START,
         warned_at=START + SECOND,

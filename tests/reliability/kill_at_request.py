@@ -16,8 +16,8 @@ from sandbox.http_fake import FakeServer, Fault, Request
 from sandbox.moto_aws import SECRETS_TABLE
 from sandbox.warm_parent import Process, WarmProcess
 from sandbox.world import Ran, World
-from tests.end_to_end import sound
 from tests.reliability.chains import CALLS, Moment, name_of_update
+from tests.running import sound
 
 JIRA = {
     ("GET", "serverInfo"): "ask which Jira it is",

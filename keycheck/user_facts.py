@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from keycheck.actions import Plan, SkipReason
 from keycheck.clock import RunClock, Stopped
 from keycheck.exemptions import (
     BadTag,
@@ -24,20 +25,7 @@ from keycheck.exemptions import (
     parse_exemptions,
     tag_exemption,
 )
-from keycheck.model import (
-    Exemption,
-    LabelledKey,
-    LastUse,
-    Level,
-    Lookup,
-    Owner,
-    OwnerKind,
-    Plan,
-    Problem,
-    Scan,
-    SkipReason,
-    State,
-)
+from keycheck.model import Exemption, LabelledKey, LastUse, Level, Lookup, Owner, OwnerKind, Problem, Scan, State
 from keycheck.owners import Owners, OwnersError, parse_mapping, tag_problem
 from keycheck.planning import keys_to_look_up
 from keycheck.rules import writes
@@ -59,7 +47,7 @@ User = tuple[str, str, str]
 """Profile, account id, user name."""
 
 
-class FactFinder:
+class UserFactsReader:
     """The questions of one run. `problems` gathers what went wrong."""
 
     def __init__(self, settings: Settings, clock: RunClock, profiles: Sequence[str]) -> None:
@@ -199,18 +187,18 @@ class FactFinder:
         today = self._clock.now.date()
         owner = self._owner(user, lookups)
         if self._rules is None:
-            return UserFacts(owner, hold=SkipReason.EXEMPTIONS_UNREAD)
+            return UserFacts(owner, not_disabled_because=SkipReason.EXEMPTIONS_UNREAD)
         exemption = file_exemption(self._rules, *user, today)
         tags = self._tags.get(user)
         if exemption is None and self._needs_tags(user) and user not in self._tags:
-            return UserFacts(owner, hold=SkipReason.TAGS_UNREAD)
+            return UserFacts(owner, not_disabled_because=SkipReason.TAGS_UNREAD)
         if not self._settings.exempt_by_tag or exemption is not None or tags is None:
             return UserFacts(owner, exemption)
         match tag_exemption(tags, today):
             case BadTag(why=why):
                 text = "an exemption by tag does not count, and nothing of that user is disabled"
                 self.problems.append(Problem(Level.WARNING, profile, f"{text}: {why}", subject=user_name))
-                return UserFacts(owner, hold=SkipReason.BAD_EXEMPT_TAG, tag_trouble=why)
+                return UserFacts(owner, not_disabled_because=SkipReason.BAD_EXEMPT_TAG, tag_trouble=why)
             case Exemption() as by_tag:
                 return UserFacts(owner, by_tag)
             case None:

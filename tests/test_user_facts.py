@@ -12,26 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from keycheck.facts import CALLS_AT_ONCE, LOOKUPS_AT_MOST, NAMES_SHOWN, FactFinder
-from keycheck.model import (
-    Exemption,
-    LabelledKey,
-    LastUse,
-    Level,
-    Lookup,
-    Owner,
-    OwnerKind,
-    Plan,
-    Problem,
-    SkipReason,
-    State,
-)
+from keycheck.actions import Plan, SkipReason
+from keycheck.model import Exemption, LabelledKey, LastUse, Level, Lookup, Owner, OwnerKind, Problem, State
 from keycheck.planning import plan_profile
-from keycheck.rules.case import Facts, Known, UserFacts
+from keycheck.rules.case import Facts, SharedFacts, UserFacts
 from keycheck.services import state_items
 from keycheck.services.aws_iam import AwsIam
 from keycheck.services.slack_messages import SlackMessages
 from keycheck.settings import Settings
+from keycheck.user_facts import CALLS_AT_ONCE, LOOKUPS_AT_MOST, NAMES_SHOWN, UserFactsReader
 from sandbox.fake_iam import FakeIam
 from sandbox.fake_slack import FakeSlack
 from sandbox.in_memory import HourlyClock, MemoryAccount, MemoryClaims
@@ -99,8 +88,8 @@ def settings_for(mapping: Path, **changes: str) -> Settings:
     return make_settings(slack_id_mapping_file=str(mapping), **changes)
 
 
-def finder_for(settings: Settings, profiles: Sequence[str] = (PROFILE,)) -> FactFinder:
-    finder = FactFinder(settings, HourlyClock(NOW), profiles)
+def finder_for(settings: Settings, profiles: Sequence[str] = (PROFILE,)) -> UserFactsReader:
+    finder = UserFactsReader(settings, HourlyClock(NOW), profiles)
     finder.read_files()
     return finder
 
@@ -113,12 +102,12 @@ def key_of(iam: FakeIam, user_name: str, tags: dict[str, str] | None = None, *, 
 
 
 def facts_of(
-    finder: FactFinder, keys: Sequence[LabelledKey], lookups: dict[str, str | None] | None = None
+    finder: UserFactsReader, keys: Sequence[LabelledKey], lookups: dict[str, str | None] | None = None
 ) -> dict[str, UserFacts]:
     return dict(finder.facts(PROFILE, make_scan(keys), keys, lookups or {}).users)
 
 
-def texts(finder: FactFinder, level: Level = Level.ERROR) -> list[str]:
+def texts(finder: UserFactsReader, level: Level = Level.ERROR) -> list[str]:
     return [one.text for one in finder.problems if one.level is level]
 
 
@@ -160,7 +149,9 @@ def test_an_exemptions_file_that_cannot_be_used_holds_every_user(
         path.write_text(content, encoding="utf-8")
     finder = finder_for(settings_for(mapping, exemptions_file=str(path)))
     users = facts_of(finder, [make_key("dev_kramer"), make_key("dev_costanza", access_key_id="AKIA0000000000000002")])
-    assert [(one.hold, one.exemption) for one in users.values()] == [(SkipReason.EXEMPTIONS_UNREAD, None)] * 2
+    assert [(one.not_disabled_because, one.exemption) for one in users.values()] == [
+        (SkipReason.EXEMPTIONS_UNREAD, None)
+    ] * 2
     (text,) = texts(finder)
     assert text.startswith(f"nothing is disabled: exemptions_file {path}: ")
 
@@ -204,9 +195,9 @@ def test_tags_that_were_not_read_hold_their_user_and_tell_nobody_else(
     iam.inject("ServiceFailure", action="ListUserTags", user="dev_costanza")
     finder.read_tags(PROFILE, adapter, keys)
     users = facts_of(finder, keys)
-    assert users["dev_costanza"].hold is SkipReason.TAGS_UNREAD
+    assert users["dev_costanza"].not_disabled_because is SkipReason.TAGS_UNREAD
     assert users["dev_costanza"].owner.kind is OwnerKind.UNREAD
-    assert users["dev_newman"].hold is None
+    assert users["dev_newman"].not_disabled_because is None
     assert users["dev_newman"].owner.addressee is not None
     (text,) = texts(finder)
     assert text.startswith("the tags of 1 users were not read, so their access keys are not disabled: iam:ListUserTags")
@@ -220,7 +211,7 @@ def test_a_refusal_costs_the_one_user_that_it_is_about(iam: FakeIam, adapter: Aw
     for number in (0, 30, 59):
         iam.inject("AccessDenied", action="ListUserTags", user=f"user{number:03}")
     finder.read_tags(PROFILE, adapter, keys)
-    held = [name for name, one in facts_of(finder, keys).items() if one.hold is not None]
+    held = [name for name, one in facts_of(finder, keys).items() if one.not_disabled_because is not None]
     assert held == ["user000", "user030", "user059"]
     (problem,) = finder.problems
     assert problem.count == 3
@@ -234,7 +225,7 @@ def test_after_an_answer_about_the_credentials_nobody_else_is_asked_about(
     iam.inject("ExpiredToken", action="ListUserTags")
     finder.read_tags(PROFILE, adapter, keys)
     assert iam.calls["ListUserTags"] <= CALLS_AT_ONCE
-    assert {one.hold for one in facts_of(finder, keys).values()} == {SkipReason.TAGS_UNREAD}
+    assert {one.not_disabled_because for one in facts_of(finder, keys).values()} == {SkipReason.TAGS_UNREAD}
 
 
 def test_tags_that_nobody_may_read_are_said_once(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
@@ -242,7 +233,7 @@ def test_tags_that_nobody_may_read_are_said_once(iam: FakeIam, adapter: AwsIam, 
     keys = [key_of(iam, f"user{number:03}") for number in range(60)]
     iam.inject("AccessDenied", action="ListUserTags")
     finder.read_tags(PROFILE, adapter, keys)
-    assert {one.hold for one in facts_of(finder, keys).values()} == {SkipReason.TAGS_UNREAD}
+    assert {one.not_disabled_because for one in facts_of(finder, keys).values()} == {SkipReason.TAGS_UNREAD}
     (problem,) = finder.problems
     assert problem.count == len(keys)
     assert problem.text.count("user0") == NAMES_SHOWN
@@ -253,7 +244,7 @@ def test_a_malformed_tag_exempts_nobody_and_holds_the_user(iam: FakeIam, adapter
     key = key_of(iam, "dev_kramer", {"keycheck:exempt-until": "soon", "keycheck:exempt-reason": "because"})
     finder.read_tags(PROFILE, adapter, [key])
     facts = facts_of(finder, [key])["dev_kramer"]
-    assert (facts.exemption, facts.hold) == (None, SkipReason.BAD_EXEMPT_TAG)
+    assert (facts.exemption, facts.not_disabled_because) == (None, SkipReason.BAD_EXEMPT_TAG)
     assert facts.owner.kind is OwnerKind.KNOWN
     ((text,), subjects) = texts(finder, Level.WARNING), [one.subject for one in finder.problems]
     assert "does not count" in text
@@ -293,7 +284,7 @@ def test_the_file_exempts_a_user_whose_tags_could_not_be_read(
 
 
 def looked_up(
-    finder: FactFinder, slack: FakeSlack, emails: Iterable[str], state: State | None = None
+    finder: UserFactsReader, slack: FakeSlack, emails: Iterable[str], state: State | None = None
 ) -> tuple[dict[str, str | None], dict[str, Lookup]]:
     claims, messages = Remembers(), SlackMessages(TOKEN, slack.base_url, HourlyClock(NOW))
     found = finder.look_up(emails, state or State(), lambda: messages, claims)
@@ -372,10 +363,10 @@ def test_where_nobody_is_told_on_slack_nobody_is_looked_up_there(iam: FakeIam, a
 # Last uses
 
 
-def plan_of(finder: FactFinder, keys: Sequence[LabelledKey]) -> tuple[Facts, Plan]:
+def plan_of(finder: UserFactsReader, keys: Sequence[LabelledKey]) -> tuple[Facts, Plan]:
     settings = make_settings()
     facts = finder.facts(PROFILE, make_scan(keys), keys, {})
-    return facts, plan_profile(PROFILE, keys, facts, Known(State(), frozenset(), frozenset()), settings, NOW)
+    return facts, plan_profile(PROFILE, keys, facts, SharedFacts(State(), frozenset(), frozenset()), settings, NOW)
 
 
 def test_the_last_use_is_read_of_the_access_keys_that_somebody_is_told_about(

@@ -39,7 +39,7 @@ from sandbox.http_fake import FakeServer, Fault, Match, Request, calls
 from sandbox.moto_aws import MotoAws
 from sandbox.warm_parent import Process, WarmParent
 from sandbox.world import ACCOUNTS, Ran, World
-from tests.end_to_end import sound
+from tests.running import sound
 
 ACCOUNT = ACCOUNTS["acme-dev"]
 OWNERS = {"ana": "U0ANA", "ben": "U0BEN", "svc": "U0BEN", "team": "C0TEAM"}

@@ -1,0 +1,291 @@
+"""What is to be done, and what became of it: a Plan, its actions, skips, Outcomes. Frozen values, no behaviour. Pure.
+
+In: nothing. Out: what planning.py hands to acting/ and to the dry run, and what those hand to the metrics.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from keycheck.model import Addressee, KeyRecord, LabelledKey, LastUse, Problem
+
+
+class NextStep(enum.Enum):
+    """What will happen to an access key if nobody acts: what its owner is told.
+
+    DISABLED_FROM: not before a day. DISABLED_NOW: in this run. IN_USE: due, but somebody uses it. LEFT_ALONE: a person
+    re-enabled it, so not before a day. NEVER_DISABLED: keycheck itself depends on it.
+    """
+
+    STAYS_ACTIVE = enum.auto()
+    DISABLED_FROM = enum.auto()
+    DISABLED_NOW = enum.auto()
+    IN_USE = enum.auto()
+    LEFT_ALONE = enum.auto()
+    NEVER_DISABLED = enum.auto()
+
+
+class SkipReason(enum.Enum):
+    """Why something that was due is not done. Each is counted as skipped; words/lines.py has what is said of it."""
+
+    NO_STATE = enum.auto()
+    JIRA_OFF = enum.auto()
+    SLACK_OFF = enum.auto()
+    UNKNOWN_OWNER = enum.auto()
+    OWNER_UNREAD = enum.auto()
+    NOBODY_TOLD = enum.auto()
+    NOTICE = enum.auto()
+    BRAKE = enum.auto()
+    IN_USE = enum.auto()
+    EXEMPT = enum.auto()
+    EXEMPTIONS_UNREAD = enum.auto()
+    TAGS_UNREAD = enum.auto()
+    BAD_EXEMPT_TAG = enum.auto()
+    SCAN_BROKEN = enum.auto()
+    REENABLED = enum.auto()
+    JUST_DISABLED = enum.auto()
+    OWN_ACCESS_KEY = enum.auto()
+    TOO_MANY_ISSUES = enum.auto()
+    CLAIMED = enum.auto()
+    BAD_RECORD = enum.auto()
+    BAD_ADDRESSEE = enum.auto()
+    RETRY_LATER = enum.auto()
+    OUT_OF_TIME = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a warning promises once it is delivered: to whom (an Owner's `identity`), and the day told."""
+
+    owner: str
+    day: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What messages and issues say of an access key beside its age.
+
+    `day`: the first instant of the day before which it is not disabled, where the next_step has one. `last_use` is None
+    where it could not be read. `newer`: the last five characters of the user's newest younger active access key.
+    `key_count`: how many access keys the user has: AWS allows two. `ended_exemption`: an exemption that has ended, its
+    last day. `tag_trouble`: why the user's exemption tags do not count.
+    """
+
+    next_step: NextStep
+    day: datetime | None = None
+    last_use: LastUse | None = None
+    newer: str | None = None
+    key_count: int = 1
+    ended_exemption: date | None = None
+    tag_trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileIssue:
+    """Make sure that an open issue exists for this access key. `record` is what the decision rests on.
+
+    `email`: whom it is assigned to. `notice`: what it promises, where it counts as a warning: unassigned for an owner
+    nobody knows, otherwise only once it is assigned.
+    """
+
+    key: LabelledKey
+    record: KeyRecord
+    outlook: Outlook
+    email: str | None = None
+    notice: Notice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssignIssue:
+    """Assign the recorded, open issue of this access key to its owner."""
+
+    key: LabelledKey
+    record: KeyRecord
+    email: str
+
+
+class IssueEvent(enum.Enum):
+    """What a comment on an issue is about. After DELETED, DEACTIVATED and GRACE_OVER the issue is closed."""
+
+    EXPIRED = enum.auto()
+    NO_LONGER_DUE = enum.auto()
+    EXEMPTION_ENDED = enum.auto()
+    NOTICE = enum.auto()
+    IN_USE = enum.auto()
+    DISABLED = enum.auto()
+    REENABLED = enum.auto()
+    DEACTIVATED = enum.auto()
+    GRACE_OVER = enum.auto()
+    DELETED = enum.auto()
+
+    @property
+    def closes(self) -> bool:
+        return self in (IssueEvent.DEACTIVATED, IssueEvent.GRACE_OVER, IssueEvent.DELETED)
+
+
+@dataclass(frozen=True, slots=True)
+class CommentIssue:
+    """Say once, in the issue on record, what has become of its access key; and close it where the event says so.
+
+    `comment_marker` stands in the comment and in the record: what was said is not said again. `key` is None where AWS
+    no longer shows the access key. `at`: when it was disabled or re-enabled, where the event is about that.
+    """
+
+    record: KeyRecord
+    event: IssueEvent
+    comment_marker: str
+    key: LabelledKey | None = None
+    outlook: Outlook | None = None
+    at: datetime | None = None
+    notice: Notice | None = None
+
+
+class ObservationKind(enum.Enum):
+    """CONFIRMED: an intent was carried out. DROPPED: an intent came to nothing. REENABLED, EXEMPT: seen first."""
+
+    CONFIRMED = enum.auto()
+    DROPPED = enum.auto()
+    REENABLED = enum.auto()
+    EXEMPT = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Write down in the state table what this scan has shown of an access key. `until`: an exemption's last day."""
+
+    record: KeyRecord
+    kind: ObservationKind
+    key: LabelledKey | None = None
+    until: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageKey:
+    """One access key as its owner's message names it. `issue_key` is the issue on record, if any.
+
+    `notice`: what the message promises, where its delivery counts as a warning to the owner.
+    """
+
+    key: LabelledKey
+    outlook: Outlook
+    issue_key: str | None = None
+    notice: Notice | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendMessage:
+    """One message to one addressee about one account. `unlisted` keys need attention too, but did not fit.
+
+    `claim_until`: when the claim on messaging this addressee lapses, if there was one when the plan was made.
+    `groups`: Slack user groups to mention.
+    """
+
+    addressee: Addressee
+    keys: tuple[MessageKey, ...]
+    unlisted: int = 0
+    claim_until: datetime | None = None
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DisableKey:
+    """Set this access key Inactive. `was_warned`: a warning is on record; otherwise one must be delivered first.
+
+    `needs_warning` is False only where neither Slack nor Jira is on.
+    """
+
+    key: LabelledKey
+    needs_warning: bool
+    was_warned: bool
+
+
+Action = Observation | FileIssue | AssignIssue | CommentIssue | SendMessage | DisableKey
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Something that was due for this access key (or for the message about it) and is not done, with its reason.
+
+    `key` is the record of an access key that AWS no longer shows.
+    """
+
+    profile: str
+    what: str
+    key: LabelledKey | KeyRecord
+    reason: SkipReason
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What is done for one addressee, in this order: note, see to the issues, send the message, disable."""
+
+    profile: str
+    notes: tuple[Observation, ...] = ()
+    issue_actions: tuple[FileIssue | AssignIssue | CommentIssue, ...] = ()
+    message: SendMessage | None = None
+    disablings: tuple[DisableKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is to be done for one profile, and all that is due but not to be done."""
+
+    profile: str
+    chains: tuple[Chain, ...] = ()
+    skips: tuple[Skip, ...] = ()
+
+
+class Result(enum.Enum):
+    """How an action ended.
+
+    DONE: the service said so. NOT_NEEDED: a look showed that there is nothing to do. REFUSED: surely not done; the
+    next run tries again. UNKNOWN: it may or may not have been done (design.md, section 4).
+    """
+
+    DONE = enum.auto()
+    NOT_NEEDED = enum.auto()
+    REFUSED = enum.auto()
+    UNKNOWN = enum.auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One action of one profile and how it ended."""
+
+    profile: str
+    action: Action
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What became of the plans of a run."""
+
+    outcomes: tuple[Outcome, ...] = ()
+    skips: tuple[Skip, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def of(self, profile: str) -> Outcomes:
+        return Outcomes(
+            tuple(one for one in self.outcomes if one.profile == profile),
+            tuple(one for one in self.skips if one.profile == profile),
+            tuple(one for one in self.problems if one.profile == profile),
+        )
+
+    def warned_access_key_ids(self) -> frozenset[str]:
+        """Those whose owner was warned in this run, the day named: by a message, an issue or a comment."""
+        done = [outcome.action for outcome in self.outcomes if outcome.result is Result.DONE]
+        warned = {
+            one.key.access_key.access_key_id
+            for action in done
+            if isinstance(action, SendMessage)
+            for one in action.keys
+            if one.notice is not None
+        }
+        return frozenset(warned) | {
+            action.record.access_key_id
+            for action in done
+            if isinstance(action, FileIssue | CommentIssue) and action.notice is not None
+        }
