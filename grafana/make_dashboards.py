@@ -3,7 +3,7 @@
 In: PANELS, each with its InfluxQL and its PromQL. Out: two files of Grafana's classic JSON, the same panels in the same
 places. A test holds the files to this list, so whoever changes a dashboard in Grafana brings the change back here.
 
-What the queries lean on (facts/telegraf.md, 4.3, 4.4 and 9): `status` is a tag, so an access key whose label changed
+What the queries lean on (services.md 7.5): `status` is a tag, so an access key whose label changed
 has two series for a while; what counts is the last point of a user, access key and account. Prometheus is shown a value
 until `expiration_interval` is over, so what is counted is counted in iam_run.
 """

@@ -241,7 +241,7 @@ class Result(enum.Enum):
     """How an action ended.
 
     DONE: the service said so. NOT_NEEDED: a look showed that there is nothing to do. REFUSED: surely not done; the
-    next run tries again. UNKNOWN: it may or may not have been done (design.md, section 4).
+    next run tries again. UNKNOWN: it may or may not have been done (design.md 4).
     """
 
     DONE = enum.auto()

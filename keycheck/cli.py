@@ -1,7 +1,7 @@
 """Arguments, wiring, exit code. Shell.
 
 In: the command line, the environment. Out: metric lines on stdout, lines for people on stderr, an exit code
-(design.md, section 2). It never prints anything else to stdout, and no traceback anywhere.
+(design.md 2). It never prints anything else to stdout, and no traceback anywhere.
 
 boto3, jira, slack_sdk and credstash are not imported before the arguments and settings are known to be good: `--help`
 and a typo in a setting cost no more than the interpreter.

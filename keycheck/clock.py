@@ -1,7 +1,7 @@
 """The run's time: its one `now`, its deadlines, and whether it was asked to stop.
 
 In: SIGTERM and SIGINT, the monotonic and the wall clock. Out: answers to "may something new be started?". It never
-stops anything by itself: each caller asks before each call (design.md, section 2, "stderr, exit code, signals").
+stops anything by itself: each caller asks before each call (design.md 2, "stderr, exit code, signals").
 
 The wall clock is asked as well as the monotonic one, which stands still while a machine sleeps: a run that wakes up
 hours later is past its deadline.

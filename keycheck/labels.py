@@ -1,7 +1,7 @@
 """Access key + now -> label. Pure.
 
 In: access keys, the run's one instant, the two ages of the settings. Out: labelled keys. It never reads a clock.
-The rule is design.md's, section 2, "Labels".
+The rule is design.md's 2, "Labels".
 """
 
 from __future__ import annotations

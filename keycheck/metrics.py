@@ -4,7 +4,7 @@ In: one profile's scan, its labelled keys, what became of its plan. Out: lines, 
 that had to be dropped. It never prints.
 
 One bad line makes Telegraf drop all lines of a run (plugins/parsers/influx/parser.go), so each is checked against the
-grammar before it leaves here. Escapes: Telegraf's plugins/serializers/influx/escape.go, and facts/telegraf.md 1.4 for
+grammar before it leaves here. Escapes: Telegraf's plugins/serializers/influx/escape.go, and services.md 7.3 for
 what its parser takes. The catalogue (names, types, units) is a promise: add, never rename.
 """
 

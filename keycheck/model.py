@@ -14,7 +14,7 @@ from datetime import date, datetime
 
 
 class AgeLabel(enum.Enum):
-    """What keycheck says of an access key; the value is the metric's `status` tag (design.md, section 2)."""
+    """What keycheck says of an access key; the value is the metric's `status` tag (design.md 2)."""
 
     OK = "ok"
     EXPIRING = "expiring"
@@ -46,7 +46,7 @@ class AccessKey:
 
     @property
     def issue_label(self) -> str:
-        """The label that marks this access key's issues, the same in every run: design.md, section 2."""
+        """The label that marks this access key's issues, the same in every run: design.md 2."""
         return f"keycheck-{hashlib.sha256(self.access_key_id.encode()).hexdigest()[:16]}"
 
 

@@ -2,7 +2,7 @@
 
 In: a mapping of environment variables (cli.py hands over the process's). Out: Settings, or SettingsError with every
 problem at once. It never calls a service, and never repeats a value that could be a secret.
-The table is design.md's, section 2, "Settings".
+The table is design.md's 2, "Settings".
 """
 
 from __future__ import annotations

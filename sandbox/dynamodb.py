@@ -2,7 +2,7 @@
 
 In: an engine's address. Out: one table of it, under a name of its own, that can be looked into and moved back in time.
 Unlike moto's, an engine's conditional writes are atomic, and dynalite's new table is CREATING for as long as it is told
-(facts/apis.md 6.4): only on such an engine does a race prove anything. `make test` installs dynalite where Node is.
+(services.md 6.3): only on such an engine does a race prove anything. `make test` installs dynalite where Node is.
 """
 
 from __future__ import annotations

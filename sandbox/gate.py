@@ -1,7 +1,7 @@
 """The gate before AWS: forwards each call to moto, or to a real DynamoDB engine, and can spoil or hold any of them.
 
 In: keycheck's AWS calls. Out: what moto, or the engine, answers. moto's conditional writes have no locks of their own
-(facts/apis.md 6.4), so its calls go through one at a time; an engine's go through side by side.
+(services.md 6.3), so its calls go through one at a time; an engine's go through side by side.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An access key's label changes at the second it should, and at no other (design.md, section 2, "Labels")."""
+"""An access key's label changes at the second it should, and at no other (design.md 2, "Labels")."""
 
 from __future__ import annotations
 

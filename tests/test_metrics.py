@@ -1,6 +1,6 @@
 """What is printed is line protocol that an independent parser reads back, whatever a name or profile holds.
 
-The grammar is Telegraf's: facts/telegraf.md, 1.4. The names, types and order are design.md's, section 2, "stdout".
+The grammar is Telegraf's: services.md 7.3. The names, types and order are design.md's 2, "stdout".
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def test_an_empty_account_prints_zeros() -> None:
 
 
 def test_tags_and_fields_are_those_of_the_catalogue_in_its_order() -> None:
-    """And none is named as a tag that Telegraf or Wavefront sets itself: facts/telegraf.md, section 7, rule 7."""
+    """And none is named as a tag that Telegraf or Wavefront sets itself: services.md 7.4."""
     more = {"exempt": 1, "overdue": 2, "root_access_keys": 0}
     key, run = key_line(PROFILE, OKAY), run_line(SCAN, KEYS, NOTHING, 0, 1, NOW, more)
     assert [tag.split("=")[0] for tag in key.split(" ")[0].split(",")[1:]] == list(KEY_TAGS)
@@ -151,7 +151,7 @@ def test_tags_and_fields_are_those_of_the_catalogue_in_its_order() -> None:
 
 
 def test_every_field_has_the_type_of_the_catalogue() -> None:
-    """A database fixes a field's type at its first point, and drops what differs: facts/telegraf.md, 1.5."""
+    """A database fixes a field's type at its first point, and drops what differs: services.md 7.4."""
     for duration in [0, 1, 0.0004, 99.9999, 3600.5]:
         for was_scanned in [True, False]:
             types = {"float": float, "integer": int}

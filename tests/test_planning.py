@@ -1,4 +1,4 @@
-"""What is planned in which situation, and what is not planned and why (design.md, sections 1, 2 and 4)."""
+"""What is planned in which situation, and what is not planned and why (design.md 2, 4 and 5)."""
 
 from __future__ import annotations
 

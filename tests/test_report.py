@@ -1,4 +1,4 @@
-"""What Telegraf reads of stderr, and that lines are written whole or not at all (design.md, section 2, "stderr")."""
+"""What Telegraf reads of stderr, and that lines are written whole or not at all (design.md 2, "stderr")."""
 
 from __future__ import annotations
 

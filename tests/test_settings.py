@@ -1,4 +1,4 @@
-"""Every setting's default, range and complaint (design.md, section 2, "Settings")."""
+"""Every setting's default, range and complaint (design.md 2, "Settings")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What imports what, who reads the clock and the environment, and what starts quickly (design.md, section 3)."""
+"""What imports what, who reads the clock and the environment, and what starts quickly (design.md 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words that people read, to the letter; and what they must never hold (design.md, section 2, "Jira and Slack")."""
+"""The words that people read, to the letter; and what they must never hold (design.md 2, "Jira and Slack")."""
 
 from __future__ import annotations
 

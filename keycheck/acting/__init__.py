@@ -8,7 +8,7 @@
     chains.py      walks the chains side by side, and closes the books
     dry_run.py     the same plans, looked at and not carried out
 
-It decides nothing that planning decided. Each action has its own claim and its own order (design.md, section 4):
+It decides nothing that planning decided. Each action has its own claim and its own order (design.md 4):
 
     issue     claim -> look (recorded issue, then label) -> note the filing -> POST -> record -> assign -> read back
     comment   claim -> look (is it open, was this said?) -> POST -> close, where it is the last word -> record

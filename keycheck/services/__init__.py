@@ -98,7 +98,7 @@ class Iam(Protocol):
 
 
 class Claims(Protocol):
-    """Records and claims: design.md, section 4. Instants are aware UTC; every method raises ServiceError."""
+    """Records and claims: design.md 4. Instants are aware UTC; every method raises ServiceError."""
 
     @property
     def own_access_key_ids(self) -> frozenset[str]: ...

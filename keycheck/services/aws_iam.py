@@ -1,7 +1,7 @@
 """IAM of one account: users, their tags, access keys, their last use, set Inactive.
 
 In: a profile. Out: plain values, or ServiceError. It reads pages by IsTruncated and Marker alone, always names the
-user, never indexes "the first two" keys (facts/apis.md 1.1: a user can hold more), and never deletes anything.
+user, never indexes "the first two" keys (services.md 1.1: a user can hold more), and never deletes anything.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class AwsIam:
     def deactivate(self, access_key: AccessKey) -> bool:
         """Set Inactive; repeating it is harmless. False where the user or the access key is gone.
 
-        No read afterwards decides success: IAM is eventually consistent, its 200 is what counts (facts/apis.md 1.5).
+        No read afterwards decides success: IAM is eventually consistent, its 200 is what counts (services.md 1.4).
         Raises Stopped only where nothing was sent; out of time between two attempts, the outcome is unknown.
         """
         self._sent.is_one = False

@@ -3,7 +3,7 @@
 In: a profile name, the run's clock. Out: boto3 clients that ask the clock before every attempt, ServiceError for
 everything that goes wrong. It passes no endpoint of its own: `AWS_ENDPOINT_URL*` and `services` sections just work.
 
-Measured facts behind this module: facts/apis.md section 2 (retries, regions, exceptions) and 8, rules S5 and A1-A4.
+Measured facts behind this module: services.md 2.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ def aws_errors(service: str, operation: str, profile: str) -> Iterator[None]:
 
 
 def error_code(error: BaseException) -> str:
-    """The AWS error code, matched by name: exception classes differ between two sessions (facts/apis.md 2.1)."""
+    """The AWS error code, matched by name: exception classes differ between two sessions (services.md 2.1)."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return str(response.get("Error", {}).get("Code", ""))

@@ -2,7 +2,7 @@
 
 In: issue keys, labels, drafts, e-mail addresses. Out: issue keys and plain answers, or ServiceError that says whether
 an issue or a comment may have been made. It never sends a second POST for one of them: python-jira's own retries, which
-do, are off (facts/apis.md 4.3), and only a 429, which Jira did not serve, is tried again.
+do, are off (services.md 4.3), and only a 429, which Jira did not serve, is tried again.
 
 A look that failed is never "not found". Jira Cloud answers a dead token as if it were anonymous: "no issues", 404. So
 GET /myself comes first, and only after it succeeded is an empty answer believed.

@@ -4,7 +4,7 @@ In: the name of a secret. Out: its value, or ServiceError naming the name, never
 due action needs it, and nothing is ever written.
 
 credstash gets explicit clients made from its own profile: left alone, it keeps the first session of the process for
-every later call, whatever profile it is told (facts/apis.md 3.2).
+every later call, whatever profile it is told (services.md 3).
 """
 
 from __future__ import annotations

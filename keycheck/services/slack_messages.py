@@ -3,7 +3,7 @@
 In: a Slack id and a draft, or an e-mail address. Out: nothing, or an id; or ServiceError that says whether the message
 may have gone out all the same.
 It never sends a message twice: the library's own retries are off (it re-sends chat.postMessage after a dropped
-connection, facts/apis.md 5.2), and only a 429, which Slack did not serve, is tried again.
+connection, services.md 5.2), and only a 429, which Slack did not serve, is tried again.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class SlackMessages:
 
 
 def _service_error(error: Exception, slack_id: str) -> ServiceError | RateLimited:
-    """Three families of exceptions come out of slack_sdk: its own, urllib's and OSError's (facts/apis.md 5.2)."""
+    """Three families of exceptions come out of slack_sdk: its own, urllib's and OSError's (services.md 5.2)."""
     response = getattr(error, "response", None)
     raw = response if isinstance(response, dict) else {}  # what slack_sdk keeps of an answer that is not JSON
     status = raw.get("status") or getattr(response, "status_code", None)

@@ -1,7 +1,7 @@
 """The state table in DynamoDB: records and claims.
 
 In: access keys, addressees, a claim's token. Out: records, ClaimLost, or ServiceError. It decides nothing about what
-is due; it only makes sure that a write rests on what the decision rested on (design.md, section 4).
+is due; it only makes sure that a write rests on what the decision rested on (design.md 4).
 
 A claim is one UpdateItem with a condition: no claim, a lapsed one, or the same token's (botocore may re-send a write
 whose answer was lost). A release touches only its own claim, and the time when somebody was told or messaged never

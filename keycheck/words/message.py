@@ -1,7 +1,7 @@
 """The one message to an addressee about one account. Pure.
 
 In: a SendMessage, links to issues. Out: Slack blocks and their text. The full access key id appears in a direct message
-to its owner, and nowhere else (design.md, section 2). Slack: docs.slack.dev, "Formatting message text" (escape only & <
+to its owner, and nowhere else (design.md 2). Slack: docs.slack.dev, "Formatting message text" (escape only & <
 >) and "Block Kit" (50 blocks, 3000 characters a section).
 """
 

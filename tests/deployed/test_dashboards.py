@@ -87,7 +87,7 @@ def lost(ours: Any, theirs: Any, path: str = "") -> Iterator[str]:
 
 @JSON_FILES
 def test_a_dashboard_can_be_provisioned_from_its_file(path: Path) -> None:
-    """facts/telegraf.md, 4.3: no id, no __inputs, the data source by a variable."""
+    """services.md 8: no id, no __inputs, the data source by a variable."""
     ours = dashboard(path)
     assert ours["id"] is None
     assert re.fullmatch(r"[\w-]{8,40}", ours["uid"])

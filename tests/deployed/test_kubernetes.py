@@ -1,4 +1,4 @@
-"""k8s-templates: the API's schemas, kubectl, and what both let through (facts/telegraf.md, 5.1, 5.3 and 5.4)."""
+"""k8s-templates: the API's schemas, kubectl, and what both let through (services.md 9)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """telegraf.conf and the README's blocks under the real Telegraf: every line arrives, once, and nothing is left running.
 
-What these lean on (facts/telegraf.md, 9): the plugin's timeout is a SIGTERM, Telegraf waits for a run when it is itself
+What these lean on (services.md 7.1): the plugin's timeout is a SIGTERM, Telegraf waits for a run when it is itself
 told to end, and `--once` really runs keycheck.
 """
 

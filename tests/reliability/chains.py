@@ -1,8 +1,7 @@
 """What a run asks of AWS, Jira and Slack, in words, and in which order: the lists by which the tests of cuts go.
 
 Each list names all requests of a run; a test holds it to what a real run asks for, another to what a run in process
-does. A request is named by what it does to a production account, so that a list reads like the chain of design.md,
-section 4.
+does. A request is named by what it does to a production account, so that a list reads like the chain of design.md 4.
 """
 
 from __future__ import annotations

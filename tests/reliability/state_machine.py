@@ -11,7 +11,7 @@ The whole sandbox on a real DynamoDB engine, the real script as processes. What 
 - a run that was not killed exits in order, with whole lines, and with every access key where IAM answered;
 - once faults stop, every active old key has been told of and filed, or is disabled, and the exempt one is not.
 
-Exceptions are those at the end of design.md, section 4, each only in the history that causes it: a message whose
+Exceptions are those at the end of design.md 4, each only in the history that causes it: a message whose
 record could not be written (the process was killed, or the table failed) is repeated once; a lost table costs each
 addressee one more message, and each issue that Jira's search did not show yet a second one; and the two issues in
 seven days, the disablings of the day and who re-enabled what are counted anew. An issue that no record knows of (its

@@ -77,7 +77,7 @@ def profiles_of(ran: Ran) -> list[str]:
 
 
 def test_eight_processes_at_once_on_one_profile_and_no_table_yet(staffed: World) -> None:
-    """All eight find no table: one creates it, the others wait until it is active (facts/apis.md 8, T1)."""
+    """All eight find no table: one creates it, the others wait until it is active (services.md 6.1)."""
     runs = run_all(staffed, [["acme-dev"]] * RUNS)
     check_all_was_done_once(staffed, runs)
     assert staffed.gate.calls["CreateTable"] >= 1

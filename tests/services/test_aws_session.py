@@ -1,6 +1,6 @@
 """AWS sessions and clients: each way a profile can be wrong is one clear sentence, and no call goes on too long.
 
-boto3 itself, over real sockets, against the sandbox's IAM. The rows are those of facts/apis.md, 2.2.
+boto3 itself, over real sockets, against the sandbox's IAM. The rows are those of services.md 2.2.
 """
 
 from __future__ import annotations
@@ -406,7 +406,7 @@ def test_stopped_is_no_error_of_aws(fake: FakeIam) -> None:
 def test_retries_are_ours_whatever_the_machine_says(
     configure: Callable[..., None], monkeypatch: pytest.MonkeyPatch, from_where: str
 ) -> None:
-    """botocore's default changes from version to version: facts/apis.md, 2.3."""
+    """botocore's default changes from version to version: services.md 2.3."""
     if from_where == "environment":
         monkeypatch.setenv("AWS_RETRY_MODE", "legacy")
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")

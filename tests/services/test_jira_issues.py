@@ -1,6 +1,6 @@
 """Jira, Cloud and Server: looks that are never wrongly "not found", and one POST for one issue whatever goes wrong.
 
-python-jira itself, over real sockets, against the sandbox's Jira (design.md, section 4; facts/apis.md, section 4).
+python-jira itself, over real sockets, against the sandbox's Jira (design.md 4; services.md 4).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One message to Slack, and each way it can fail: how many POSTs were made, and whether it may have arrived.
 
-slack_sdk itself, over real sockets, against the sandbox's Slack (design.md, section 4, "Three outcomes").
+slack_sdk itself, over real sockets, against the sandbox's Slack (design.md 4, "Three outcomes").
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Records and claims in DynamoDB: what each write rests on, and that no recorded time ever moves backwards.
 
 boto3 itself against moto. moto answers one request at a time here, so these tests are about the conditions; that
-DynamoDB applies each of them atomically is its own promise, which moto does not keep (facts/apis.md, 6.4).
+DynamoDB applies each of them atomically is its own promise, which moto does not keep (services.md 6.3).
 """
 
 from __future__ import annotations
