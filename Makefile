@@ -9,7 +9,7 @@ ENGINE := $(if $(shell command -v npm),$(DYNALITE))
 # One moto and one warm parent a worker; a worker that has nothing left to do takes tests from the others.
 PYTEST := $(BIN)/python -m pytest -q --dist worksteal
 
-.PHONY: demo test quick faults image-test dashboards lint types tests soak rehearsal format lock bench clean
+.PHONY: demo test quick faults image-test dashboards docs lint types tests soak rehearsal format lock bench clean
 
 demo: $(STAMP)
 	@$(BIN)/python -m sandbox.demo
@@ -37,6 +37,10 @@ faults: $(STAMP) $(ENGINE)
 # The Dockerfile really built and run, on a base made here; needs root, buildah, debootstrap and a telegraf on PATH.
 image-test: $(STAMP)
 	$(BIN)/python -m tests.deployed.image
+
+# What stands in keycheck/settings.py and is said elsewhere: the README's table, env_setup.sh, the ConfigMap's comments.
+docs: $(STAMP)
+	$(BIN)/python -m docs.make_docs
 
 # grafana/dashboards/*.json, from the list of panels in grafana/make_dashboards.py.
 dashboards: $(STAMP)

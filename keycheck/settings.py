@@ -12,7 +12,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -29,7 +29,9 @@ PLACEHOLDER = "FILL_IN"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One environment variable: its default as a person would write it (None: unset), its range, its meaning."""
+    """One environment variable: its default as a person would write it (None: unset), its meaning, its range, and the
+    switches that need it.
+    """
 
     name: str
     kind: Kind
@@ -37,151 +39,120 @@ class Setting:
     meaning: str
     lowest: int = 0
     highest: int = 0
+    needed_by: tuple[str, ...] = ()
 
 
-SETTINGS: tuple[Setting, ...] = (
-    Setting("send_slack", "boolean", "False", "nag owners on Slack"),
-    Setting("create_jira", "boolean", "False", "file Jira issues"),
-    Setting("dump_metric_to_console", "boolean", "True", "print the metrics to stdout"),
-    Setting("disable_key", "boolean", "False", "disable expired keys"),
-    Setting("expire_age", "number", "180", "days; a key this old or older is expired", 0, 3650),
-    Setting("expiring_days", "number", "15", "days before expire_age in which a key is expiring", 0, 3650),
-    Setting(
-        "disable_notice_days",
-        "number",
-        "0",
-        "days between the first delivered warning and disabling; 0 disables at once after it",
-        0,
-        365,
-    ),
-    Setting(
-        "max_disables_per_day",
-        "number",
-        "50",
-        "access keys of one account disabled in any 24 hours, oldest first",
-        1,
-        5000,
-    ),
-    Setting(
-        "disable_in_use_hours",
-        "number",
-        "0",
-        "hours; an access key used within them is not disabled but escalated; 0 disables it all the same",
-        0,
-        8760,
-    ),
-    Setting(
-        "reenable_grace_days",
-        "number",
-        "7",
-        "days that an access key re-enabled by a person is left alone",
-        0,
-        365,
-    ),
-    Setting("exemptions_file", "text", None, "TOML file of dated exemptions: see the README"),
-    Setting("exempt_by_tag", "boolean", "False", "take exemptions from the IAM tags keycheck:exempt-... too"),
-    Setting(
-        "nag_interval_hours",
-        "number",
-        "24",
-        "hours; least time between two messages to one owner about one account",
-        1,
-        720,
-    ),
-    Setting("jira_server_address", "url", None, "https address of Jira; needed when create_jira"),
-    Setting("jira_project_key", "word", None, "key of the Jira project; needed when create_jira"),
-    Setting("jira_issue_type", "text", "Task", "name of the issue type to file"),
-    Setting("jira_assign_owner", "boolean", "False", "assign the issue to the owner, by the owner's e-mail"),
-    Setting("resolve_jira", "boolean", "True", "close an issue of ours once its access key is inactive or gone"),
-    Setting("jira_extra_fields", "json", None, "a JSON object merged into a new issue's fields"),
-    Setting(
-        "credstash_aws_profile_name",
-        "text",
-        None,
-        "AWS profile of the credstash store; needed when send_slack or create_jira",
-    ),
-    Setting("credstash_region", "word", None, "region of the credstash store; by default that profile's"),
-    Setting(
-        "credstash_keyname_atlassian_api_email",
-        "secret",
-        None,
-        "name in credstash of the Jira user's e-mail; without it the token is sent as Bearer (Jira Data Center)",
-    ),
-    Setting(
-        "credstash_keyname_atlassian_api_token",
-        "secret",
-        None,
-        "name in credstash of the Jira API token; needed when create_jira",
-    ),
-    Setting(
-        "credstash_keyname_slack_api_token",
-        "secret",
-        None,
-        "name in credstash of the Slack bot token; needed when send_slack",
-    ),
-    Setting(
-        "aws_dynamodb_profile_name",
-        "text",
-        None,
-        "AWS profile of the state table; needed when send_slack, create_jira or disable_key",
-    ),
-    Setting("aws_dynamodb_region", "word", None, "region of the state table; by default that profile's"),
-    Setting("dynamodb_table_name", "table", "iam-access-key-alert", "the state table, made on first need"),
-    Setting(
-        "slack_id_mapping_file",
-        "text",
-        "slack_ID_mapping.py beside the entry",
-        'Python file holding mapping = {"IAM user": "Slack id"}; read as data, never executed',
-    ),
-    Setting("owner_slack_tag", "text", "slack_id", "IAM tag of a user that holds its owner's Slack id"),
-    Setting("owner_email_tag", "text", "email", "IAM tag of a user that holds its owner's e-mail, looked up on Slack"),
-    Setting("slack_api_base_url", "url", None, "another Slack (GovSlack, a test server); by default the SDK's"),
-    Setting("slack_fallback_channel", "word", None, "told, in one digest, about keys whose owner is in no mapping"),
-    Setting(
-        "run_timeout_seconds", "number", "100", "seconds; the run's own deadline, below Telegraf's timeout", 5, 3600
-    ),
-    Setting("claim_margin_seconds", "number", "600", "seconds that a claim outlives its run's deadline", 1, 86400),
-)
+def _setting(
+    kind: Kind,
+    default: str | None,
+    meaning: str,
+    *,
+    lowest: int = 0,
+    highest: int = 0,
+    needed_by: tuple[str, ...] = (),
+) -> Any:
+    """A field of Settings, and all that there is to say of it: see Setting."""
+    more = {"kind": kind, "default": default, "meaning": meaning, "lowest": lowest, "highest": highest}
+    return field(metadata={**more, "needed_by": needed_by})
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Every setting, checked. Field names are the environment variables' names; None is unset."""
+    """Every setting, checked. Field names are the environment variables' names; None is unset.
 
-    send_slack: bool
-    create_jira: bool
-    dump_metric_to_console: bool
-    disable_key: bool
-    expire_age: int
-    expiring_days: int
-    disable_notice_days: int
-    max_disables_per_day: int
-    disable_in_use_hours: int
-    reenable_grace_days: int
-    exemptions_file: Path | None
-    exempt_by_tag: bool
-    nag_interval_hours: int
-    jira_server_address: str | None
-    jira_project_key: str | None
-    jira_issue_type: str
-    jira_assign_owner: bool
-    resolve_jira: bool
-    jira_extra_fields: Mapping[str, Any]
-    credstash_aws_profile_name: str | None
-    credstash_region: str | None
-    credstash_keyname_atlassian_api_email: str | None
-    credstash_keyname_atlassian_api_token: str | None
-    credstash_keyname_slack_api_token: str | None
-    aws_dynamodb_profile_name: str | None
-    aws_dynamodb_region: str | None
-    dynamodb_table_name: str
-    slack_id_mapping_file: Path
-    owner_slack_tag: str
-    owner_email_tag: str
-    slack_api_base_url: str | None
-    slack_fallback_channel: str | None
-    run_timeout_seconds: int
-    claim_margin_seconds: int
+    A setting stands here alone: `make docs` writes the README's table, env_setup.sh and the ConfigMap's comments of it.
+    """
+
+    send_slack: bool = _setting("boolean", "False", "nag owners on Slack")
+    create_jira: bool = _setting("boolean", "False", "file Jira issues")
+    dump_metric_to_console: bool = _setting("boolean", "True", "print the metrics to stdout")
+    disable_key: bool = _setting("boolean", "False", "disable expired keys")
+    expire_age: int = _setting("number", "180", "days; a key this old or older is expired", lowest=0, highest=3650)
+    expiring_days: int = _setting(
+        "number", "15", "days before expire_age in which a key is expiring", lowest=0, highest=3650
+    )
+    disable_notice_days: int = _setting(
+        "number",
+        "0",
+        "days between the first delivered warning and disabling; 0 disables at once after it",
+        lowest=0,
+        highest=365,
+    )
+    max_disables_per_day: int = _setting(
+        "number", "50", "access keys of one account disabled in any 24 hours, oldest first", lowest=1, highest=5000
+    )
+    disable_in_use_hours: int = _setting(
+        "number",
+        "0",
+        "hours; an access key used within them is not disabled but escalated; 0 disables it all the same",
+        lowest=0,
+        highest=8760,
+    )
+    reenable_grace_days: int = _setting(
+        "number", "7", "days that an access key re-enabled by a person is left alone", lowest=0, highest=365
+    )
+    exemptions_file: Path | None = _setting("text", None, "TOML file of dated exemptions: see the README")
+    exempt_by_tag: bool = _setting("boolean", "False", "take exemptions from the IAM tags keycheck:exempt-... too")
+    nag_interval_hours: int = _setting(
+        "number", "24", "hours; least time between two messages to one owner about one account", lowest=1, highest=720
+    )
+    jira_server_address: str | None = _setting(
+        "url", None, "https address of Jira; needed when create_jira", needed_by=("create_jira",)
+    )
+    jira_project_key: str | None = _setting(
+        "word", None, "key of the Jira project; needed when create_jira", needed_by=("create_jira",)
+    )
+    jira_issue_type: str = _setting("text", "Task", "name of the issue type to file")
+    jira_assign_owner: bool = _setting("boolean", "False", "assign the issue to the owner, by the owner's e-mail")
+    resolve_jira: bool = _setting("boolean", "True", "close an issue of ours once its access key is inactive or gone")
+    jira_extra_fields: Mapping[str, Any] = _setting("json", None, "a JSON object merged into a new issue's fields")
+    credstash_aws_profile_name: str | None = _setting(
+        "text",
+        None,
+        "AWS profile of the credstash store; needed when send_slack or create_jira",
+        needed_by=("send_slack", "create_jira"),
+    )
+    credstash_region: str | None = _setting("word", None, "region of the credstash store; by default that profile's")
+    credstash_keyname_atlassian_api_email: str | None = _setting(
+        "secret",
+        None,
+        "name in credstash of the Jira user's e-mail; without it the token is sent as Bearer (Jira Data Center)",
+    )
+    credstash_keyname_atlassian_api_token: str | None = _setting(
+        "secret", None, "name in credstash of the Jira API token; needed when create_jira", needed_by=("create_jira",)
+    )
+    credstash_keyname_slack_api_token: str | None = _setting(
+        "secret", None, "name in credstash of the Slack bot token; needed when send_slack", needed_by=("send_slack",)
+    )
+    aws_dynamodb_profile_name: str | None = _setting(
+        "text",
+        None,
+        "AWS profile of the state table; needed when send_slack, create_jira or disable_key",
+        needed_by=("send_slack", "create_jira", "disable_key"),
+    )
+    aws_dynamodb_region: str | None = _setting("word", None, "region of the state table; by default that profile's")
+    dynamodb_table_name: str = _setting("table", "iam-access-key-alert", "the state table, made on first need")
+    slack_id_mapping_file: Path = _setting(
+        "text",
+        "slack_ID_mapping.py beside the entry",
+        'Python file holding mapping = {"IAM user": "Slack id"}; read as data, never executed',
+    )
+    owner_slack_tag: str = _setting("text", "slack_id", "IAM tag of a user that holds its owner's Slack id")
+    owner_email_tag: str = _setting(
+        "text", "email", "IAM tag of a user that holds its owner's e-mail, looked up on Slack"
+    )
+    slack_api_base_url: str | None = _setting(
+        "url", None, "another Slack (GovSlack, a test server); by default the SDK's"
+    )
+    slack_fallback_channel: str | None = _setting(
+        "word", None, "told, in one digest, about keys whose owner is in no mapping"
+    )
+    run_timeout_seconds: int = _setting(
+        "number", "100", "seconds; the run's own deadline, below Telegraf's timeout", lowest=5, highest=3600
+    )
+    claim_margin_seconds: int = _setting(
+        "number", "600", "seconds that a claim outlives its run's deadline", lowest=1, highest=86400
+    )
     warnings: tuple[str, ...] = ()
 
     @property
@@ -193,6 +164,9 @@ class Settings:
     def acts(self) -> bool:
         """Whether anything is done beside measuring."""
         return self.warns_owners or self.disable_key
+
+
+SETTINGS: tuple[Setting, ...] = tuple(Setting(one.name, **one.metadata) for one in fields(Settings) if one.metadata)
 
 
 class SettingsError(Exception):
@@ -355,21 +329,13 @@ def _issue_fields(text: str) -> dict[str, Any]:
 
 def _missing(values: Mapping[str, Any], wrong: Collection[str]) -> list[str]:
     """What a switched-on feature lacks, one sentence each; what is there but wrong was said already."""
-    needs: list[tuple[str, tuple[str, ...]]] = [
-        ("jira_server_address", ("create_jira",)),
-        ("jira_project_key", ("create_jira",)),
-        ("credstash_aws_profile_name", ("send_slack", "create_jira")),
-        ("credstash_keyname_atlassian_api_token", ("create_jira",)),
-        ("credstash_keyname_slack_api_token", ("send_slack",)),
-        ("aws_dynamodb_profile_name", ("send_slack", "create_jira", "disable_key")),
-    ]
-    meanings = {setting.name: setting.meaning.split(";")[0] for setting in SETTINGS}
     problems = []
-    for name, switches in needs:
-        on = [switch for switch in switches if values[switch]]
-        if on and values[name] is None and name not in wrong:
+    for setting in SETTINGS:
+        on = [switch for switch in setting.needed_by if values[switch]]
+        if on and values[setting.name] is None and setting.name not in wrong:
             verb = "are" if len(on) > 1 else "is"
-            problems.append(f"{name}: not set, but {' and '.join(on)} {verb} True; set it to the {meanings[name]}")
+            what = setting.meaning.split(";")[0]
+            problems.append(f"{setting.name}: not set, but {' and '.join(on)} {verb} True; set it to the {what}")
     return problems
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from docs.make_docs import rendered
 from keycheck.cli import make_parser
 from keycheck.metrics import KEY_FIELDS, KEY_TAGS, RUN_FIELDS, RUN_TAGS, is_sound
 from keycheck.settings import SETTINGS, parse
@@ -45,6 +46,12 @@ def test_the_settings_table_has_every_setting_with_its_default_and_range() -> No
         numbers = f" ({setting.lowest}-{setting.highest})" if setting.kind == "number" else ""
         expected.append([f"`{setting.name}`", setting.default or "-", setting.meaning + numbers])
     assert rows("Settings") == expected
+
+
+def test_what_is_said_of_the_settings_is_what_stands_in_settings_py() -> None:
+    """After a change of it: make docs."""
+    for path, text in rendered().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is stale: make docs"
 
 
 def test_the_metric_catalogue_has_every_tag_and_field_with_its_type() -> None:
