@@ -1,7 +1,8 @@
 """Labelled keys + records + settings -> Plan: what to do, in what order, what not and why. Pure.
 
 In: one profile's labelled keys, what the scan, IAM, the state table and Jira say, which access keys keycheck itself
-depends on. Out: a Plan, the same for a dry run and for a real one. It never calls a service and never reads a clock.
+depends on. Out: Questions, as long as something must still be read; then one Plan, the same for a dry run and for a
+real one. It never calls a service and never reads a clock.
 
 The rules are in `rules/`, a file for each question. This module asks them in order and puts the answers together: what
 the scan has shown, then whom to tell and what to file, then what may be disabled, and last the words, which say what
@@ -44,19 +45,6 @@ def due_keys(keys: Sequence[LabelledKey], settings: Settings) -> tuple[LabelledK
     return ()
 
 
-def keys_to_look_up(plan: Plan) -> tuple[AccessKey, ...]:
-    """The access keys whose last use a plan's messages and issues show, or that it would disable."""
-    keys: dict[AccessKey, None] = {}
-    for chain in plan.chains:
-        for action in chain.issue_actions:
-            if action.key is not None and not isinstance(action, AssignIssue):
-                keys[action.key.access_key] = None
-        if chain.message is not None:
-            keys |= {one.key.access_key: None for one in chain.message.keys}
-        keys |= {one.key.access_key: None for one in chain.disablings}
-    return tuple(keys)
-
-
 def count_exempt(keys: Iterable[LabelledKey], facts: Facts) -> int:
     """How many access keys need attention and get none, since their user is exempt."""
     return sum(1 for key in keys if key.needs_attention and facts.user(key.access_key.user_name).exemption is not None)
@@ -92,37 +80,54 @@ def cases_of(keys: Iterable[LabelledKey], facts: Facts, state: State, run: Circu
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """What must be known before a profile is planned, and is not known yet.
+
+    `needs_slack`: somebody is to be told, so whether Slack can be used decides. `last_uses`: of which access keys the
+    last use is to be read: those that a message or an issue will speak of, and those that are next to be disabled.
+    """
+
+    needs_slack: bool = False
+    last_uses: tuple[AccessKey, ...] = ()
+
+
+def questions(
+    profile: str, keys: Sequence[LabelledKey], facts: Facts, known: SharedFacts, settings: Settings, now: datetime
+) -> Questions:
+    """Say what to read for one profile. An answer may raise another question: an access key that is in use makes room
+    for the next one to be disabled.
+    """
+    if known.state is None:
+        return Questions()
+    found = _find(profile, keys, facts, known, known.state, settings, now)
+    spoken_of = [
+        case
+        for group in found.groups
+        for case in group.audience.cases
+        if case.access_key_id in group.to_file | group.named
+        or case.access_key_id in found.chosen
+        or any(isinstance(one, CommentIssue) for one in filing.about_open_issue(case, found.told[case.access_key_id]))
+    ]
+    return Questions(
+        any(group.named for group in found.groups),
+        tuple(dict.fromkeys(case.access_key for case in spoken_of if not case.use_was_asked)),
+    )
+
+
 def plan_profile(
     profile: str, keys: Sequence[LabelledKey], facts: Facts, known: SharedFacts, settings: Settings, now: datetime
 ) -> Plan:
     """Plan one profile. `keys` are all of its labelled keys, in output order; oldest are served first."""
-    due = {key.access_key.access_key_id for key in due_keys(keys, settings)}
     if known.state is None:
         served = sorted(due_keys(keys, settings), key=_oldest_first)
         return Plan(profile, skips=tuple(Skip(profile, "act", key, SkipReason.NO_STATE) for key in served))
-    run = Circumstances(settings, now, known.open_issues, known.own_access_key_ids, known.slack_is_usable)
-    cases = [case for case in cases_of(keys, facts, known.state, run) if case.access_key_id in due]
-    cases.sort(key=lambda case: _oldest_first(case.key))
-    book = _Book(profile)
-    active = list(_active(cases, known.state, run, book))
-    groups = [_group(audience, book) for audience in telling.audiences(active, known.state, run)]
-    verdicts = {
-        case.access_key_id: disabling.verdict(case, warning_on_the_way=group.warns(case))
-        for group in groups
-        for case in group.audience.cases
-    }
-    chosen = _disablings(groups, verdicts, known.state, run, book)
-    told = {
-        case.access_key_id: disabling.outlook(
-            case, verdicts[case.access_key_id], is_disabled_now=case.access_key_id in chosen
-        )
-        for case in active
-    }
-    chains = [_chain(profile, group, chosen, told) for group in groups]
-    chains += _ending_chains(keys, due, facts, known.state, run, book)
-    noted = [Chain(profile, notes=(note,)) for note in book.notes]  # a chain each: none waits for another's
+    found = _find(profile, keys, facts, known, known.state, settings, now)
+    chains = [_chain(profile, group, found.chosen, found.told) for group in found.groups]
+    chains += _ending_chains(keys, found.due, facts, known.state, found.run, found.book)
+    noted = [Chain(profile, notes=(note,)) for note in found.book.notes]  # a chain each: none waits for another's
     acting = [chain for chain in chains if chain.issue_actions or chain.message or chain.disablings]
-    return Plan(profile, (*noted, *acting), tuple(book.skips))
+    return Plan(profile, (*noted, *acting), tuple(found.book.skips))
 
 
 def _oldest_first(key: LabelledKey) -> tuple[int, str]:
@@ -153,6 +158,50 @@ class _Group:
         """Whether this run is about to tell the owner of this access key the day."""
         by_issue = case.access_key_id in self.to_file and filing.filing_warns(case)
         return by_issue or (case.access_key_id in self.named and telling.message_warns(case))
+
+
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    """What the rules have answered about one profile. `chosen`, `told`: by access key id. `due`: access key ids."""
+
+    groups: Sequence[_Group]
+    chosen: Mapping[str, DisableKey]
+    told: Mapping[str, Outlook]
+    due: Collection[str]
+    run: Circumstances
+    book: _Book
+
+
+def _find(
+    profile: str,
+    keys: Sequence[LabelledKey],
+    facts: Facts,
+    known: SharedFacts,
+    state: State,
+    settings: Settings,
+    now: datetime,
+) -> _Findings:
+    """Ask the rules in order."""
+    due = {key.access_key.access_key_id for key in due_keys(keys, settings)}
+    run = Circumstances(settings, now, known.open_issues, known.own_access_key_ids, known.slack_is_usable)
+    cases = [case for case in cases_of(keys, facts, state, run) if case.access_key_id in due]
+    cases.sort(key=lambda case: _oldest_first(case.key))
+    book = _Book(profile)
+    active = list(_active(cases, state, run, book))
+    groups = [_group(audience, book) for audience in telling.audiences(active, state, run)]
+    verdicts = {
+        case.access_key_id: disabling.verdict(case, warning_on_the_way=group.warns(case))
+        for group in groups
+        for case in group.audience.cases
+    }
+    chosen = _disablings(groups, verdicts, state, run, book)
+    told = {
+        case.access_key_id: disabling.outlook(
+            case, verdicts[case.access_key_id], is_disabled_now=case.access_key_id in chosen
+        )
+        for case in active
+    }
+    return _Findings(groups, chosen, told, due, run, book)
 
 
 def _active(cases: Sequence[Case], state: State, run: Circumstances, book: _Book) -> Iterator[Case]:

@@ -19,7 +19,7 @@ from keycheck.clock import RunClock, Stopped
 from keycheck.labels import label_key
 from keycheck.metrics import labels_after, render
 from keycheck.model import LabelledKey, Level, Problem, Scan
-from keycheck.planning import count_exempt, count_overdue, due_keys, plan_profile
+from keycheck.planning import Questions, count_exempt, count_overdue, due_keys, plan_profile, questions
 from keycheck.rules.case import Circumstances, Facts, SharedFacts
 from keycheck.scan import Scanner
 from keycheck.services import Iam, Messages, Outside
@@ -28,7 +28,20 @@ from keycheck.survey import Ground, Survey, Surveyor
 from keycheck.words.lines import describe_skip, skip_problems
 
 LAST_USE_ROUNDS = 5
-"""Reading a last use may take an access key off a plan, and let the brake admit another one."""
+"""An access key that proves to be in use makes room for the next one to be disabled, whose last use is then asked for.
+After so many rounds the rest is left to the look that acting/ takes before it disables.
+"""
+
+_Iams = Mapping[str, Sequence[Iam]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """What the plans rest on, all of it. `messages`: Slack, where somebody is to be told and it can be used."""
+
+    facts: Mapping[str, Facts]
+    known: SharedFacts
+    messages: Messages | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,53 +109,49 @@ class Run:
             return
         survey = self._survey = self._surveyor.survey(ground, self._own_ids)
         iams = self._iams_by_access_key(labelled)
-        plans, messages = self._plan_all(labelled, ground.facts, survey.known, iams)
-        self._plans = plans
+        planned = _each_by_one_profile(labelled)
+        answered = self._answer(planned, ground.facts, survey, iams)
+        known, settings, now = answered.known, self._settings, self._clock.now
+        plans = self._plans = tuple(
+            plan_profile(name, keys, answered.facts[name], known, settings, now) for name, keys in planned.items()
+        )
         if self._is_dry_run:
             self._dry_run_lines += dry_run(plans, survey.issues)
             self._dry_run_lines += [(skip.profile, describe_skip(skip)) for plan in plans for skip in plan.skips]
         elif survey.claims is not None:
-            services = Services(survey.claims, survey.issues, messages, iams)
+            services = Services(survey.claims, survey.issues, answered.messages, iams)
             self._executor = Executor(plans, services, self._settings, self._clock)
             self._executor.run()
 
     # Planning
 
-    def _plan_all(
-        self,
-        labelled: dict[str, tuple[LabelledKey, ...]],
-        facts: Mapping[str, Facts],
-        known: SharedFacts,
-        iams: Mapping[str, Sequence[Iam]],
-    ) -> tuple[tuple[Plan, ...], Messages | None]:
-        """The plans, and Slack where they hold a message: what they rest on, secret and last uses, is read for them."""
-        plans = self._plan(labelled, facts, known)
-        messages = None
-        if concerned := [plan.profile for plan in plans if any(chain.message for chain in plan.chains)]:
+    def _answer(
+        self, labelled: Mapping[str, Sequence[LabelledKey]], facts: Mapping[str, Facts], survey: Survey, iams: _Iams
+    ) -> _Answered:
+        """Read what the plans still rest on, and nothing beside it: whether Slack can be used, and last uses."""
+        known, messages = survey.known, None
+        asked = self._questions(labelled, facts, known)
+        if concerned := [profile for profile, questions in asked.items() if questions.needs_slack]:
             messages = self._surveyor.messages(concerned)
             if messages is None:
                 known = replace(known, slack_is_usable=False)
-                plans = self._plan(labelled, facts, known)
+                asked = self._questions(labelled, facts, known)
         for _ in range(LAST_USE_ROUNDS):
-            look = self._surveyor.finder.look_at_uses
-            seen = {plan.profile: look(facts[plan.profile], plan, iams) for plan in plans}
-            if seen == facts:
+            if not any(questions.last_uses for questions in asked.values()):
                 break
-            facts = seen
-            plans = self._plan(labelled, facts, known)
-        return plans, messages
+            read = self._surveyor.finder.read_uses
+            facts = {
+                name: read(name, facts[name], one.last_uses, iams) if one.last_uses else facts[name]
+                for name, one in asked.items()
+            }
+            asked = self._questions(labelled, facts, known)
+        return _Answered(facts, known, messages)
 
-    def _plan(
-        self, labelled: dict[str, tuple[LabelledKey, ...]], facts: Mapping[str, Facts], known: SharedFacts
-    ) -> tuple[Plan, ...]:
-        """One plan a profile. An access key that several profiles show is the first one's: the others measure it."""
-        planned: set[str] = set()
-        plans = []
-        for profile, keys in labelled.items():
-            own = [key for key in keys if key.access_key.access_key_id not in planned]
-            planned |= {key.access_key.access_key_id for key in own}
-            plans.append(plan_profile(profile, own, facts[profile], known, self._settings, self._clock.now))
-        return tuple(plans)
+    def _questions(
+        self, labelled: Mapping[str, Sequence[LabelledKey]], facts: Mapping[str, Facts], known: SharedFacts
+    ) -> dict[str, Questions]:
+        settings, now = self._settings, self._clock.now
+        return {name: questions(name, keys, facts[name], known, settings, now) for name, keys in labelled.items()}
 
     def _iams_by_access_key(self, labelled: Mapping[str, Sequence[LabelledKey]]) -> dict[str, list[Iam]]:
         iams: dict[str, list[Iam]] = {}
@@ -209,6 +218,16 @@ class Run:
     def _label(self, scan: Scan) -> tuple[LabelledKey, ...]:
         age, days = self._settings.expire_age, self._settings.expiring_days
         return tuple(label_key(key, self._clock.now, expire_age=age, expiring_days=days) for key in scan.keys)
+
+
+def _each_by_one_profile(labelled: Mapping[str, Sequence[LabelledKey]]) -> dict[str, list[LabelledKey]]:
+    """What is planned for each profile. An access key that several show is the first one's: the others measure it."""
+    planned: set[str] = set()
+    found = {}
+    for profile, keys in labelled.items():
+        found[profile] = [key for key in keys if key.access_key.access_key_id not in planned]
+        planned |= {key.access_key.access_key_id for key in keys}
+    return found
 
 
 def _place(error: BaseException) -> str:

@@ -152,7 +152,7 @@ class Surveyor:
         return Survey(known, ground.claims, issues)
 
     def _with_addressees(self, ground: Ground) -> State | None:
-        """SharedFacts only once the owners are."""
+        """Read when each addressee was last messaged: who that is follows from the owners."""
         state, claims = ground.state, ground.claims
         if claims is None or state is None or not self._settings.send_slack:
             return state

@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from keycheck.actions import Plan, SkipReason
+from keycheck.actions import SkipReason
 from keycheck.clock import RunClock, Stopped
 from keycheck.exemptions import (
     BadTag,
@@ -25,9 +25,20 @@ from keycheck.exemptions import (
     parse_exemptions,
     tag_exemption,
 )
-from keycheck.model import Exemption, LabelledKey, LastUse, Level, Lookup, Owner, OwnerKind, Problem, Scan, State
+from keycheck.model import (
+    AccessKey,
+    Exemption,
+    LabelledKey,
+    LastUse,
+    Level,
+    Lookup,
+    Owner,
+    OwnerKind,
+    Problem,
+    Scan,
+    State,
+)
 from keycheck.owners import Owners, OwnersError, parse_mapping, tag_problem
-from keycheck.planning import keys_to_look_up
 from keycheck.rules import writes
 from keycheck.rules.case import Facts, UserFacts
 from keycheck.services import Claims, Iam, Messages, ServiceError
@@ -240,15 +251,14 @@ class UserFactsReader:
 
     # Last uses
 
-    def look_at_uses(self, facts: Facts, plan: Plan, iams: Mapping[str, Sequence[Iam]]) -> Facts:
-        """The facts with the last use of each access key that the plan speaks of, as far as it was not asked for."""
-        wanted = [key for key in keys_to_look_up(plan) if key.access_key_id not in facts.last_uses]
-        if not wanted:
-            return facts
+    def read_uses(
+        self, profile: str, facts: Facts, wanted: Sequence[AccessKey], iams: Mapping[str, Sequence[Iam]]
+    ) -> Facts:
+        """The facts with the last use of each of these access keys."""
         read, failed = self._ask_all(wanted, lambda key: iams[key.access_key_id][0].last_used(key))
         for text, keys in failed.items():
             what = f"the last use of {len(keys)} access keys was not read: {text}"
-            self.problems.append(Problem(Level.WARNING, plan.profile, what))
+            self.problems.append(Problem(Level.WARNING, profile, what))
         uses: dict[str, LastUse | None] = {key.access_key_id: None for keys in failed.values() for key in keys}
         uses |= {key.access_key_id: use for key, use in read.items()}
         return replace(facts, last_uses={**facts.last_uses, **uses})

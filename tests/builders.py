@@ -15,6 +15,14 @@ from keycheck.settings import Settings, parse
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 ACCOUNT = "123456789012"
+PROFILE = "acme-dev"
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+MORE_THAN_A_DAY = timedelta(days=1, seconds=1)
+ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
+"""All three actions, as the environment says it."""
 EVERYTHING = {
     "send_slack": "True",
     "create_jira": "True",

@@ -10,9 +10,8 @@ from keycheck.model import KeyRecord, LastUse
 from keycheck.words.issue import issue_draft
 from keycheck.words.message import slack_draft
 from sandbox import fake_slack
-from tests.builders import NOW, make_access_key, make_addressee
+from tests.builders import NOW, PROFILE, make_access_key, make_addressee
 
-PROFILE = "acme-dev"
 KEY = label_key(
     make_access_key("dev_kramer", age=timedelta(days=170), access_key_id="AKIAIOSFODNN7EXVHXVM"),
     NOW,

@@ -20,10 +20,9 @@ from keycheck.exemptions import (
     tag_exemption,
 )
 from keycheck.model import Exemption
-from tests.builders import ACCOUNT
+from tests.builders import ACCOUNT, DAY
 
 TODAY = date(2026, 11, 23)
-DAY = timedelta(days=1)
 FARTHEST = TODAY + 366 * DAY
 PROFILE = "acme-prod"
 REPEATABLE = hypothesis_settings(max_examples=150, derandomize=True, deadline=None)

@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 
 from keycheck.labels import label_key
 from keycheck.model import AgeLabel
-from tests.builders import NOW, make_access_key
+from tests.builders import DAY, NOW, SECOND, make_access_key
 
 OK, EXPIRING, EXPIRED, DISABLED = AgeLabel.OK, AgeLabel.EXPIRING, AgeLabel.EXPIRED, AgeLabel.DISABLED
-DAY = timedelta(days=1)
-SECOND = timedelta(seconds=1)
 MICROSECOND = timedelta(microseconds=1)
 REPEATABLE = hypothesis_settings(max_examples=80, derandomize=True, deadline=None)
 

@@ -41,9 +41,8 @@ from keycheck.metrics import (
     run_line,
 )
 from keycheck.model import AgeLabel, KeyRecord, LabelledKey, Level, Problem, Scan
-from tests.builders import NOW, make_addressee, make_key
+from tests.builders import NOW, PROFILE, make_addressee, make_key
 
-PROFILE = "acme-dev"
 OKAY = make_key("amy", age_days=3, access_key_id="AKIAIOSFODNN7EX00001")
 EXPIRING = make_key("bob", age_days=170, access_key_id="AKIAIOSFODNN7EX00002")
 EXPIRED = make_key("cid", age_days=197, access_key_id="AKIAIOSFODNN7EX00003")

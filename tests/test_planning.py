@@ -36,7 +36,10 @@ from keycheck.rules.telling import KEYS_IN_A_DIGEST, KEYS_IN_A_MESSAGE, may_mess
 from keycheck.settings import Settings
 from tests.builders import (
     ACCOUNT,
+    HOUR,
     NOW,
+    PROFILE,
+    SECOND,
     make_addressee,
     make_facts,
     make_fallback_owner,
@@ -46,10 +49,7 @@ from tests.builders import (
     make_settings,
 )
 
-PROFILE = "acme-dev"
 KRAMER = "U012KRAMER"
-SECOND = timedelta(seconds=1)
-HOUR = timedelta(hours=1)
 WEEK = timedelta(days=7)
 OFF = {"send_slack": "False", "create_jira": "False", "disable_key": "False"}
 EXPIRED = make_key(age_days=197)

@@ -30,7 +30,11 @@ from keycheck.planning import plan_profile
 from keycheck.rules.case import SharedFacts, UserFacts, first_instant
 from tests.builders import (
     ACCOUNT,
+    DAY,
+    HOUR,
     NOW,
+    PROFILE,
+    SECOND,
     make_addressee,
     make_facts,
     make_key,
@@ -40,7 +44,6 @@ from tests.builders import (
     make_settings,
 )
 
-PROFILE = "acme-dev"
 KRAMER = make_owner()
 NOBODY = make_owner(None)
 EMAIL = "kramer@example.com"
@@ -50,9 +53,6 @@ EXPIRING = make_key(age_days=170)
 OKAY = make_key(age_days=10)
 INACTIVE = make_key(age_days=197, status="Inactive")
 KEY_ID = EXPIRED.access_key.access_key_id
-SECOND = timedelta(seconds=1)
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
 USED = LastUse(NOW - HOUR, "s3", "eu-west-1")
 SAID_OF_EXPIRED = frozenset({"expiring", "expired"})
 REPEATABLE = hypothesis_settings(max_examples=200, derandomize=True, deadline=None)

@@ -21,11 +21,10 @@ from sandbox.http_fake import Request
 from sandbox.moto_aws import STATE_TABLE, MotoAws
 from sandbox.warm_parent import WarmParent
 from sandbox.world import Ran, World
+from tests.builders import ALL_ON, MORE_THAN_A_DAY
 from tests.running import KRAMER, fake_iam, records, run, run_fields
 
-ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 SLACK_ONLY = {"send_slack": "True", "disable_key": "True"}
-A_DAY = timedelta(days=1, seconds=1)
 BEYOND_AN_INTENT = timedelta(minutes=16)
 
 
@@ -175,7 +174,7 @@ def test_a_file_that_is_not_sound_disables_nobody_and_all_are_told(world: World,
     ran = run(world, "acme-dev", **SLACK_ONLY, exemptions_file=str(exemptions(world, until)))
     assert ran.first_line.startswith("E! acme-dev: nothing is disabled: exemptions_file ")
     assert (told(world), active(world), run_fields(ran)["skipped"]) == ([KRAMER], ["dev_kramer"], 1)
-    world.pass_time(A_DAY)  # a message that named no day was no warning
+    world.pass_time(MORE_THAN_A_DAY)  # a message that named no day was no warning
     quiet(run(world, "acme-dev", **SLACK_ONLY, exemptions_file=str(exemptions(world, in_days(1)))))
     assert active(world) == []
 
@@ -222,7 +221,7 @@ def test_nothing_is_disabled_before_the_day_told_whatever_the_settings_say_by_th
     world.pass_time(timedelta(days=6))
     early = run(world, "acme-dev", **SLACK_ONLY, disable_notice_days="0")
     assert (active(world), run_fields(early)["overdue"]) == (["dev_kramer"], 0)
-    world.pass_time(A_DAY)
+    world.pass_time(MORE_THAN_A_DAY)
     quiet(run(world, "acme-dev", **SLACK_ONLY, disable_notice_days="7"))
     assert active(world) == []
 
@@ -241,7 +240,7 @@ def test_so_many_a_day_and_no_more_the_oldest_first(world: World) -> None:
     assert (run_fields(first)["skipped"], run_fields(first)["overdue"]) == (3, 3)
     run(world, "acme-dev", **settings)
     assert len(active(world)) == 3, "five minutes later it is the same day"
-    world.pass_time(A_DAY)
+    world.pass_time(MORE_THAN_A_DAY)
     run(world, "acme-dev", **settings)
     assert active(world) == ["user0"]
 
@@ -260,7 +259,7 @@ def test_an_access_key_in_use_is_escalated_and_not_disabled_until_nothing_uses_i
     for where in (said(world), world.jira.issues["SEC-1"].description.replace("\\", "")):
         assert "sqs" in where
         assert "eu-central-1" in where
-    world.pass_time(A_DAY)
+    world.pass_time(MORE_THAN_A_DAY)
     run(world, "acme-dev", **settings)
     assert active(world) == []
 
@@ -344,14 +343,14 @@ def test_the_message_holds_the_command_that_undoes_it_and_who_uses_it_is_left_al
     world.pass_time(BEYOND_AN_INTENT)
     key.status = "Active"
     for _ in range(7):
-        world.pass_time(A_DAY)
+        world.pass_time(MORE_THAN_A_DAY)
         run(world, "acme-dev", **ALL_ON)
         assert active(world) == ["dev_kramer"]
     assert "a person re-enabled it, so it is left alone" in said(world)
     comments = "\n".join(comment.body for comment in world.jira.issues["SEC-1"].comments)
     assert "was disabled by keycheck" in comments
     assert "a person re-enabled it" in comments
-    world.pass_time(A_DAY)
+    world.pass_time(MORE_THAN_A_DAY)
     run(world, "acme-dev", **ALL_ON)
     assert active(world) == []
 

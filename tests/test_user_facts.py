@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from keycheck.actions import Plan, SkipReason
+from keycheck.actions import SkipReason
 from keycheck.model import Exemption, LabelledKey, LastUse, Level, Lookup, Owner, OwnerKind, Problem, State
-from keycheck.planning import plan_profile
-from keycheck.rules.case import Facts, SharedFacts, UserFacts
+from keycheck.rules.case import UserFacts
 from keycheck.services import state_items
 from keycheck.services.aws_iam import AwsIam
 from keycheck.services.slack_messages import SlackMessages
@@ -24,9 +23,8 @@ from keycheck.user_facts import CALLS_AT_ONCE, LOOKUPS_AT_MOST, NAMES_SHOWN, Use
 from sandbox.fake_iam import FakeIam
 from sandbox.fake_slack import FakeSlack
 from sandbox.in_memory import HourlyClock, MemoryAccount, MemoryClaims
-from tests.builders import ACCOUNT, NOW, make_key, make_scan, make_settings
+from tests.builders import ACCOUNT, NOW, PROFILE, make_key, make_scan, make_settings
 
-PROFILE = "acme-dev"
 TOKEN = "xoxb-invented-slack-token"
 TODAY = NOW.date()
 
@@ -363,23 +361,14 @@ def test_where_nobody_is_told_on_slack_nobody_is_looked_up_there(iam: FakeIam, a
 # Last uses
 
 
-def plan_of(finder: UserFactsReader, keys: Sequence[LabelledKey]) -> tuple[Facts, Plan]:
-    settings = make_settings()
-    facts = finder.facts(PROFILE, make_scan(keys), keys, {})
-    return facts, plan_profile(PROFILE, keys, facts, SharedFacts(State(), frozenset(), frozenset()), settings, NOW)
-
-
-def test_the_last_use_is_read_of_the_access_keys_that_somebody_is_told_about(
-    iam: FakeIam, adapter: AwsIam, mapping: Path
-) -> None:
+def test_a_last_use_is_read_with_its_service_and_region(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
     finder = finder_for(settings_for(mapping))
-    old, young = key_of(iam, "dev_kramer"), key_of(iam, "dev_newman", age_days=3)
-    iam.use_key(old.access_key.access_key_id, NOW - timedelta(hours=1), "s3", "eu-west-1")
-    facts, plan = plan_of(finder, [old, young])
-    iams = {key.access_key.access_key_id: [adapter] for key in (old, young)}
-    seen = finder.look_at_uses(facts, plan, iams)
-    assert seen.last_uses == {old.access_key.access_key_id: LastUse(NOW - timedelta(hours=1), "s3", "eu-west-1")}
-    assert finder.look_at_uses(seen, plan, iams) == seen
+    key = key_of(iam, "dev_kramer")
+    iam.use_key(key.access_key.access_key_id, NOW - timedelta(hours=1), "s3", "eu-west-1")
+    facts = finder.facts(PROFILE, make_scan([key]), [key], {})
+    seen = finder.read_uses(PROFILE, facts, [key.access_key], {key.access_key.access_key_id: [adapter]})
+    assert seen.last_uses == {key.access_key.access_key_id: LastUse(NOW - timedelta(hours=1), "s3", "eu-west-1")}
+    assert seen.users == facts.users
     assert iam.calls["GetAccessKeyLastUsed"] == 1
 
 
@@ -388,8 +377,9 @@ def test_a_last_use_that_was_not_read_is_none_and_is_said_once(iam: FakeIam, ada
     finder = finder_for(settings_for(mapping))
     keys = [key_of(iam, "dev_kramer"), key_of(iam, "dev_newman")]
     iam.inject("ServiceFailure", action="GetAccessKeyLastUsed")
-    facts, plan = plan_of(finder, keys)
-    seen = finder.look_at_uses(facts, plan, {key.access_key.access_key_id: [adapter] for key in keys})
+    facts = finder.facts(PROFILE, make_scan(keys), keys, {})
+    wanted = [key.access_key for key in keys]
+    seen = finder.read_uses(PROFILE, facts, wanted, {one.access_key_id: [adapter] for one in wanted})
     assert set(seen.last_uses.values()) == {None}
     assert len(seen.last_uses) == 2
     (problem,) = finder.problems

@@ -22,6 +22,7 @@ from sandbox.http_fake import Fault, calls
 from sandbox.moto_aws import STATE_TABLE, MotoAws
 from sandbox.warm_parent import WarmParent
 from sandbox.world import ACCOUNTS, World
+from tests.builders import ALL_ON, MORE_THAN_A_DAY
 from tests.running import (
     FULL_ACCESS_KEY_ID,
     KRAMER,
@@ -35,9 +36,7 @@ from tests.running import (
     statuses,
 )
 
-ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 SLACK_AND_JIRA = {"send_slack": "True", "create_jira": "True"}
-A_DAY = timedelta(days=1, seconds=1)
 ODD_NAME = "svc,a=b+c@d.e_f-g"
 
 
@@ -171,7 +170,7 @@ def test_the_whole_job_once_then_nothing_twice_then_a_nag_a_day_later(
         }
         assert (len(world.gate.writes), issue_posts(world), len(world.slack.requests)) == (writes, 3, 2)
 
-        world.pass_time(A_DAY)
+        world.pass_time(MORE_THAN_A_DAY)
         tomorrow = run(world, "acme-dev", **settings)
         assert (tomorrow.code, tomorrow.stderr) == (0, "")
         assert run_fields(tomorrow)["nags_sent"] == 1
@@ -491,7 +490,7 @@ def test_a_dry_run_decides_alike_and_writes_nowhere(world: World) -> None:
     fields = run_fields(real)
     assert (fields["issues_filed"], fields["nags_sent"], fields["keys_disabled"]) == (3, 1, 2)
 
-    world.pass_time(A_DAY)
+    world.pass_time(MORE_THAN_A_DAY)
     writes, posts, sent, state = len(world.gate.writes), issue_posts(world), len(world.slack.requests), records(world)
     dry = run(world, "acme-dev", "--dry-run", **settings)
     *comments, message = sorted(dry.stderr.splitlines())
@@ -760,7 +759,7 @@ def test_more_old_access_keys_than_fit_into_a_message_take_turns(world: World) -
         world.aws.add_user(f"user_{number:02}", [170])
         world.owners[f"user_{number:02}"] = KRAMER
     run(world, "acme-dev", send_slack="True")
-    world.pass_time(A_DAY)
+    world.pass_time(MORE_THAN_A_DAY)
     run(world, "acme-dev", send_slack="True")
     said = "".join(str(message.blocks) for message in world.slack.messages)
     assert len(world.slack.messages) == 2

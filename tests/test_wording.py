@@ -33,9 +33,8 @@ from keycheck.words.issue import FAMILY_LABEL, IssueDraft, comment_text, issue_d
 from keycheck.words.lines import describe, describe_found, describe_skip, skip_problems
 from keycheck.words.message import SlackDraft, slack_draft
 from keycheck.words.parts import name_key
-from tests.builders import make_addressee, make_key
+from tests.builders import PROFILE, make_addressee, make_key
 
-PROFILE = "acme-dev"
 JIRA = "https://example.atlassian.net"
 FULL_ID = "AKIAIOSFODNN7EXVHXVM"
 EXPIRED = make_key(age_days=197)

@@ -39,6 +39,7 @@ from sandbox.http_fake import FakeServer, Fault, Match, Request, calls
 from sandbox.moto_aws import MotoAws
 from sandbox.warm_parent import Process, WarmParent
 from sandbox.world import ACCOUNTS, Ran, World
+from tests.builders import MORE_THAN_A_DAY
 from tests.running import sound
 
 ACCOUNT = ACCOUNTS["acme-dev"]
@@ -70,7 +71,6 @@ SWITCHES = (
     {"create_jira": "True"},
 )
 BEYOND_A_CLAIM = timedelta(seconds=TIMEOUT_SECONDS + 600 + 60)
-A_DAY = timedelta(days=1, seconds=1)
 A_WEEK = timedelta(days=7)
 SETTLES_IN_DAYS = 30
 """Two a day of at most a dozen access keys, some of which expire on the way, after a grace of two days and a notice of
@@ -85,7 +85,7 @@ SPANS = (
     BEYOND_A_CLAIM,
     timedelta(hours=6),
     timedelta(hours=23, minutes=59),
-    A_DAY,
+    MORE_THAN_A_DAY,
     timedelta(days=3),
     timedelta(days=8),
 )
@@ -579,7 +579,7 @@ class History(RuleBasedStateMachine):
             calm = calm + 1 if is_calm else 0
             if calm > GRACE.days + 1:
                 break
-            self.time_passes(A_DAY)
+            self.time_passes(MORE_THAN_A_DAY)
         self.nothing_is_said_twice_in_an_issue()
         self.the_exempt_user_is_left_alone()
         is_open = {self.world.jira.issues[key].labels[1] for key in open_issues(self.world)}

@@ -17,9 +17,9 @@ import pytest
 from sandbox.gate import action_of, aws_error, is_action
 from sandbox.http_fake import Fault, Match, Request
 from sandbox.world import ACCOUNTS, World
+from tests.builders import ALL_ON
 from tests.running import KRAMER, fake_iam, iam_lines, issue_posts, records, run, run_fields, statuses
 
-ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 EXPIRED = Fault(served=False, answer=aws_error("ExpiredTokenException"))
 NOTHING_SCANNED = {"errors", "incomplete", "duration_seconds", "finished_at"}
 

@@ -23,10 +23,10 @@ from sandbox.gate import action_of, is_action
 from sandbox.http_fake import FakeServer, Match, Request, calls
 from sandbox.warm_parent import Process
 from sandbox.world import Ran, World
+from tests.builders import ALL_ON
 from tests.impatience import wait_until
 from tests.running import KRAMER, iam_lines, issue_posts, run, run_fields, sound, statuses
 
-ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 POST_ISSUE = calls("POST", "/issue")
 POST_MESSAGE = calls("POST", "/chat.postMessage")
 TIMEOUT_SECONDS = 8

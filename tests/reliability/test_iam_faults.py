@@ -18,9 +18,9 @@ from sandbox.fake_iam import FakeIam
 from sandbox.gate import action_of
 from sandbox.http_fake import Fault, Request
 from sandbox.world import Ran, World
+from tests.builders import ALL_ON
 from tests.running import fake_iam, iam_lines, records, run, run_fields
 
-ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 SHORT = {**ALL_ON, "run_timeout_seconds": "5"}
 """The scan may take three seconds of it."""
 BEYOND_AN_INTENT = timedelta(minutes=16)

@@ -16,9 +16,9 @@ import pytest
 from sandbox.gate import is_action
 from sandbox.http_fake import Answer, Fault, Match, Request, calls
 from sandbox.world import Ran, World
+from tests.builders import ALL_ON
 from tests.running import KRAMER, closed_port, iam_lines, issue_posts, records, run, run_fields, statuses
 
-ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 JIRA_ONLY = {"create_jira": "True", "disable_key": "True"}
 USERS = ("zoe", "ana", "ben", "cem")
 TOLD = {"U0ANA": 1, "U0BEN": 1, "U0CEM": 1}

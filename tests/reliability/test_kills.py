@@ -15,6 +15,7 @@ from datetime import timedelta
 import pytest
 
 from sandbox.world import World
+from tests.builders import ALL_ON, MORE_THAN_A_DAY
 from tests.reliability.chains import (
     CHAIN,
     END,
@@ -30,10 +31,8 @@ from tests.reliability.chains import (
 from tests.reliability.kill_at_request import requests_of_a_run, run_cut
 from tests.running import KRAMER, issue_posts, records, run, run_fields, sound, statuses
 
-ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 BEYOND_A_CLAIM = timedelta(minutes=16)
 """Beyond run_timeout_seconds and claim_margin_seconds by default, and beyond the 15 minutes of a begun disabling."""
-A_DAY = timedelta(days=1, seconds=1)
 
 END_AT = 15
 """How many requests a run with Jira alone makes before it ends an issue; END holds what it finds there to that."""
@@ -112,7 +111,7 @@ def test_a_first_run_killed_at_any_request_of_its_chain_is_finished_by_the_runs_
     last = run(world, "acme-dev", **ALL_ON)
     if is_untold := (name, moment) in UNRECORDED_WARNING:
         assert (run_fields(last)["disabled"], len(world.slack.messages)) == (0, 1)
-        world.pass_time(A_DAY)
+        world.pass_time(MORE_THAN_A_DAY)
         last = run(world, "acme-dev", **ALL_ON)
     assert (last.code, last.stderr) == (0, "")
     assert run_fields(last)["disabled"] == 1
@@ -143,7 +142,7 @@ def test_a_later_run_killed_at_any_request_of_its_chain_is_finished_by_the_runs_
     assert no_claim_is_left(world)
     assert statuses(world, "dev_kramer") == ["Active"]
 
-    world.pass_time(A_DAY)
+    world.pass_time(MORE_THAN_A_DAY)
     tomorrow = run(world, "acme-dev", **ALL_ON)
     assert (tomorrow.code, tomorrow.stderr) == (0, "")
     assert (len(world.slack.messages), len(world.jira.issues)) == (3 + in_flight, 2)

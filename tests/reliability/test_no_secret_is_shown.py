@@ -18,9 +18,9 @@ from sandbox.gate import action_of, aws_error, is_action
 from sandbox.http_fake import Answer, FakeServer, Fault, Match, Request, calls
 from sandbox.moto_aws import SECRETS_TABLE
 from sandbox.world import JIRA_EMAIL, JIRA_TOKEN, SLACK_TOKEN, Ran, World
+from tests.builders import ALL_ON
 from tests.running import FULL_ACCESS_KEY_ID, KRAMER, closed_port, run, run_fields, sound, statuses
 
-ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 SESSION_TOKEN = "FwoGZXIvYXdzEOL+made/up=="
 BASIC = base64.b64encode(f"{JIRA_EMAIL}:{JIRA_TOKEN}".encode()).decode()
 PASSWORD = "correct-horse-battery"

@@ -29,10 +29,9 @@ from keycheck.services.state_items import HASH_KEY
 from keycheck.services.state_table import StateTable
 from sandbox.fake_iam import IAM_NAMESPACE
 from sandbox.http_fake import Answer
-from tests.builders import ACCOUNT, NOW, PatientClock, make_addressee
+from tests.builders import ACCOUNT, NOW, PROFILE, PatientClock, make_addressee
 from tests.reliability.fuzz_inputs import DATES, NASTY_TEXT, AnyServer, as_json, assert_one_line, bodies, examples
 
-PROFILE = "acme-dev"
 TABLE = "iam-access-key-alert"
 ACCESS_KEY_ID = "AKIAIOSFODNN7EXVHXVM"
 OWNER = make_addressee()

@@ -13,10 +13,10 @@ import pytest
 
 from sandbox.http_fake import Request
 from sandbox.world import ACCOUNTS, Ran, World
+from tests.builders import ALL_ON
 from tests.running import issue_posts, records, run_fields, sound, statuses
 
 RUNS = 8
-ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 USERS = [f"user_{number}" for number in range(4)]
 
 

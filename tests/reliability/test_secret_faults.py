@@ -15,9 +15,9 @@ from sandbox.gate import aws_error, is_action
 from sandbox.http_fake import Fault, Request
 from sandbox.moto_aws import SECRETS_TABLE
 from sandbox.world import SECRETS, Ran, World
+from tests.builders import ALL_ON
 from tests.running import KRAMER, closed_port, iam_lines, issue_posts, run, run_fields, statuses
 
-ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 OFF = {
     "slack.token": "nobody is nagged",
     "jira.email": "no issues are filed",

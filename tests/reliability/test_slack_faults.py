@@ -17,10 +17,10 @@ from sandbox.fake_slack import rate_limited
 from sandbox.gate import is_action
 from sandbox.http_fake import Fault, Match, Request
 from sandbox.world import SLACK_TOKEN, Ran, World
+from tests.builders import MORE_THAN_A_DAY
 from tests.running import closed_port, iam_lines, records, run, run_fields, statuses
 
 SLACK = {"send_slack": "True", "disable_key": "True"}
-A_DAY = timedelta(days=1, seconds=1)
 BEYOND_A_CLAIM = timedelta(seconds=100 + 600 + 60)
 """run_timeout_seconds and claim_margin_seconds by default, and a minute."""
 CHAINS_AT_ONCE = 8
@@ -346,7 +346,7 @@ def test_two_answers_lost_in_a_row_turn_slack_off_and_nobody_is_told_twice(many:
     check_metrics(again, many, errors=0)
     assert told(many) == once(many)
     assert disabled(many) == [f"user_{number:02}" for number in range(2, 12)]
-    many.pass_time(A_DAY)
+    many.pass_time(MORE_THAN_A_DAY)
     check_all_is_well(run(many, "acme-dev", **SLACK), many)
     assert told(many) == {**once(many), "U0OWNER00": 2, "U0OWNER01": 2}
     assert disabled(many) == list(many.owners)
@@ -366,7 +366,7 @@ def test_a_message_that_hangs_costs_one_owner_a_day_and_the_others_nothing(four:
     check_metrics(run(four, "acme-dev", **SLACK), four, errors=0)
     assert asked(four) == once(four)
     assert disabled(four) == ["ben"]
-    four.pass_time(A_DAY)
+    four.pass_time(MORE_THAN_A_DAY)
     check_all_is_well(run(four, "acme-dev", **SLACK), four)
     assert told(four) == {ANA: 1, BEN: 1, CEM: 2, EVE: 2}
     assert disabled(four) == ["ana", "ben"]
@@ -388,7 +388,7 @@ def test_a_slack_that_hangs_for_all_is_off_once_two_calls_have_timed_out(many: W
     check_metrics(run(many, "acme-dev", **SLACK), many, errors=0)
     assert asked(many) == once(many)
     assert told(many) == {slack_id: 1 for slack_id in many.owners.values() if slack_id not in hung}
-    many.pass_time(A_DAY)
+    many.pass_time(MORE_THAN_A_DAY)
     check_all_is_well(run(many, "acme-dev", **SLACK), many)
     assert told(many) == once(many)
     assert disabled(many) == list(many.owners)

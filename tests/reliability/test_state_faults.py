@@ -18,10 +18,9 @@ from sandbox.gate import action_of, aws_error, is_action
 from sandbox.http_fake import Answer, Fault, Match, Request
 from sandbox.moto_aws import STATE_TABLE
 from sandbox.world import Ran, World
+from tests.builders import ALL_ON, MORE_THAN_A_DAY
 from tests.running import KRAMER, closed_port, iam_lines, issue_posts, records, run, run_fields, statuses
 
-ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
-A_DAY = timedelta(days=1, seconds=1)
 BEYOND_A_CLAIM = timedelta(minutes=16)
 """Beyond run_timeout_seconds and claim_margin_seconds by default, and beyond the 15 minutes of a begun disabling."""
 DENIED = Fault(served=False, answer=aws_error("AccessDeniedException"))
@@ -380,7 +379,7 @@ def test_a_refused_write_ends_what_rests_on_it_and_the_next_runs_put_it_right(
     assert counted(second).get("skipped", 0) == (
         3 if is_claim_kept else 2 if is_unwarned else 1 if step in ("record the issue", "record the message") else 0
     )
-    staffed.pass_time(A_DAY if is_unwarned or is_claim_kept else BEYOND_A_CLAIM)
+    staffed.pass_time(MORE_THAN_A_DAY if is_unwarned or is_claim_kept else BEYOND_A_CLAIM)
     assert "skipped" not in counted(run_healed(staffed))
     check_all_is_right(staffed, messages=messages)
 
@@ -540,7 +539,7 @@ def test_keys_left_unprocessed_are_asked_for_again_and_not_taken_for_new(
 def test_keys_left_unprocessed_for_ever_are_not_taken_for_new(staffed: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A day later the owner is due again."""
     run_healed(staffed)
-    staffed.pass_time(A_DAY)
+    staffed.pass_time(MORE_THAN_A_DAY)
     before = done(staffed)
     with monkeypatch.context() as patch:
         leave_unprocessed(staffed, patch, 0, -1)
@@ -620,7 +619,7 @@ def test_nothing_is_done_on_a_write_whose_answer_never_comes(
     lone.pass_time(BEYOND_A_CLAIM)
     run_healed(lone, disable_key="False")
     assert done(lone) == (1, 1, ["Active"])
-    lone.pass_time(A_DAY)  # a message that named no day is no warning
+    lone.pass_time(MORE_THAN_A_DAY)  # a message that named no day is no warning
     run_healed(lone)
     assert done(lone) == (1, 2, ["Inactive"])
 
@@ -630,7 +629,7 @@ def test_nothing_is_done_on_a_write_whose_answer_never_comes(
     ("step", "first", "not_recorded", "later", "messages"),
     [
         pytest.param("claim the message", (1, 0, ["Active"]), 0, BEYOND_A_CLAIM, 1, id="as the message is claimed"),
-        pytest.param("record the message", (1, 1, ["Active"]), 2, A_DAY, 2, id="as the message is recorded"),
+        pytest.param("record the message", (1, 1, ["Active"]), 2, MORE_THAN_A_DAY, 2, id="as the message is recorded"),
     ],
 )
 def test_aws_that_becomes_unreachable_in_the_middle_ends_all_actions(

@@ -18,9 +18,7 @@ from keycheck.services import ServiceError
 from keycheck.services.aws_iam import CONCURRENT_CALLS, AwsIam
 from sandbox.fake_iam import IAM_NAMESPACE, FakeIam, FakeKey, new_access_key_id
 from sandbox.http_fake import Answer, FakeServer, Request
-from tests.builders import ACCOUNT, NOW
-
-PROFILE = "acme-dev"
+from tests.builders import ACCOUNT, NOW, PROFILE
 
 
 def go_on() -> None:

@@ -28,7 +28,7 @@ from keycheck.services.state_table import StateTable
 from sandbox.dynamodb import Dynalite, EngineTable
 from sandbox.http_fake import Answer, FakeServer, Request
 from sandbox.moto_aws import STATE_TABLE, MotoAws
-from tests.builders import ACCOUNT, make_access_key, make_addressee
+from tests.builders import ACCOUNT, SECOND, make_access_key, make_addressee
 from tests.table_writes import (
     begin_disabling,
     begin_filing,
@@ -51,7 +51,6 @@ from tests.table_writes import (
 PROFILE = "acme-state"
 
 TIMEOUT = 1000
-SECOND = timedelta(seconds=1)
 HALF_A_SECOND = timedelta(seconds=0.5)
 KEY = make_access_key()
 OWNER = make_addressee()
