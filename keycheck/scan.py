@@ -123,7 +123,7 @@ class _ProfileScan:
             self._root_failure = ServiceError("iam", "GetAccountSummary", text)
 
     def _read_user(self, iam: Iam, user_name: str, account_id: str) -> None:
-        if self._failure is not None and self._failure.is_fatal:
+        if self._failure is not None and self._failure.holds_for_run:
             return
         try:
             self._clock.check_scan()
@@ -131,7 +131,7 @@ class _ProfileScan:
         except Stopped:
             return
         except ServiceError as error:
-            if error.is_fatal:
+            if error.holds_for_run:
                 self._fail(error)
                 return
             with self._lock:
@@ -151,7 +151,7 @@ class _ProfileScan:
     def _fail(self, error: ServiceError) -> None:
         """What ends the listing of users, or every further call; users already listed are read unless it is fatal."""
         with self._lock:
-            self._failure = error if self._failure is None or error.is_fatal else self._failure
+            self._failure = error if self._failure is None or error.holds_for_run else self._failure
 
     def snapshot(self) -> Scan:
         """The scan as known now; keys in the order they are printed: by user name, then age, then id."""

@@ -283,7 +283,7 @@ class UserFactsReader:
                     answers[thing] = ask(thing)
             except ServiceError as error:
                 failed.setdefault(error.text, []).append(thing)
-                if error.is_fatal:
+                if error.holds_for_run:
                     refused.append(error.text)
             except Stopped:
                 failed.setdefault("the run's time was over", []).append(thing)

@@ -29,7 +29,7 @@ from moto import mock_aws
 
 from keycheck.model import AccessKey, Level
 from keycheck.run import Run, RunResult
-from keycheck.services import Claims, Iam, Issues, Messages, ServiceError, aws_session, state_table
+from keycheck.services import Claims, Failure, Iam, Issues, Messages, ServiceError, aws_session, state_table
 from keycheck.services.state_table import StateTable
 from keycheck.settings import parse
 from sandbox.in_memory import HourlyClock, MemoryAccount
@@ -102,18 +102,18 @@ class Trouble:
         return cls(service, method, error, served)
 
 
-def error(**more: bool) -> Callable[[], ServiceError]:
-    return lambda: ServiceError("a service", "its operation", SAID, **more)  # type: ignore[arg-type]
+def error(**more: Any) -> Callable[[], ServiceError]:
+    return lambda: ServiceError("a service", "its operation", SAID, **more)
 
 
 SAID: Final = "it said no"
 FAILURES: Final = {
     "refused": (error(), False),
-    "refused for good": (error(is_fatal=True), False),
-    "HTTP 500, not done": (error(is_server_error=True), False),
-    "no connection": (error(is_silence=True), False),
-    "no answer, not done": (error(is_silence=True, may_have_happened=True), False),
-    "no answer, done": (error(is_silence=True, may_have_happened=True), True),
+    "refused for good": (error(holds_for_run=True), False),
+    "HTTP 500, not done": (error(failure=Failure.SERVER_ERROR), False),
+    "no connection": (error(failure=Failure.NO_ANSWER), False),
+    "no answer, not done": (error(failure=Failure.UNKNOWN), False),
+    "no answer, done": (error(failure=Failure.UNKNOWN), True),
 }
 """How a call may fail: what it raises, and whether it took effect."""
 

@@ -17,7 +17,7 @@ from keycheck.model import AccessKey
 from keycheck.rules import writes
 from keycheck.rules.case import IAM_SHOWS_WITHIN
 from keycheck.rules.disabling import is_in_use
-from keycheck.services import ServiceError
+from keycheck.services import Failure, ServiceError
 from keycheck.words.parts import name_key
 
 
@@ -113,6 +113,6 @@ def _deactivate(means: Means, access_key: AccessKey) -> bool:
         try:
             return iam.deactivate(access_key)
         except ServiceError as error:
-            if error.may_have_happened:
+            if error.failure is Failure.UNKNOWN:
                 raise
     return iams[-1].deactivate(access_key)

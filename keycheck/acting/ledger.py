@@ -32,7 +32,7 @@ from keycheck.actions import (
 from keycheck.clock import RunClock, Stopped
 from keycheck.model import KeyRecord, Level, Problem
 from keycheck.rules.case import claim_is_live
-from keycheck.services import ClaimLost, ServiceError, ServiceOff
+from keycheck.services import ClaimLost, Failure, ServiceError
 from keycheck.settings import Settings
 from keycheck.words.lines import describe
 from keycheck.words.parts import name_access_key, name_key
@@ -168,7 +168,7 @@ class Ledger:
         try:
             return call()
         except ServiceError as error:
-            if error.may_have_happened:
+            if error.failure is Failure.UNKNOWN:
                 self.problem(task, Level.ERROR, if_unknown(error))
                 self.done(task, Result.UNKNOWN)
             else:
@@ -186,11 +186,11 @@ class Ledger:
 
     def refused(self, task: Task, error: ServiceError) -> None:
         """Surely not done; the next run tries again."""
-        if isinstance(error, ServiceOff):
+        if error.failure is Failure.OFF:
             is_message = isinstance(task.action, SendMessage)
             self.skip(task, SkipReason.SLACK_OFF if is_message else SkipReason.JIRA_OFF)
             return
-        self.problem(task, Level.ERROR, error.text, "" if error.is_fatal else _subject(task.action, error))
+        self.problem(task, Level.ERROR, error.text, "" if error.holds_for_run else _subject(task.action, error))
         self.done(task, Result.REFUSED)
 
     def skip(self, task: Task, reason: SkipReason) -> None:

@@ -16,7 +16,7 @@ from keycheck.actions import MessageKey, Result, SendMessage, SkipReason
 from keycheck.clock import Stopped
 from keycheck.model import Warned
 from keycheck.rules import writes
-from keycheck.services import Messages, ServiceError, ServiceOff
+from keycheck.services import Failure, Messages, ServiceError
 from keycheck.services.state_items import addressee_record
 from keycheck.words.message import SlackDraft, slack_draft
 from keycheck.words.parts import name_key
@@ -101,7 +101,7 @@ def _after_refusal(error: ServiceError | Stopped, so_far: int, now: datetime) ->
 
     What never got an answer breaks no row.
     """
-    if isinstance(error, Stopped | ServiceOff) or error.is_silence:
+    if isinstance(error, Stopped) or error.failure not in (Failure.REFUSED, Failure.SERVER_ERROR):
         return so_far, None
-    in_a_row = so_far + 1 if error.is_server_error else 0
+    in_a_row = so_far + 1 if error.failure is Failure.SERVER_ERROR else 0
     return in_a_row, now + RETRY_AFTER_SERVER_ERRORS if in_a_row >= SERVER_ERRORS_IN_A_ROW else None

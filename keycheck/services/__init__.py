@@ -17,6 +17,7 @@ Adapters decide nothing; the Protocols here are what scan.py and acting/ know of
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
@@ -27,11 +28,26 @@ from keycheck.words.issue import IssueDraft
 from keycheck.words.message import SlackDraft
 
 
+class Failure(enum.Enum):
+    """What is known of a call that did not succeed. Only after UNKNOWN something may have been done.
+
+    REFUSED: it was answered, and not done. SERVER_ERROR: the same, with HTTP 5xx. NO_ANSWER: there was none, to a read
+    or for want of a connection; Jira's 5xx says no more than that. UNKNOWN: the request was on the wire, and no answer
+    says what became of it. OFF: it was not made, since the service is off for this run; what turned it off was already
+    said.
+    """
+
+    REFUSED = enum.auto()
+    SERVER_ERROR = enum.auto()
+    NO_ANSWER = enum.auto()
+    UNKNOWN = enum.auto()
+    OFF = enum.auto()
+
+
 class ServiceError(Exception):
     """A call that did not succeed. `text` is a sentence for a person: no secret, no library exception's full text.
 
-    `may_have_happened`: the request was on the wire and its outcome is unknown; otherwise it surely was not done.
-    `is_fatal`: every further call of this run would end the same. `is_server_error`: HTTP 5xx.
+    `holds_for_run`: every further call of this run would end the same. `code`: the service's own word, for services/.
     """
 
     def __init__(
@@ -40,25 +56,17 @@ class ServiceError(Exception):
         operation: str,
         text: str,
         *,
-        may_have_happened: bool = False,
-        is_fatal: bool = False,
-        is_server_error: bool = False,
-        is_silence: bool = False,
+        failure: Failure = Failure.REFUSED,
+        holds_for_run: bool = False,
         code: str = "",
     ) -> None:
         super().__init__(f"{service} {operation}: {text}")
         self.service = service
         self.operation = operation
         self.text = text
-        self.may_have_happened = may_have_happened
-        self.is_fatal = is_fatal
-        self.is_server_error = is_server_error
-        self.is_silence = is_silence
+        self.failure = failure
+        self.holds_for_run = holds_for_run
         self.code = code
-
-
-class ServiceOff(ServiceError):
-    """A call that was not made, since the service is off for this run: what turned it off was already said."""
 
 
 class ClaimLost(Exception):
@@ -174,10 +182,10 @@ class Outside(Protocol):
 __all__ = [
     "ClaimLost",
     "Claims",
+    "Failure",
     "Iam",
     "Issues",
     "Messages",
     "Outside",
     "ServiceError",
-    "ServiceOff",
 ]

@@ -14,7 +14,7 @@ from typing import Any
 
 from keycheck.clock import Stopped
 from keycheck.model import AccessKey, LastUse
-from keycheck.services import ServiceError
+from keycheck.services import Failure, ServiceError
 from keycheck.services.aws_session import Calls, Session, aws_errors, make_client, open_session, word
 
 SERVICE = "iam"
@@ -140,7 +140,7 @@ class AwsIam:
                 )
                 if not answer["ResponseMetadata"].get("RequestId"):  # a login page, say: botocore reads any XML as done
                     text = "iam:UpdateAccessKey had an answer that is not IAM's"
-                    raise ServiceError(SERVICE, "UpdateAccessKey", text, may_have_happened=True)
+                    raise ServiceError(SERVICE, "UpdateAccessKey", text, failure=Failure.UNKNOWN)
         except ServiceError as error:
             if error.code == "NoSuchEntity":
                 return False
@@ -149,7 +149,7 @@ class AwsIam:
             if not self._sent.is_one:
                 raise
             text = "no time was left to hear what became of iam:UpdateAccessKey"
-            raise ServiceError(SERVICE, "UpdateAccessKey", text, may_have_happened=True) from None
+            raise ServiceError(SERVICE, "UpdateAccessKey", text, failure=Failure.UNKNOWN) from None
         return True
 
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from keycheck.clock import Stopped
-from keycheck.services import ServiceError
+from keycheck.services import Failure, ServiceError
 from keycheck.settings import PLACEHOLDER
 
 AWS_CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -137,12 +137,12 @@ def open_session(profile: str, service: str) -> Session:
         chain = _source_chain(profile, profiles)
         if any({"role_arn", "mfa_serial"} <= profiles.get(name, {}).keys() for name in chain):
             text = "the profile asks for an MFA code (mfa_serial), which nobody can type here; use one without"
-            raise ServiceError(service, "credentials", text, is_fatal=True)
+            raise ServiceError(service, "credentials", text, holds_for_run=True)
         for name in chain:
             for option, value in profiles.get(name, {}).items():
                 if PLACEHOLDER in str(value):
                     text = f"{option} of the profile {name} still says {PLACEHOLDER}; put your own value in its place"
-                    raise ServiceError(service, "credentials", text, is_fatal=True)
+                    raise ServiceError(service, "credentials", text, holds_for_run=True)
         return Session(profile, session, _own_access_key_ids(session, chain, profiles))
 
 
@@ -249,31 +249,29 @@ def _service_error(service: str, operation: str, profile: str, error: Exception)
     code = error_code(error)
     call = f"{service}:{operation}"
     if code in CREDENTIAL_CODES:
-        return failed(f"{CREDENTIAL_CODES[code]} ({code} on {call})", is_fatal=True, code=code)
+        return failed(f"{CREDENTIAL_CODES[code]} ({code} on {call})", holds_for_run=True, code=code)
     if code in PERMISSION_CODES:
         return failed(f"{call} was refused ({code}); allow it to the profile's user or role", code=code)
     if code:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)  # type: ignore[attr-defined]
-        return failed(f"{call} failed ({word(code)}, HTTP {status})", is_server_error=status >= 500, code=code)
+        failure = Failure.SERVER_ERROR if status >= 500 else Failure.REFUSED
+        return failed(f"{call} failed ({word(code)}, HTTP {status})", failure=failure, code=code)
     if isinstance(error, ClockOff):
-        return failed(str(error), is_fatal=True)
+        return failed(str(error), holds_for_run=True)
     if isinstance(error, _NoAnswer):
         return failed(
             f"{call}: the endpoint did not answer twice in a row; is there a network?",
-            is_fatal=True,
-            is_silence=True,
-            may_have_happened=error.was_sent,
+            failure=Failure.UNKNOWN if error.was_sent else Failure.NO_ANSWER,
+            holds_for_run=True,
         )
     name = type(error).__name__
     if name in CONFIGURATION_ERRORS:
         setting = "aws_dynamodb_region" if service == "dynamodb" else "credstash_region"
-        return failed(CONFIGURATION_ERRORS[name].format(profile=profile, region_setting=setting), is_fatal=True)
+        return failed(CONFIGURATION_ERRORS[name].format(profile=profile, region_setting=setting), holds_for_run=True)
     if name in ("EndpointConnectionError", "ProxyConnectionError", "SSLError", "ConnectTimeoutError"):
-        return failed(f"{call}: no connection to the endpoint ({name}); is there a network?", is_silence=True)
+        return failed(f"{call}: no connection to the endpoint ({name}); is there a network?", failure=Failure.NO_ANSWER)
     if name in ("ReadTimeoutError", "ConnectionClosedError", "HTTPClientError", "ResponseStreamingError"):
-        return failed(
-            f"{call}: the connection was lost before an answer came ({name})", is_silence=True, may_have_happened=True
-        )
+        return failed(f"{call}: the connection was lost before an answer came ({name})", failure=Failure.UNKNOWN)
     return failed(f"{call}: unexpected {name}")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from keycheck.clock import RunClock
-from keycheck.services import ServiceError, ServiceOff
+from keycheck.services import Failure, ServiceError
 
 SILENCES_AT_MOST = 2
 WAITS_AT_MOST = 2
@@ -48,7 +48,8 @@ class Health:
         for waits in range(WAITS_AT_MOST + 1):
             self._clock.check()
             if self._is_off:
-                raise ServiceOff(self._service, operation, f"{self._service} is off for this run")
+                text = f"{self._service} is off for this run"
+                raise ServiceError(self._service, operation, text, failure=Failure.OFF)
             try:
                 answer = request()
             except RateLimited as error:
@@ -71,8 +72,9 @@ class Health:
 
     def _note(self, error: ServiceError) -> None:
         with self._lock:
-            self._silences = self._silences + 1 if error.is_silence else 0
-            self._is_off = self._is_off or error.is_fatal or self._silences >= SILENCES_AT_MOST
+            is_silence = error.failure in (Failure.NO_ANSWER, Failure.UNKNOWN)
+            self._silences = self._silences + 1 if is_silence else 0
+            self._is_off = self._is_off or error.holds_for_run or self._silences >= SILENCES_AT_MOST
 
 
 def _limited(service: str, pause: float | None) -> str:

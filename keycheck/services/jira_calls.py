@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from keycheck.clock import RunClock, Stopped
-from keycheck.services import ServiceError
+from keycheck.services import Failure, ServiceError
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
 from keycheck.words.issue import issue_refused
 
@@ -114,16 +114,16 @@ class JiraCalls:
             return self._answered(operation, status, response, is_write=is_write, is_sign_in=is_sign_in)
         if isinstance(error, ImportError):
             text = "jira is not installed for this Python; run: pip install -r requirements.txt"
-            return ServiceError(SERVICE, operation, text, is_fatal=True)
+            return ServiceError(SERVICE, operation, text, holds_for_run=True)
         if was_never_sent(error):
             text = f"no connection to {self._address} ({_kind(error)}); no issues filed until it answers"
-            return ServiceError(SERVICE, operation, text, is_silence=True)
+            return ServiceError(SERVICE, operation, text, failure=Failure.NO_ANSWER)
         if _module(error).startswith(("requests", "urllib3")) or isinstance(error, OSError):
             if isinstance(error, ValueError):  # requests' JSONDecodeError is one, and an OSError too
-                return self._not_jira(operation, may_have_happened=is_write)
+                return self._not_jira(operation, is_write=is_write)
             text = f"no answer from Jira to {operation} ({_kind(error)})"
-            return ServiceError(SERVICE, operation, text, is_silence=True, may_have_happened=is_write)
-        return self._not_jira(operation, may_have_happened=is_write)
+            return ServiceError(SERVICE, operation, text, failure=_unheard(is_write=is_write))
+        return self._not_jira(operation, is_write=is_write)
 
     def _without_credentials(self, text: str) -> str:
         """A text of Jira's, or of a proxy's in between, that repeats what it was sent is not repeated."""
@@ -132,9 +132,11 @@ class JiraCalls:
             text = text.replace(secret, "***") if secret else text
         return text
 
-    def _not_jira(self, operation: str, *, may_have_happened: bool) -> ServiceError:
+    def _not_jira(self, operation: str, *, is_write: bool) -> ServiceError:
         text = f"{self._address} did not answer like Jira to {operation} (a login page?); look at jira_server_address"
-        return ServiceError(SERVICE, operation, text, is_fatal=True, may_have_happened=may_have_happened)
+        return ServiceError(
+            SERVICE, operation, text, failure=Failure.UNKNOWN if is_write else Failure.REFUSED, holds_for_run=True
+        )
 
     def _answered(
         self, operation: str, status: int, response: Any, *, is_write: bool, is_sign_in: bool
@@ -153,27 +155,27 @@ class JiraCalls:
             return failed(
                 f"Jira refused {operation} (HTTP {status}): {what}; no issues filed this run. Look at the secrets that "
                 "credstash_keyname_atlassian_api_email and ..._token name",
-                is_fatal=True,
+                holds_for_run=True,
             )
         if status >= 500:
-            return failed(
-                f"Jira failed on {operation} (HTTP {status})",
-                is_server_error=True,
-                may_have_happened=is_write,
-                is_silence=True,
-            )
+            return failed(f"Jira failed on {operation} (HTTP {status})", failure=_unheard(is_write=is_write))
         hide = self._without_credentials  # before anything is cut: a token cut short is no whole one to be found
         field_errors, messages = _refusal(response)
         if operation == CREATE:
             shown = {hide(name): hide(said) for name, said in field_errors.items()}
-            return failed(issue_refused(shown, [hide(said) for said in messages], self._issue_type), is_fatal=True)
+            return failed(issue_refused(shown, [hide(said) for said in messages], self._issue_type), holds_for_run=True)
         if operation in PERMISSIONS:
             said = " ".join(hide("; ".join([*messages, *field_errors.values()])).split())[:200]
             why = f": {said}" if said else " and gave no reason"
             return failed(f"Jira refused {operation} (HTTP {status}){why}; allow the account {PERMISSIONS[operation]}")
         if is_sign_in or operation == "serverInfo":
-            return failed(f"Jira refused {operation} (HTTP {status}); look at jira_server_address", is_fatal=True)
+            return failed(f"Jira refused {operation} (HTTP {status}); look at jira_server_address", holds_for_run=True)
         return failed(f"Jira refused {operation} (HTTP {status})")
+
+
+def _unheard(*, is_write: bool) -> Failure:
+    """Nobody said what became of a request: only one that writes may have done something."""
+    return Failure.UNKNOWN if is_write else Failure.NO_ANSWER
 
 
 class _Refused(Exception):

@@ -121,7 +121,7 @@ class JiraIssues:
         return category
 
     def create(self, draft: IssueDraft) -> str:
-        """One POST. Raises ServiceError, with `may_have_happened` where an issue may exist all the same."""
+        """One POST. Raises ServiceError, UNKNOWN where an issue may exist all the same."""
         self._jira.connect()
         fields = {
             **self._extra_fields,
@@ -204,7 +204,7 @@ class JiraIssues:
         return bodies, total
 
     def comment(self, issue_key: str, text: str) -> None:
-        """One POST. Raises ServiceError, with `may_have_happened` where the comment may be there all the same."""
+        """One POST. Raises ServiceError, UNKNOWN where the comment may be there all the same."""
         self._jira.connect()
 
         def post() -> str:

@@ -15,7 +15,7 @@ import urllib.error
 from typing import Any
 
 from keycheck.clock import RunClock, Stopped
-from keycheck.services import ServiceError
+from keycheck.services import Failure, ServiceError
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
 from keycheck.words.message import SlackDraft
 
@@ -130,32 +130,30 @@ def _service_error(error: Exception, slack_id: str) -> ServiceError | RateLimite
         code = data.get("error") if isinstance(data, dict) else None
         if isinstance(code, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,60}", code):
             return _refused(slack_id, code, status)
-        return _unexpected(slack_id, f"HTTP {status}", is_server_error=status >= 500)
+        return _unexpected(slack_id, f"HTTP {status}", _by_status(status))
     if isinstance(error, ImportError):
         text = "slack_sdk is not installed for this Python; run: pip install -r requirements.txt"
-        return ServiceError(SERVICE, "chat.postMessage", text, is_fatal=True)
+        return ServiceError(SERVICE, "chat.postMessage", text, holds_for_run=True)
     if was_never_sent(error):
         text = f"no connection to Slack for the message to {slack_id} ({_kind(error)}); the next run tries again"
-        return ServiceError(SERVICE, "chat.postMessage", text, is_silence=True)
+        return ServiceError(SERVICE, "chat.postMessage", text, failure=Failure.NO_ANSWER)
     if not isinstance(error, OSError | http.client.HTTPException):
         return _unexpected(slack_id, "an answer that cannot be read")
     text = f"no answer to the message to {slack_id} ({_kind(error)}); it may have arrived, so it counts as sent"
-    return ServiceError(SERVICE, "chat.postMessage", text, is_silence=True, may_have_happened=True)
+    return ServiceError(SERVICE, "chat.postMessage", text, failure=Failure.UNKNOWN)
 
 
-def _lookup_error(failure: ServiceError) -> ServiceError:
+def _lookup_error(error: ServiceError) -> ServiceError:
     """A look-up that failed: it is a read, so nothing may have happened."""
-    what = f" ({failure.code})" if failure.code else ""
-    advice = (
-        "the bot needs the scope users:read.email" if failure.code == "missing_scope" else "the next run asks again"
-    )
+    what = f" ({error.code})" if error.code else ""
+    advice = "the bot needs the scope users:read.email" if error.code == "missing_scope" else "the next run asks again"
     return ServiceError(
         SERVICE,
         "users.lookupByEmail",
         f"Slack did not answer users.lookupByEmail{what}; {advice}",
-        is_fatal=failure.is_fatal,
-        is_silence=failure.is_silence,
-        code=failure.code,
+        failure=Failure.NO_ANSWER if error.failure is Failure.UNKNOWN else error.failure,
+        holds_for_run=error.holds_for_run,
+        code=error.code,
     )
 
 
@@ -166,16 +164,20 @@ def _refused(slack_id: str, code: str, status: int) -> ServiceError:
         SERVICE,
         "chat.postMessage",
         f"Slack refused {what} ({code}){advice}",
-        is_fatal=code in DEAD_TOKEN,
-        is_server_error=status >= 500,
+        failure=_by_status(status),
+        holds_for_run=code in DEAD_TOKEN,
         code=code,
     )
 
 
-def _unexpected(slack_id: str, what: str, *, is_server_error: bool = False) -> ServiceError:
+def _by_status(status: int) -> Failure:
+    return Failure.SERVER_ERROR if status >= 500 else Failure.REFUSED
+
+
+def _unexpected(slack_id: str, what: str, failure: Failure = Failure.REFUSED) -> ServiceError:
     """HTTP 5xx, the login page of a proxy: not ok, so not delivered."""
     text = f"Slack refused the message to {slack_id} ({what}, not Slack's own words); the next run tries again"
-    return ServiceError(SERVICE, "chat.postMessage", text, is_server_error=is_server_error)
+    return ServiceError(SERVICE, "chat.postMessage", text, failure=failure)
 
 
 def _header(headers: Any, name: str) -> str | None:

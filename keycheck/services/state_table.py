@@ -44,7 +44,7 @@ from keycheck.clock import RunClock
 from keycheck.model import Addressee, AddresseeRecord, KeyRecord, Lookup, State
 from keycheck.rules import writes
 from keycheck.rules.writes import Absent, All, AnyOf, AtMost, Change, Condition, Is, IsNot, Lost, Value, Write
-from keycheck.services import ClaimLost, ServiceError, state_items
+from keycheck.services import ClaimLost, Failure, ServiceError, state_items
 from keycheck.services.aws_session import Calls, aws_errors, make_client, open_session, word
 from keycheck.services.state_items import HASH_KEY, Item, to_wire
 
@@ -129,7 +129,9 @@ class StateTable:
             )
 
     def _unusable(self, why: str) -> ServiceError:
-        return ServiceError(SERVICE, "DescribeTable", f"the table {self._table} cannot be used: {why}", is_fatal=True)
+        return ServiceError(
+            SERVICE, "DescribeTable", f"the table {self._table} cannot be used: {why}", holds_for_run=True
+        )
 
     def read(
         self,
@@ -295,7 +297,7 @@ class StateTable:
                 item: dict[str, Any] = answer.get("Attributes") or {}
                 if item.get(HASH_KEY) != {"S": name}:  # botocore takes any HTTP 200, a login page too, for done
                     text = "dynamodb:UpdateItem had an answer that is not DynamoDB's"
-                    raise ServiceError(SERVICE, "UpdateItem", text, may_have_happened=True)
+                    raise ServiceError(SERVICE, "UpdateItem", text, failure=Failure.UNKNOWN)
                 return state_items.from_wire(item)
         except ServiceError as error:
             if error.code == CONDITION_FAILED:

@@ -34,7 +34,7 @@ from tests.running import KRAMER, issue_posts, records, run, run_fields, sound, 
 BEYOND_A_CLAIM = timedelta(minutes=16)
 """Beyond run_timeout_seconds and claim_margin_seconds by default, and beyond the 15 minutes of a begun disabling."""
 
-END_AT = 15
+END_AT = 14
 """How many requests a run with Jira alone makes before it ends an issue; END holds what it finds there to that."""
 
 

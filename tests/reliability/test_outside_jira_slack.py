@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from keycheck.acting.issues import find_open_issue
 from keycheck.model import KeyRecord
-from keycheck.services import ServiceError, jira_issues
+from keycheck.services import Failure, ServiceError, jira_issues
 from keycheck.services.health import LONGEST_RETRY_AFTER
 from keycheck.services.jira_issues import JiraIssues
 from keycheck.services.slack_messages import SlackMessages
@@ -437,7 +437,7 @@ def test_an_issue_that_may_exist_is_never_called_refused(
     site.answers(A_POST, Fault.status(status, body, headers))
     result = asked(lambda: site.issues().create(DRAFT))
     if isinstance(result, ServiceError) and (status < 300 or 500 <= status < 600):
-        assert result.may_have_happened
+        assert result.failure is Failure.UNKNOWN
 
 
 @given(CREATIONS)
@@ -455,7 +455,7 @@ def test_a_refusal_is_known_as_one_whatever_its_body(
     site.answers(A_POST, Fault.status(status, body, headers))
     result = asked(lambda: site.issues().create(DRAFT))
     if isinstance(result, ServiceError) and 400 <= status < 500:
-        assert not result.may_have_happened
+        assert result.failure is not Failure.UNKNOWN
 
 
 @pytest.mark.parametrize("status", REDIRECTS)
@@ -545,7 +545,7 @@ def test_only_ok_that_is_true_counts_as_sent(
     else:
         assert error.service == "Slack"
         if not is_sent:
-            assert not error.may_have_happened, "any answer that is not ok is a refusal"
+            assert error.failure is not Failure.UNKNOWN, "any answer that is not ok is a refusal"
 
 
 @given(SLACK_BODIES, RETRY_AFTERS, st.integers(1, 4))
@@ -562,7 +562,7 @@ def test_a_429_with_any_retry_after_is_waited_out_at_most_twice(
     assert all(0 <= seconds <= LONGEST_RETRY_AFTER for seconds in clock.slept)
     assert (error is None) == (posts == times + 1)
     if error is not None:
-        assert not error.may_have_happened
+        assert error.failure is not Failure.UNKNOWN
 
 
 @pytest.mark.parametrize("status", REDIRECTS)
@@ -570,5 +570,5 @@ def test_a_redirected_message_is_not_sent_and_not_posted_again(slack: FakeSlack,
     for location in (*LOCATIONS, "/api/chat.postMessage"):
         error, _, posts = send(slack, Fault.status(status, b'{"ok": true}', {"Location": location}))
         assert error is not None, location
-        assert not error.may_have_happened, location
+        assert error.failure is not Failure.UNKNOWN, location
         assert posts == 1, location

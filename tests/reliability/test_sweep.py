@@ -29,7 +29,7 @@ FIRST, NEXT = calls_of(FIRST_RUN), calls_of(NEXT_RUN)
 NEXT_CLAIM = NEXT.index(NEXT_RUN[NEXT_CHAIN])
 CLOSING = (*END[:4], "close it", END[-1])
 """END, in which closing is one call of the adapter."""
-UNTIL_THE_END = 8
+UNTIL_THE_END = 7
 """How many calls a run with Jira alone makes before it ends an issue."""
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from keycheck.clock import Stopped
 from keycheck.model import AccessKey, LastUse
-from keycheck.services import ServiceError
+from keycheck.services import Failure, ServiceError
 from keycheck.services.aws_iam import CONCURRENT_CALLS, AwsIam
 from sandbox.fake_iam import IAM_NAMESPACE, FakeIam, FakeKey, new_access_key_id
 from sandbox.http_fake import Answer, FakeServer, Request
@@ -391,7 +391,7 @@ def test_out_of_time_after_an_answer_was_lost_a_disabling_is_unknown(
     fake.drop("UpdateAccessKey", times=1)
     with pytest.raises(ServiceError) as caught:
         connect(fake.url, check_write=check).deactivate(key)
-    assert caught.value.may_have_happened
+    assert caught.value.failure is Failure.UNKNOWN
     assert (fake.calls["UpdateAccessKey"], user.keys[0].status) == (1, "Inactive")
 
 

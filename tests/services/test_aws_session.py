@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from keycheck.clock import Stopped
-from keycheck.services import ServiceError, aws_iam, state_table
+from keycheck.services import Failure, ServiceError, aws_iam, state_table
 from keycheck.services.aws_iam import AwsIam
 from keycheck.services.aws_session import Calls, ClockOff, aws_errors, check_clock, make_client, open_session
 from sandbox.fake_iam import FakeIam
@@ -152,8 +152,8 @@ def test_a_wrong_profile_is_one_clear_sentence(configure: Callable[..., None], c
     configure(config)
     error = failed(lambda: iam_of().list_users(None))
     assert says in error.text
-    assert error.is_fatal
-    assert not error.may_have_happened
+    assert error.holds_for_run
+    assert error.failure is not Failure.UNKNOWN
 
 
 @pytest.mark.parametrize("missing", ["mars", "venus", "pluto", "ceres"])
@@ -181,7 +181,7 @@ def test_dynamodb_without_a_region_says_where_to_put_one(configure: Callable[...
     session = open_session("p", "dynamodb")
     error = failed(lambda: make_client(session, "dynamodb", state_table.CALLS, go_on))
     assert "the profile p has no region" in error.text
-    assert error.is_fatal
+    assert error.holds_for_run
     client = make_client(session, "dynamodb", state_table.CALLS, go_on, "eu-west-1")
     assert client.meta.endpoint_url == "https://dynamodb.eu-west-1.amazonaws.com"
 
@@ -227,7 +227,7 @@ def test_an_endpoint_in_a_services_section_is_used(fake: FakeIam, configure: Cal
 
 
 @pytest.mark.parametrize(
-    ("code", "says", "is_fatal"),
+    ("code", "says", "holds_for_run"),
     [
         ("ExpiredToken", "the credentials have expired", True),
         ("ExpiredTokenException", "the credentials have expired", True),
@@ -239,13 +239,15 @@ def test_an_endpoint_in_a_services_section_is_used(fake: FakeIam, configure: Cal
         ("SomethingNew", "iam:ListUsers failed (SomethingNew, HTTP 400)", False),
     ],
 )
-def test_a_refusal_is_one_clear_sentence_after_one_call(fake: FakeIam, code: str, says: str, is_fatal: bool) -> None:
+def test_a_refusal_is_one_clear_sentence_after_one_call(
+    fake: FakeIam, code: str, says: str, holds_for_run: bool
+) -> None:
     quoted = "User: arn:aws:iam::123456789012:user/x is not authorized"
     fake.inject(code, message=quoted)
     error = failed(lambda: iam_of().list_users(None))
     assert says in error.text
     assert quoted not in f"{error}"
-    assert (error.code, error.is_fatal, error.may_have_happened) == (code, is_fatal, False)
+    assert (error.code, error.holds_for_run, error.failure) == (code, holds_for_run, Failure.REFUSED)
     assert fake.calls["ListUsers"] == 1
 
 
@@ -304,8 +306,8 @@ def test_an_endpoint_that_never_answered_is_given_up_after_two_silences(
         error = failed(list_users)
         assert "is there a network?" in error.text
         assert len(connections) == 2
-        assert error.is_fatal
-        assert failed(list_users).is_fatal
+        assert error.holds_for_run
+        assert failed(list_users).holds_for_run
         assert len(connections) == 2
 
 
@@ -338,7 +340,7 @@ def test_a_clock_more_than_five_minutes_off_is_said_and_nothing_is_read(
         fake.inject("SignatureDoesNotMatch", message="Signature expired: 20261123T080000Z is now earlier than")
     error = failed(lambda: iam_of().list_users(None))
     assert error.text == says
-    assert error.is_fatal
+    assert error.holds_for_run
 
 
 @pytest.mark.parametrize("skew", [timedelta(minutes=4, seconds=50), timedelta(minutes=-4, seconds=-50)])

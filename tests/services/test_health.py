@@ -20,7 +20,7 @@ import pytest
 import requests
 
 from keycheck.clock import RunClock, Stopped
-from keycheck.services import ServiceError, ServiceOff
+from keycheck.services import Failure, ServiceError
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
 from tests.builders import PatientClock
 
@@ -287,7 +287,7 @@ class Requests:
 
 
 def silence() -> ServiceError:
-    return ServiceError("Slack", "call", "no answer", is_silence=True)
+    return ServiceError("Slack", "call", "no answer", failure=Failure.NO_ANSWER)
 
 
 def refusal(**more: Any) -> ServiceError:
@@ -311,18 +311,18 @@ def call_all(health: Health, requests: Requests, times: int) -> list[str]:
         try:
             ends.append(health.call("call", requests))
         except (ServiceError, Stopped) as error:
-            ends.append(type(error).__name__)
+            ends.append("off" if getattr(error, "failure", None) is Failure.OFF else type(error).__name__)
     return ends
 
 
 @pytest.mark.parametrize(
     ("ends", "became", "made"),
     [
-        ([silence(), silence()], ["ServiceError", "ServiceError", "ServiceOff", "ServiceOff"], 2),
+        ([silence(), silence()], ["ServiceError", "ServiceError", "off", "off"], 2),
         ([silence(), "ok", silence(), "ok"], ["ServiceError", "ok", "ServiceError", "ok"], 4),
         ([silence(), refusal(), silence(), "ok"], ["ServiceError", "ServiceError", "ServiceError", "ok"], 4),
         ([refusal(), refusal(), refusal(), "ok"], ["ServiceError", "ServiceError", "ServiceError", "ok"], 4),
-        ([refusal(is_fatal=True)], ["ServiceError", "ServiceOff", "ServiceOff", "ServiceOff"], 1),
+        ([refusal(holds_for_run=True)], ["ServiceError", "off", "off", "off"], 1),
         ([silence(), RateLimited(None), silence(), "ok"], ["ServiceError"] * 3 + ["ok"], 4),
     ],
     ids=["two silences", "an answer between", "a refusal between", "refusals", "fatal", "a 429 between"],
@@ -333,15 +333,15 @@ def test_a_service_is_off_after_two_silences_in_a_row_or_one_fatal_answer(
     requests = Requests(*ends)
     assert call_all(health, requests, 4) == became
     assert requests.made == made
-    assert health.is_off is (became[-1] == "ServiceOff")
+    assert health.is_off is (became[-1] == "off")
 
 
 def test_a_service_that_is_off_is_an_error_of_its_own(health: Health) -> None:
-    call_all(health, Requests(refusal(is_fatal=True)), 1)
-    with pytest.raises(ServiceOff) as caught:
+    call_all(health, Requests(refusal(holds_for_run=True)), 1)
+    with pytest.raises(ServiceError) as caught:
         health.call("call", Requests("ok"))
     assert "off for this run" in caught.value.text
-    assert not caught.value.may_have_happened
+    assert caught.value.failure is Failure.OFF
 
 
 def test_a_429_is_waited_out_at_most_twice(health: Health, clock: PatientClock) -> None:
@@ -355,7 +355,7 @@ def test_a_third_429_is_a_refusal(health: Health, clock: PatientClock) -> None:
     with pytest.raises(ServiceError) as caught:
         health.call("call", requests)
     assert (requests.made, clock.slept) == (3, [1, 1])
-    assert (caught.value.code, caught.value.may_have_happened, caught.value.is_silence) == ("429", False, False)
+    assert (caught.value.code, caught.value.failure) == ("429", Failure.REFUSED)
     assert not health.is_off
 
 
@@ -402,16 +402,17 @@ def test_a_service_that_went_off_during_the_wait_is_not_asked_again(clock: Patie
     health = Health("Slack", clock)
 
     def limited_while_another_call_ends_badly() -> str:
-        call_all(health, Requests(refusal(is_fatal=True)), 1)
+        call_all(health, Requests(refusal(holds_for_run=True)), 1)
         raise RateLimited(0)
 
-    with pytest.raises(ServiceOff):
+    with pytest.raises(ServiceError) as caught:
         health.call("call", limited_while_another_call_ends_badly)
+    assert caught.value.failure is Failure.OFF
 
 
 def test_two_services_do_not_share_their_health(clock: PatientClock) -> None:
     slack, jira = Health("Slack", clock), Health("Jira", clock)
-    call_all(slack, Requests(refusal(is_fatal=True)), 1)
+    call_all(slack, Requests(refusal(holds_for_run=True)), 1)
     assert jira.call("call", Requests("ok")) == "ok"
 
 

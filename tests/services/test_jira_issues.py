@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from keycheck.clock import Stopped
-from keycheck.services import ServiceError, ServiceOff, jira_issues
+from keycheck.services import Failure, ServiceError, jira_issues
 from keycheck.services.jira_issues import JiraIssues
 from keycheck.words.issue import FAMILY_LABEL, IssueDraft
 from sandbox.fake_jira import FakeJira, Flavour
@@ -179,14 +179,14 @@ def test_a_dead_token_is_never_believed(
     """Cloud answers it as if it were anonymous: "no issues", 404. So GET /myself comes first, and fails."""
     jira.dead_token()
     error = failed(lambda: look(issues))
-    assert (error.code, error.is_fatal) == ("401", True)
+    assert (error.code, error.holds_for_run) == ("401", True)
     assert "the token is dead or wrong" in error.text
     assert paths(jira) == ["serverInfo", "myself"]
 
 
 def test_a_dead_token_files_nothing(jira: FakeJira, issues: JiraIssues) -> None:
     jira.dead_token()
-    assert not failed(issues.create, DRAFT).may_have_happened
+    assert failed(issues.create, DRAFT).failure is not Failure.UNKNOWN
     assert posts(jira) == 0
 
 
@@ -196,7 +196,7 @@ def test_a_dead_token_stops_jira_for_the_run(jira: FakeJira, issues: JiraIssues)
     asked = len(jira.requests)
     jira.revive_token()
     for call in (issues.open_issue_keys, lambda: issues.is_open("SEC-1"), lambda: issues.create(DRAFT)):
-        assert isinstance(failed(call), ServiceOff)
+        assert failed(call).failure is Failure.OFF
     assert len(jira.requests) == asked
 
 
@@ -212,8 +212,8 @@ def test_one_401_or_403_stops_jira_for_the_run(jira: FakeJira, issues: JiraIssue
         "create": lambda: issues.create(DRAFT),
     }[operation]
     error = failed(call)
-    assert (error.code, error.is_fatal, error.may_have_happened) == (str(status), True, False)
-    assert isinstance(failed(call), ServiceOff)
+    assert (error.code, error.holds_for_run, error.failure) == (str(status), True, Failure.REFUSED)
+    assert failed(call).failure is Failure.OFF
     assert len(jira.requests) == asked + 1
 
 
@@ -221,7 +221,7 @@ def test_one_401_or_403_stops_jira_for_the_run(jira: FakeJira, issues: JiraIssue
 def test_a_login_page_in_place_of_jira_is_never_believed(jira: FakeJira, issues: JiraIssues, status: int) -> None:
     jira.inject(Fault.html(status))
     error = failed(issues.open_issue_keys)
-    assert error.is_fatal
+    assert error.holds_for_run
     assert "jira_server_address" in error.text
     assert "Log in to continue" not in error.text
     assert len(jira.requests) == 1
@@ -248,7 +248,7 @@ def test_a_wrong_address_is_named_as_such(jira: FakeJira, make_issues: MakeIssue
     """Nothing but 404, as on any other web server."""
     issues = make_issues(f"{jira.url}/nowhere")
     error = failed(issues.open_issue_keys)
-    assert error.is_fatal
+    assert error.holds_for_run
     assert "HTTP 404" in error.text
     assert "jira_server_address" in error.text
     assert len(jira.requests) == 1
@@ -257,15 +257,15 @@ def test_a_wrong_address_is_named_as_such(jira: FakeJira, make_issues: MakeIssue
 def test_an_address_that_nobody_listens_at_is_named(jira: FakeJira, issues: JiraIssues) -> None:
     jira.stop_listening()
     error = failed(issues.connect)
-    assert (error.is_silence, error.may_have_happened, error.is_fatal) == (True, False, False)
+    assert (error.failure, error.holds_for_run) == (Failure.NO_ANSWER, False)
     assert f"no connection to {jira.url}" in error.text
 
 
 def test_two_silences_in_a_row_turn_jira_off(jira: FakeJira, issues: JiraIssues) -> None:
     issues.connect()
     jira.inject(Fault.drop_before_serving())
-    kinds = [type(failed(issues.is_open, "SEC-1")) for _ in range(3)]
-    assert kinds == [ServiceError, ServiceError, ServiceOff]
+    kinds = [failed(issues.is_open, "SEC-1").failure for _ in range(3)]
+    assert kinds == [Failure.NO_ANSWER, Failure.NO_ANSWER, Failure.OFF]
     assert len(jira.requests) == 4
 
 
@@ -304,7 +304,7 @@ def test_a_page_that_fails_fails_the_whole_look(jira: FakeJira, issues: JiraIssu
     jira.page_size = 3
     second = iter([False, True])
     jira.inject(Fault.status(500), lambda request: "search" in request.path and next(second, False), times=1)
-    assert failed(issues.open_issue_keys).is_server_error
+    assert failed(issues.open_issue_keys).failure is Failure.NO_ANSWER
 
 
 def test_only_open_issues_of_ours_are_found(jira: FakeJira, issues: JiraIssues) -> None:
@@ -410,7 +410,7 @@ def test_a_search_that_failed_is_never_not_found(fresh: Fresh) -> None:
         with fresh() as (jira, issues, _):
             issues.create(DRAFT)
             jira.inject(fault, lambda request: "search" in request.path)
-            assert not failed(issues.open_issue_keys).may_have_happened, name
+            assert failed(issues.open_issue_keys).failure is not Failure.UNKNOWN, name
             failed(issues.find_open, LABEL)
 
 
@@ -432,7 +432,7 @@ def test_a_read_that_failed_is_never_gone(fresh: Fresh) -> None:
         with fresh() as (jira, issues, _):
             key = issues.create(DRAFT)
             jira.inject(fault, calls("GET", f"/issue/{key}"))
-            assert not failed(issues.is_open, key).may_have_happened, name
+            assert failed(issues.is_open, key).failure is not Failure.UNKNOWN, name
 
 
 @pytest.mark.parametrize("flavour", ["cloud"])
@@ -514,12 +514,12 @@ FAILED_FILINGS = {
 
 
 def test_a_filing_that_failed_is_posted_exactly_once(fresh: Fresh) -> None:
-    for name, (fault, made, may_have_happened, is_fatal) in FAILED_FILINGS.items():
+    for name, (fault, made, may_be_done, is_off) in FAILED_FILINGS.items():
         with fresh() as (jira, issues, clock):
             issues.connect()
             jira.inject(fault, A_POST)
             error = failed(issues.create, DRAFT)
-            assert (error.may_have_happened, error.is_fatal) == (may_have_happened, is_fatal), name
+            assert (error.failure is Failure.UNKNOWN, error.holds_for_run) == (may_be_done, is_off), name
             assert (posts(jira), len(jira.issues)) == (1, made), name
             assert clock.slept == [], name
             assert "Log in to continue" not in error.text, name
@@ -529,7 +529,7 @@ def test_a_refused_connection_surely_files_nothing(jira: FakeJira, issues: JiraI
     issues.connect()
     jira.stop_listening()
     error = failed(issues.create, DRAFT)
-    assert (error.may_have_happened, error.is_silence) == (False, True)
+    assert error.failure is Failure.NO_ANSWER
     jira.start_listening()
     assert issues.create(DRAFT) == "SEC-1"
 
@@ -544,7 +544,7 @@ def test_a_429_was_not_served_so_it_is_tried_again(jira: FakeJira, issues: JiraI
 def test_a_429_is_waited_out_at_most_twice(jira: FakeJira, issues: JiraIssues, clock: PatientClock) -> None:
     jira.inject(Fault.status(429, None, {"Retry-After": "1"}), A_POST)
     error = failed(issues.create, DRAFT)
-    assert (error.code, error.may_have_happened, clock.slept) == ("429", False, [1, 1])
+    assert (error.code, error.failure, clock.slept) == ("429", Failure.REFUSED, [1, 1])
     assert (posts(jira), jira.issues) == (3, {})
 
 
@@ -718,18 +718,18 @@ FAILED_ASSIGNMENTS = {
 
 
 def test_an_assignment_that_failed_says_so_and_is_sent_once(fresh: Fresh) -> None:
-    for name, (fault, done, may_have_happened, is_fatal) in FAILED_ASSIGNMENTS.items():
+    for name, (fault, done, may_be_done, is_off) in FAILED_ASSIGNMENTS.items():
         with fresh() as (jira, issues, clock):
             known(jira, KRAMER)
             key = issues.create(DRAFT)
             jira.inject(fault, calls("PUT", "/assignee"))
             error = failed(issues.assign, key, KRAMER)
-            assert (error.may_have_happened, error.is_fatal) == (may_have_happened, is_fatal), name
+            assert (error.failure is Failure.UNKNOWN, error.holds_for_run) == (may_be_done, is_off), name
             assert asked_for(jira, "PUT", "/assignee") == 1, name
             assert (jira.issues[key].assignee == KRAMER) is done, name
             assert clock.slept == [], name
             jira.heal()
-            if not is_fatal:
+            if not is_off:
                 assert issues.assign(key, KRAMER)
                 assert jira.issues[key].assignee == KRAMER
 
@@ -771,7 +771,7 @@ def test_a_look_for_a_user_that_failed_is_never_nobody(fresh: Fresh) -> None:
             known(jira, KRAMER)
             key = issues.create(DRAFT)
             jira.inject(fault, calls("GET", "/user/search"))
-            assert not failed(issues.assign, key, KRAMER).may_have_happened, name
+            assert failed(issues.assign, key, KRAMER).failure is not Failure.UNKNOWN, name
             assert asked_for(jira, "PUT", "/assignee") == 0, name
 
 
@@ -779,7 +779,7 @@ def test_a_look_for_a_user_that_failed_is_never_nobody(fresh: Fresh) -> None:
 def test_an_account_that_may_not_look_for_users_can_file(jira: FakeJira, issues: JiraIssues, status: int) -> None:
     jira.inject(Fault.status(status), calls("GET", "/user/search"))
     error = failed(issues.assign, "SEC-1", KRAMER)
-    assert (error.code, error.is_fatal) == (str(status), False)
+    assert (error.code, error.holds_for_run) == (str(status), False)
     assert "Browse Users" in error.text
     assert issues.create(DRAFT) == "SEC-1"
 
@@ -866,7 +866,7 @@ def test_a_look_at_comments_that_failed_is_never_not_said(fresh: Fresh) -> None:
             key = issues.create(DRAFT)
             issues.comment(key, MARK)
             jira.inject(fault, calls("GET", "/comment"))
-            assert not failed(issues.was_said, key, MARK).may_have_happened, name
+            assert failed(issues.was_said, key, MARK).failure is not Failure.UNKNOWN, name
 
 
 ODD_SECOND_PAGES = {
@@ -884,7 +884,7 @@ def test_a_second_page_that_failed_is_never_not_said(fresh: Fresh) -> None:
             for body in ("a", "b", "c", "d", MARK):
                 issues.comment(key, body)
             jira.inject(fault, lambda request: request.query.get("startAt") == "3")
-            assert not failed(issues.was_said, key, MARK).may_have_happened, name
+            assert failed(issues.was_said, key, MARK).failure is not Failure.UNKNOWN, name
 
 
 def test_comments_that_never_end_are_an_error(
@@ -897,12 +897,12 @@ def test_comments_that_never_end_are_an_error(
         issues.comment(key, "x")
     error = failed(issues.was_said, key, MARK)
     assert "does not end" in error.text
-    assert not error.is_fatal
+    assert not error.holds_for_run
 
 
 def test_comments_of_an_issue_that_is_gone_are_a_404_and_jira_stays_on(issues: JiraIssues) -> None:
     error = failed(issues.was_said, "SEC-404", MARK)
-    assert (error.code, error.is_fatal) == ("404", False)
+    assert (error.code, error.holds_for_run) == ("404", False)
     assert "Browse Projects" in error.text
     assert issues.create(DRAFT) == "SEC-1"
 
@@ -923,7 +923,7 @@ def test_a_dead_token_is_not_believed_of_one_issue_either(
     """Cloud would say that there is no such user, and no such issue."""
     jira.dead_token()
     error = failed(lambda: call(issues))
-    assert (error.code, error.is_fatal) == ("401", True)
+    assert (error.code, error.holds_for_run) == ("401", True)
     assert paths(jira) == ["serverInfo", "myself"]
 
 
@@ -942,16 +942,16 @@ FAILED_COMMENTS = {
 
 
 def test_a_comment_that_failed_is_posted_exactly_once(fresh: Fresh) -> None:
-    for name, (fault, said, may_have_happened, is_fatal) in FAILED_COMMENTS.items():
+    for name, (fault, said, may_be_done, is_off) in FAILED_COMMENTS.items():
         with fresh() as (jira, issues, clock):
             key = issues.create(DRAFT)
             jira.inject(fault, calls("POST", "/comment"))
             error = failed(issues.comment, key, MARK)
-            assert (error.may_have_happened, error.is_fatal) == (may_have_happened, is_fatal), name
+            assert (error.failure is Failure.UNKNOWN, error.holds_for_run) == (may_be_done, is_off), name
             assert (asked_for(jira, "POST", "/comment"), len(jira.issues[key].comments)) == (1, said), name
             assert clock.slept == [], name
             assert "Log in to continue" not in error.text, name
-            if not is_fatal:
+            if not is_off:
                 assert issues.was_said(key, MARK) is bool(said)
 
 
@@ -1075,16 +1075,16 @@ FAILED_CLOSINGS = {
 
 
 def test_a_closing_that_failed_is_posted_once_and_looked_at_again(fresh: Fresh) -> None:
-    for name, (fault, closed, may_have_happened, is_fatal) in FAILED_CLOSINGS.items():
+    for name, (fault, closed, may_be_done, is_off) in FAILED_CLOSINGS.items():
         with fresh() as (jira, issues, _):
             key = issues.create(DRAFT)
             jira.inject(fault, calls("POST", "/transitions"))
             error = failed(issues.close, key)
-            assert (error.may_have_happened, error.is_fatal) == (may_have_happened, is_fatal), name
+            assert (error.failure is Failure.UNKNOWN, error.holds_for_run) == (may_be_done, is_off), name
             assert asked_for(jira, "POST", "/transitions") == 1, name
             assert (jira.issues[key].category == "done") is closed, name
             jira.heal()
-            if not is_fatal:
+            if not is_off:
                 assert issues.close(key)
                 assert asked_for(jira, "POST", "/transitions") == (1 if closed else 2)
 
@@ -1122,14 +1122,14 @@ def test_a_look_at_transitions_that_failed_closes_nothing(fresh: Fresh) -> None:
         with fresh() as (jira, issues, _):
             key = issues.create(DRAFT)
             jira.inject(fault, calls("GET", "/transitions"))
-            assert not failed(issues.close, key).may_have_happened, name
+            assert failed(issues.close, key).failure is not Failure.UNKNOWN, name
             assert asked_for(jira, "POST", "/transitions") == 0, name
 
 
 def test_an_issue_that_could_not_be_read_is_not_closed(jira: FakeJira, issues: JiraIssues) -> None:
     key = issues.create(DRAFT)
     jira.inject(Fault.status(500), calls("GET", f"/issue/{key}"))
-    assert failed(issues.close, key).is_server_error
+    assert failed(issues.close, key).failure is Failure.NO_ANSWER
     assert [path for path in paths(jira) if path.endswith("transitions")] == []
 
 
@@ -1176,7 +1176,7 @@ def test_a_refused_connection_surely_does_nothing(
         }[operation]
     )
     assert error.operation == operation
-    assert (error.may_have_happened, error.is_silence, error.is_fatal) == (False, True, False)
+    assert (error.failure, error.holds_for_run) == (Failure.NO_ANSWER, False)
 
 
 def test_nothing_is_done_to_an_issue_past_the_deadline(jira: FakeJira, issues: JiraIssues, clock: PatientClock) -> None:

@@ -250,7 +250,7 @@ def test_a_table_of_another_shape_is_a_clear_error_and_stays_untouched(
         unopened.open(create=create)
     assert STATE_TABLE in caught.value.text
     assert "set dynamodb_table_name to another name" in caught.value.text
-    assert caught.value.is_fatal
+    assert caught.value.holds_for_run
     assert dynamodb.describe_table(TableName=STATE_TABLE)["Table"] == before
 
 
