@@ -9,10 +9,10 @@ faults and races is for the servers of this folder.
 from __future__ import annotations
 
 import threading
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 from keycheck.clock import RunClock
 from keycheck.model import AccessKey, Addressee, LastUse, State
@@ -74,6 +74,7 @@ class MemoryAccount:
     lock: threading.RLock = field(default_factory=threading.RLock)
     sent: list[Sent] = field(default_factory=list)
     issues: dict[str, Filed] = field(default_factory=dict)
+    issue_numbers: Iterator[int] = field(default_factory=lambda: count(1))
     disabled: list[tuple[datetime, str]] = field(default_factory=list)
     slack_ids: dict[str, str] = field(default_factory=dict)
     """Who on Slack has an e-mail address; Jira knows the same addresses."""
@@ -262,7 +263,8 @@ class MemoryIssues:
     def _shown(self) -> list[Filed]:
         """What a search finds by now."""
         known_since = self._account.now - self._account.search_lag
-        return [issue for issue in self._issues.values() if issue.filed_at <= known_since]
+        with self._account.lock:  # issues are filed by several threads
+            return [issue for issue in self._issues.values() if issue.filed_at <= known_since]
 
     def is_open(self, issue_key: str) -> bool:
         return issue_key in self._issues and self._issues[issue_key].ended_at is None
@@ -281,10 +283,9 @@ class MemoryIssues:
         return sum(1 for one in self._shown() if issue_label in one.draft.labels)
 
     def create(self, draft: IssueDraft) -> str:
-        key = f"SEC-{len(self._issues) + 1}"
-        while key in self._issues:  # two issues of one chain are filed at once
-            key = f"SEC-{uuid.uuid4().int % 10**9}"
-        self._issues[key] = Filed(key, self._account.now, draft)
+        with self._account.lock:
+            key = f"SEC-{next(self._account.issue_numbers)}"
+            self._issues[key] = Filed(key, self._account.now, draft)
         if self._account.auto_close:
             self.close(key)
         return key
