@@ -137,44 +137,78 @@ def is_issue_key(text: object) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class IssueRecord:
+    """The issue last filed or found for an access key.
+
+    `comments_made`: marks of what was said in it, each once. `assigned_to`: the e-mail of whom it was assigned to.
+    `ended_at`: when keycheck was done with it: closed, or found closed or gone.
+    """
+
+    key: str
+    comments_made: frozenset[str] = frozenset()
+    assigned_to: str | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WarningRecord:
+    """The first delivery of a warning that named a day, to `owner` (an Owner's `identity`)."""
+
+    at: datetime
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisabledRecord:
+    """AWS answered that an access key is Inactive, to the run `by`: None until a later run has confirmed an intent.
+
+    `reenabled_at`: when it was first seen Active again.
+    """
+
+    at: datetime
+    by: str | None = None
+    reenabled_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRecord:
     """The item of the state table for one access key; `None` and empty where nothing is on record.
 
-    `told_at`: when a message naming it was last answered ok. `issue_key`: the issue last filed or found for it.
-    `issue_filings`: when a POST for it was begun, oldest first, kept also where its outcome is unknown;
-    `answered_filings`: those of them that Jira answered with an issue.
-    `issue_claim_until`: when the claim on its filing, or on a comment, lapses, if there is one.
+    `told_at`: when a message naming it was last answered ok. `disable_from`: the latest day told to anybody, as its
+    first instant in UTC. `disabling_at`: an intent to disable that was never confirmed. `exempt_until`: the exemption
+    last seen, until it is said that it has ended.
 
-    `comments_made`: marks of what was said in that issue, each once. `issue_assigned_to`: the e-mail of whom it was
-    assigned to. `issue_ended_at`: when keycheck was done with it: closed, or found closed or gone.
-
-    `warned_at`: the first delivery of a warning that named a day, to `warned_owner` (an Owner's `identity`).
-    `disable_from`: the latest day told to anybody, as its first instant in UTC.
-    `disabling_at`: an intent to disable that was never confirmed. `disabled_at`: AWS answered that it is Inactive,
-    to the run `disabled_by`.
-    `reenabled_at`: when it was first seen Active again. `exempt_until`: the exemption last seen, until it is said that
-    it has ended.
+    `issue_filings`: when a POST of an issue was begun, oldest first, kept also where its outcome is unknown;
+    `answered_filings`: those of them that Jira answered with an issue. `issue_claim_until`: when the claim on its
+    filing, or on a comment, lapses, if there is one.
     """
 
     access_key_id: str
     account_id: str = ""
     user_name: str = ""
     told_at: datetime | None = None
-    issue_key: str | None = None
+    issue: IssueRecord | None = None
     issue_filings: tuple[datetime, ...] = ()
     answered_filings: tuple[datetime, ...] = ()
     issue_claim_until: datetime | None = None
-    comments_made: frozenset[str] = frozenset()
-    issue_assigned_to: str | None = None
-    issue_ended_at: datetime | None = None
-    warned_at: datetime | None = None
-    warned_owner: str | None = None
+    warning: WarningRecord | None = None
     disable_from: datetime | None = None
     disabling_at: datetime | None = None
-    disabled_at: datetime | None = None
-    disabled_by: str | None = None
-    reenabled_at: datetime | None = None
+    disabled: DisabledRecord | None = None
     exempt_until: date | None = None
+
+    @property
+    def issue_key(self) -> str | None:
+        return None if self.issue is None else self.issue.key
+
+    @property
+    def reenabled_at(self) -> datetime | None:
+        """When a person was first seen to have re-enabled it."""
+        return None if self.disabled is None else self.disabled.reenabled_at
+
+    def was_said(self, mark: str) -> bool:
+        """Whether something was said in the issue on record."""
+        return self.issue is not None and mark in self.issue.comments_made
 
 
 @dataclass(frozen=True, slots=True)

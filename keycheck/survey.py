@@ -175,7 +175,7 @@ class Surveyor:
         """Jira, signed in, and all open issues of ours; (None, None) where it is not on or could not be asked."""
         if not self._settings.create_jira or state is None:
             return None, None
-        has_issue = any(one.issue_key and not one.issue_ended_at for one in state.keys.values())
+        has_issue = any(one.issue is not None and one.issue.ended_at is None for one in state.keys.values())
         concerned = [profile for profile, keys in due.items() if keys]
         if not concerned and not has_issue:
             return None, None

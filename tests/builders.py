@@ -9,7 +9,19 @@ from typing import Any
 
 from keycheck.clock import RunClock
 from keycheck.labels import label_key
-from keycheck.model import AccessKey, Addressee, KeyRecord, LabelledKey, LastUse, Owner, OwnerKind, Scan
+from keycheck.model import (
+    AccessKey,
+    Addressee,
+    DisabledRecord,
+    IssueRecord,
+    KeyRecord,
+    LabelledKey,
+    LastUse,
+    Owner,
+    OwnerKind,
+    Scan,
+    WarningRecord,
+)
 from keycheck.rules.case import Facts, UserFacts
 from keycheck.settings import Settings, parse
 
@@ -107,7 +119,37 @@ def make_record(key: LabelledKey, owner: Owner | None = None, **known: Any) -> K
     usual: dict[str, Any] = {"account_id": access_key.account_id, "user_name": access_key.user_name}
     if owner is not None:
         usual |= {"warned_at": NOW - timedelta(days=8), "warned_owner": owner.identity}
-    return KeyRecord(access_key.access_key_id, **{**usual, **known})
+    return flat_record(access_key.access_key_id, **{**usual, **known})
+
+
+def flat_record(access_key_id: str, account_id: str = "", user_name: str = "", **known: Any) -> KeyRecord:
+    """A record by the flat names that the state table has (`comments_made` for issue_said). What cannot stand alone is
+    as if it were not there; what was re-enabled had been disabled the day before.
+    """
+
+    def part(**names: str) -> dict[str, Any]:
+        given = {new: known.pop(old, None) for new, old in names.items()}
+        return {name: value for name, value in given.items() if value is not None}
+
+    issue = part(
+        key="issue_key",
+        comments_made="comments_made",
+        assigned_to="issue_assigned_to",
+        ended_at="issue_ended_at",
+    )
+    warning = part(at="warned_at", owner="warned_owner")
+    disabled = part(at="disabled_at", by="disabled_by", reenabled_at="reenabled_at")
+    if "reenabled_at" in disabled:
+        disabled.setdefault("at", disabled["reenabled_at"] - DAY)
+    return KeyRecord(
+        access_key_id,
+        account_id,
+        user_name,
+        issue=IssueRecord(**issue) if "key" in issue else None,
+        warning=WarningRecord(**warning) if len(warning) == 2 else None,
+        disabled=DisabledRecord(**disabled) if "at" in disabled else None,
+        **known,
+    )
 
 
 class PatientClock(RunClock):

@@ -28,7 +28,18 @@ from keycheck.actions import (
     SkipReason,
 )
 from keycheck.labels import label_key
-from keycheck.model import AddresseeRecord, AgeLabel, KeyRecord, LabelledKey, Owner, OwnerKind, State
+from keycheck.model import (
+    AddresseeRecord,
+    AgeLabel,
+    DisabledRecord,
+    IssueRecord,
+    KeyRecord,
+    LabelledKey,
+    Owner,
+    OwnerKind,
+    State,
+    WarningRecord,
+)
 from keycheck.planning import due_keys, plan_profile
 from keycheck.rules.case import SharedFacts, first_instant
 from keycheck.rules.filing import may_file_another
@@ -622,21 +633,21 @@ def recorded(planned: Plan, before: SharedFacts, gone: Iterable[LabelledKey] = (
         access_key = key.access_key
         record = keys.get(access_key.access_key_id, KeyRecord(access_key.access_key_id, ACCOUNT, access_key.user_name))
         if notice is not None:
-            changes |= {"warned_at": NOW, "warned_owner": notice.owner, "disable_from": notice.day}
+            changes |= {"warning": WarningRecord(NOW, notice.owner), "disable_from": notice.day}
         keys[access_key.access_key_id] = replace(record, **changes)
 
     filed_issues = set()
     for filing in filings(planned):
         issue_key, answered = f"SEC-{filing.record.access_key_id}", (*filing.record.answered_filings, NOW)
         said = frozenset({filing.key.label.value})
-        write(filing.key, filing.notice, issue_key=issue_key, answered_filings=answered, comments_made=said)
+        write(filing.key, filing.notice, issue=IssueRecord(issue_key, said), answered_filings=answered)
         filed_issues.add(issue_key)
     for message in messages(planned):
         addressees[message.addressee.record_id] = AddresseeRecord(messaged_at=NOW)
         for one in message.keys:
             write(one.key, one.notice, told_at=NOW)
     for key in gone:
-        write(key, None, disabled_at=NOW, disabled_by="run-1")
+        write(key, None, disabled=DisabledRecord(NOW, "run-1"))
     open_issues = None if before.open_issues is None else before.open_issues | filed_issues
     return replace(before, state=State(keys, addressees), open_issues=open_issues)
 

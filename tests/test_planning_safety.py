@@ -30,12 +30,14 @@ from keycheck.labels import label_key
 from keycheck.model import (
     AddresseeRecord,
     AgeLabel,
+    DisabledRecord,
     Exemption,
     LabelledKey,
     LastUse,
     Owner,
     OwnerKind,
     State,
+    WarningRecord,
 )
 from keycheck.planning import cases_of, count_exempt, count_overdue, plan_profile
 from keycheck.rules.case import Circumstances, SharedFacts, UserFacts, first_instant
@@ -876,11 +878,11 @@ def test_of_two_keys_that_end_alike_only_those_meant_are_named() -> None:
     "stays",
     [
         pytest.param({"disable_from": NOW + SECOND}, id="told a later day"),
-        pytest.param({"reenabled_at": NOW - HOUR, "disabled_at": NOW - DAY}, id="re-enabled"),
-        pytest.param({"disabled_at": NOW - HOUR}, id="re-enabled, first seen"),
+        pytest.param({"disabled": DisabledRecord(NOW - DAY, reenabled_at=NOW - HOUR)}, id="re-enabled"),
+        pytest.param({"disabled": DisabledRecord(NOW - HOUR)}, id="re-enabled, first seen"),
         pytest.param({"disabling_at": NOW - MINUTE}, id="being disabled"),
-        pytest.param({"disabled_at": NOW - MINUTE}, id="just disabled"),
-        pytest.param({"warned_owner": "U0BEFORE"}, id="its owner is not warned"),
+        pytest.param({"disabled": DisabledRecord(NOW - MINUTE)}, id="just disabled"),
+        pytest.param({"warning": WarningRecord(NOW - 8 * DAY, "U0BEFORE")}, id="its owner is not warned"),
         pytest.param({"issue_claim_until": NOW + HOUR}, id="claimed"),
     ],
 )
@@ -956,16 +958,16 @@ def test_no_key_is_ever_disabled_that_must_not_be(walk: Walk) -> None:
                 last_use = walk.facts.last_uses[access_key.access_key_id]
                 assert last_use is not None
                 assert last_use.at is None
-            for at in (record.disabling_at, record.disabled_at):
+            for at in (record.disabling_at, record.disabled.at if record.disabled is not None else None):
                 assert at is None or NOW - at >= 15 * MINUTE
             if record.reenabled_at is not None:
                 assert NOW - record.reenabled_at >= settings.reenable_grace_days * DAY
             assert one.needs_warning is settings.warns_owners
-            was_warned = record.warned_at is not None and record.warned_owner == user.owner.identity
+            was_warned = record.warning is not None and record.warning.owner == user.owner.identity
             assert one.was_warned is was_warned
             if settings.warns_owners and was_warned:
-                assert record.warned_at is not None
-                began = min(record.warned_at, NOW)  # by a clock that is ahead: it has begun all the same
+                assert record.warning is not None
+                began = min(record.warning.at, NOW)  # by a clock that is ahead: it has begun all the same
                 assert NOW - began >= settings.disable_notice_days * DAY
             elif settings.warns_owners:
                 assert settings.disable_notice_days == 0
@@ -1100,7 +1102,7 @@ def test_from_day_to_day_nobody_is_cut_off_unwarned_or_before_a_day_that_was_tol
         planned = plan_profile(PROFILE, [key], facts, known, settings, now)
         for note in notes(planned):
             assert note.kind is ObservationKind.EXEMPT
-            record = replace(record, exempt_until=note.until, warned_at=None, warned_owner=None)
+            record = replace(record, exempt_until=note.until, warning=None)
             warned = None
         for message in [chain.message for chain in planned.chains if chain.message and is_delivered]:
             messaged[message.addressee.record_id] = AddresseeRecord(messaged_at=now)
@@ -1111,7 +1113,7 @@ def test_from_day_to_day_nobody_is_cut_off_unwarned_or_before_a_day_that_was_tol
                 if warned is None or warned[0] != one.notice.owner:
                     warned = (one.notice.owner, now)
                 latest = max(promises)
-                record = replace(record, warned_owner=warned[0], warned_at=warned[1], disable_from=latest)
+                record = replace(record, warning=WarningRecord(warned[1], warned[0]), disable_from=latest)
         for disabling in [one for chain in planned.chains for one in chain.disablings]:
             if not disabling.was_warned and not is_delivered:
                 continue  # acting/ disables nothing whose warning was not delivered

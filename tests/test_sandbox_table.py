@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keycheck.model import KeyRecord, Lookup, Warned
+from keycheck.model import Lookup, Warned
 from keycheck.rules import writes
 from keycheck.rules.writes import Write
 from keycheck.services import ClaimLost, state_items
 from keycheck.services.state_table import StateTable
 from sandbox.in_memory import HourlyClock, MemoryAccount, MemoryClaims
 from sandbox.moto_aws import STATE_TABLE, MotoAws
-from tests.builders import ACCOUNT, make_access_key, make_addressee
+from tests.builders import ACCOUNT, flat_record, make_access_key, make_addressee
 
 PROFILE: Final = "acme-state"
 START: Final = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -30,7 +30,7 @@ TOKENS: Final = st.sampled_from(["mine", "theirs"])
 ISSUES: Final = st.sampled_from([None, "SEC-1", "SEC-2"])
 WARNINGS: Final = st.none() | st.builds(Warned, INSTANTS, st.sampled_from(["U1", "U2"]), INSTANTS)
 RECORDS: Final = st.builds(
-    KeyRecord,
+    flat_record,
     st.just(KEY.access_key_id),
     issue_key=ISSUES,
     issue_filings=st.lists(INSTANTS, max_size=2).map(tuple),

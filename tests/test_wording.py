@@ -27,7 +27,7 @@ from keycheck.actions import (
     Skip,
     SkipReason,
 )
-from keycheck.model import KeyRecord, LabelledKey, LastUse, Level, Problem
+from keycheck.model import IssueRecord, KeyRecord, LabelledKey, LastUse, Level, Problem
 from keycheck.words import lines, parts
 from keycheck.words.issue import FAMILY_LABEL, IssueDraft, comment_text, issue_draft, issue_refused, marker_line
 from keycheck.words.lines import describe, describe_found, describe_skip, skip_problems
@@ -429,7 +429,7 @@ def test_a_team_s_user_group_is_mentioned_once_at_the_top() -> None:
 
 
 def comment(event: IssueEvent, key: LabelledKey | None = EXPIRED, **changes: Any) -> CommentIssue:
-    record = KeyRecord(FULL_ID, user_name="dev_kramer", issue_key="SEC-7")
+    record = KeyRecord(FULL_ID, user_name="dev_kramer", issue=IssueRecord("SEC-7"))
     return CommentIssue(record, event, "a mark", key, outlook(NextStep.LEFT_ALONE), at=DAY, **changes)
 
 

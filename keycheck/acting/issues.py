@@ -16,7 +16,7 @@ from keycheck.acting.ledger import Task
 from keycheck.acting.means import Means
 from keycheck.actions import AssignIssue, CommentIssue, FileIssue, Result, SkipReason
 from keycheck.clock import Stopped
-from keycheck.model import AccessKey, KeyRecord, Level
+from keycheck.model import AccessKey, IssueRecord, KeyRecord, Level
 from keycheck.rules import writes
 from keycheck.rules.filing import ISSUES_AT_MOST, ISSUES_WITHIN, may_file_another
 from keycheck.services import Issues, ServiceError
@@ -116,7 +116,7 @@ class IssueWork:
             self._ledger.done(task, Result.DONE)
             self._record_issue(task, filing, token, issue_key, (*record.answered_filings, at))
             if filing.email is not None:
-                self._assign_new(task, issues, filing, replace(record, issue_key=issue_key), filing.email)
+                self._assign_new(task, issues, filing, replace(record, issue=IssueRecord(issue_key)), filing.email)
         self._check_created(task, issues, issue_key, access_key.issue_label)
         return issue_key
 
@@ -254,7 +254,7 @@ class IssueWork:
     def _say(self, task: Task, action: CommentIssue, issues: Issues, record: KeyRecord) -> bool:
         """Whether there was anything to say: it was not said yet, and the issue is open."""
         issue_key = record.issue_key or ""
-        is_new = action.comment_marker not in record.comments_made and issues.is_open(issue_key)
+        is_new = not record.was_said(action.comment_marker) and issues.is_open(issue_key)
         if is_new and not issues.was_said(issue_key, marker_line(action.comment_marker)):
             issues.comment(issue_key, comment_text(action, task.profile))
         if is_new and action.event.closes and not issues.close(issue_key):

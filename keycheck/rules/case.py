@@ -21,6 +21,7 @@ from keycheck.model import (
     OwnerKind,
     Scan,
     State,
+    WarningRecord,
 )
 from keycheck.settings import Settings
 
@@ -149,9 +150,14 @@ class Case:
         return self.access_key_id in self.run.own_access_key_ids
 
     @property
+    def own_warning(self) -> WarningRecord | None:
+        """The warning that named a day, if one was delivered to whoever owns the access key now."""
+        warning = self.record.warning
+        return warning if warning is not None and warning.owner == self.owner.identity else None
+
+    @property
     def was_warned(self) -> bool:
-        """Whether a warning that named a day was delivered to whoever owns the access key now."""
-        return self.record.warned_at is not None and self.record.warned_owner == self.owner.identity
+        return self.own_warning is not None
 
     @property
     def open_issue(self) -> str | None:

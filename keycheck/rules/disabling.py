@@ -58,8 +58,8 @@ def earliest_disabling(case: Case) -> datetime:
     instants = [case.key.expires_at, case.record.disable_from, left_alone_until(case.record, case.settings)]
     if case.settings.warns_owners:
         begins = case.now
-        if case.was_warned and case.record.warned_at is not None:
-            begins = min(case.record.warned_at, case.now)  # it is rounded up to a whole second
+        if (warning := case.own_warning) is not None:
+            begins = min(warning.at, case.now)  # it is rounded up to a whole second
         instants.append(begins + case.settings.disable_notice_days * A_DAY)
     return max(instant for instant in instants if instant is not None)
 
@@ -149,8 +149,8 @@ def is_overdue(case: Case, *, was_warned_now: bool) -> bool:
         case.record.disable_from,
         left_alone_until(case.record, case.settings),
     ]
-    if case.was_warned and case.record.warned_at is not None:
-        ends.append(case.record.warned_at + length)
+    if (warning := case.own_warning) is not None:
+        ends.append(warning.at + length)
     if was_warned_now:
         ends.append(case.now + length)
     return max(end for end in ends if end is not None) <= case.now

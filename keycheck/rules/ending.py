@@ -14,19 +14,19 @@ from keycheck.rules.filing import disabling_run
 
 def no_longer_due(record: KeyRecord, key: LabelledKey, run: Circumstances) -> CommentIssue | None:
     """An active access key that is younger than it seemed: the settings have changed. Its issue stays open."""
-    if key.label is AgeLabel.OK and run.can_comment(record) and "ok" not in record.comments_made:
+    if key.label is AgeLabel.OK and run.can_comment(record) and not record.was_said("ok"):
         return CommentIssue(record, IssueEvent.NO_LONGER_DUE, "ok", key)
     return None
 
 
 def last_word(record: KeyRecord, key: LabelledKey | None, run: Circumstances) -> CommentIssue | SkipReason | None:
     """What there is to say in the issue of an access key that is inactive or gone, and whether it ends by it."""
-    if not run.settings.create_jira or record.issue_key is None or record.issue_ended_at is not None:
+    if not run.settings.create_jira or record.issue is None or record.issue.ended_at is not None:
         return None
     event, mark = event_of_ended(record, key, run)
-    if event is IssueEvent.DISABLED and record.disabled_by is None:
+    if event is IssueEvent.DISABLED and record.disabled is not None and record.disabled.by is None:
         return None  # confirmed by this run only now: the next one knows by whom, and says so
-    if mark in record.comments_made or (event.closes and not run.settings.resolve_jira):
+    if record.was_said(mark) or (event.closes and not run.settings.resolve_jira):
         return None
     if run.open_issues is None:
         return SkipReason.JIRA_OFF
@@ -34,15 +34,14 @@ def last_word(record: KeyRecord, key: LabelledKey | None, run: Circumstances) ->
         return SkipReason.CLAIMED
     if not event.closes and not run.can_comment(record):
         return None
-    return CommentIssue(record, event, mark, key, at=record.disabled_at)
+    return CommentIssue(record, event, mark, key, at=None if record.disabled is None else record.disabled.at)
 
 
 def event_of_ended(record: KeyRecord, key: LabelledKey | None, run: Circumstances) -> tuple[IssueEvent, str]:
     if key is None:
         return IssueEvent.DELETED, "deleted"
-    disabled_at = record.disabled_at
-    if disabled_at is None or record.reenabled_at is not None:
+    if record.disabled is None or record.reenabled_at is not None:
         return IssueEvent.DEACTIVATED, "deactivated"
-    if run.now - disabled_at >= run.settings.reenable_grace_days * A_DAY:
+    if run.now - record.disabled.at >= run.settings.reenable_grace_days * A_DAY:
         return IssueEvent.GRACE_OVER, f"not missed since run {disabling_run(record)}"
     return IssueEvent.DISABLED, f"disabled by run {disabling_run(record)}"

@@ -57,7 +57,12 @@ def comment_warns(case: Case) -> bool:
     """Whether a comment on the open issue counts as a warning."""
     if case.owner.kind is OwnerKind.UNKNOWN:
         return True
-    return _has_known_email(case.owner) and case.record.issue_assigned_to == case.owner.email
+    return _has_known_email(case.owner) and assigned_to(case.record) == case.owner.email
+
+
+def assigned_to(record: KeyRecord) -> str | None:
+    """The e-mail of whom the issue on record was assigned to."""
+    return None if record.issue is None else record.issue.assigned_to
 
 
 def _has_known_email(owner: Owner) -> bool:
@@ -73,10 +78,10 @@ def about_open_issue(case: Case, told: Outlook) -> list[AssignIssue | CommentIss
     if not case.run.can_comment(record):
         return []
     actions: list[AssignIssue | CommentIssue] = []
-    if owner.email is not None and record.issue_assigned_to != owner.email:
+    if owner.email is not None and assigned_to(record) != owner.email:
         actions.append(AssignIssue(case.key, record, owner.email))
     event, mark = event_of_active(case, told)
-    if event is not None and mark not in record.comments_made:
+    if event is not None and not record.was_said(mark):
         promised = disabling.notice(case, told) if comment_warns(case) else None
         actions.append(CommentIssue(record, event, mark, case.key, told, record.reenabled_at, promised))
     return actions
@@ -87,17 +92,17 @@ def event_of_active(case: Case, told: Outlook) -> tuple[IssueEvent | None, str]:
     record = case.record
     if record.reenabled_at is not None:
         mark = f"re-enabled after run {disabling_run(record)}"
-        if mark not in record.comments_made:
+        if not record.was_said(mark):
             return IssueEvent.REENABLED, mark
     if told.next_step is NextStep.IN_USE and told.last_use is not None and told.last_use.at is not None:
         mark = f"in use {told.last_use.at:%Y-%m}"
-        if mark not in record.comments_made:
+        if not record.was_said(mark):
             return IssueEvent.IN_USE, mark
-    if case.is_expired and "expired" not in record.comments_made:
+    if case.is_expired and not record.was_said("expired"):
         return IssueEvent.EXPIRED, "expired"
     if told.ended_exemption is not None and not case.settings.send_slack:
         mark = f"exempt until {told.ended_exemption:%Y-%m-%d}"
-        if mark not in record.comments_made:
+        if not record.was_said(mark):
             return IssueEvent.EXEMPTION_ENDED, mark
     is_told = case.was_warned or told.day is None
     if comment_warns(case) and not is_told:
@@ -107,4 +112,5 @@ def event_of_active(case: Case, told: Outlook) -> tuple[IssueEvent | None, str]:
 
 def disabling_run(record: KeyRecord) -> str:
     """Which disabling of an access key is meant: the first characters of its run's id, the same in every run."""
-    return (record.disabled_by or "unknown")[:8]
+    by = None if record.disabled is None else record.disabled.by
+    return (by or "unknown")[:8]

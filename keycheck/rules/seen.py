@@ -9,18 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from keycheck.actions import Observation, ObservationKind
-from keycheck.model import Exemption, KeyRecord, LabelledKey
+from keycheck.model import DisabledRecord, Exemption, KeyRecord, LabelledKey
 from keycheck.rules.case import Circumstances
 
 
 def is_not_visible_yet(record: KeyRecord, run: Circumstances) -> bool:
     """Whether an access key that is shown as active may be inactive by now, or be about to be."""
-    return any(at is not None and not run.is_visible_in_iam(at) for at in (record.disabling_at, record.disabled_at))
+    disabled_at = None if record.disabled is None else record.disabled.at
+    return any(at is not None and not run.is_visible_in_iam(at) for at in (record.disabling_at, disabled_at))
 
 
 def exempt(record: KeyRecord, key: LabelledKey, exemption: Exemption) -> tuple[Observation, ...]:
     """Warnings from before an exemption do not count after it; that it has ended is said once."""
-    if record.exempt_until == exemption.until and record.warned_at is None:
+    if record.exempt_until == exemption.until and record.warning is None:
         return ()
     return (Observation(record, ObservationKind.EXEMPT, key, exemption.until),)
 
@@ -31,9 +32,10 @@ def active(record: KeyRecord, key: LabelledKey, run: Circumstances) -> tuple[Key
     if record.disabling_at is not None and run.is_visible_in_iam(record.disabling_at):
         notes.append(Observation(record, ObservationKind.DROPPED, key))
         record = replace(record, disabling_at=None)
-    if record.disabled_at is not None and record.reenabled_at is None and run.is_visible_in_iam(record.disabled_at):
+    disabled = record.disabled
+    if disabled is not None and disabled.reenabled_at is None and run.is_visible_in_iam(disabled.at):
         notes.append(Observation(record, ObservationKind.REENABLED, key))
-        record = replace(record, reenabled_at=run.now)
+        record = replace(record, disabled=replace(disabled, reenabled_at=run.now))
     return record, tuple(notes)
 
 
@@ -43,5 +45,5 @@ def inactive_or_gone(record: KeyRecord, key: LabelledKey | None) -> tuple[KeyRec
         return record, ()
     if key is None:
         return record, (Observation(record, ObservationKind.DROPPED),)
-    confirmed = replace(record, disabled_at=record.disabling_at, disabling_at=None, reenabled_at=None, disabled_by=None)
+    confirmed = replace(record, disabled=DisabledRecord(record.disabling_at), disabling_at=None)
     return confirmed, (Observation(record, ObservationKind.CONFIRMED, key),)

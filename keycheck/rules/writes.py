@@ -308,7 +308,9 @@ def disablings_of_account(account_id: str, token: str, expected: str | None, tim
 
 def record_reenabled(record: KeyRecord, at: datetime) -> Write:
     """Note when an access key that keycheck had disabled was first seen active again; the first note stays."""
-    needs = All((Is("disabled_at", floor(record.disabled_at or at)), Absent("reenabled_at")))
+    needs = All(
+        (Is("disabled_at", floor(record.disabled.at if record.disabled is not None else at)), Absent("reenabled_at"))
+    )
     change = Change({"reenabled_at": floor(at)}, needs=needs, otherwise=Lost.FINE)
     return Write("record_reenabled", record.access_key_id, (change,))
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from keycheck.model import AddresseeRecord, KeyRecord, Lookup, is_issue_key
+from keycheck.model import AddresseeRecord, DisabledRecord, IssueRecord, KeyRecord, Lookup, WarningRecord, is_issue_key
 from keycheck.rules.writes import Value
 from keycheck.services import ServiceError
 
@@ -64,19 +64,13 @@ def key_record(access_key_id: str, item: Item) -> KeyRecord:
             access_key_id,
             account_id=_text(item, "account_id") or "",
             user_name=_text(item, "user_name") or "",
-            comments_made=_texts(item, "issue_said"),
-            issue_assigned_to=_text(item, "issue_assigned_to"),
-            issue_ended_at=_instant(item, "issue_ended_at"),
-            warned_at=_instant(item, "warned_at"),
-            warned_owner=_text(item, "warned_owner"),
+            told_at=_instant(item, "told_at"),
+            issue=_issue(item),
+            warning=_warning(item),
             disable_from=_instant(item, "disable_from"),
             disabling_at=_instant(item, "disabling_at"),
-            disabled_at=_instant(item, "disabled_at"),
-            disabled_by=_text(item, "disabled_by"),
-            reenabled_at=_instant(item, "reenabled_at"),
+            disabled=_disabled(item),
             exempt_until=None if exempt_until is None else exempt_until.date(),
-            told_at=_instant(item, "told_at"),
-            issue_key=_issue_key(item),
             issue_filings=_instants(item, "issue_filings"),
             answered_filings=_instants(item, "answered_filings"),
             issue_claim_until=_claim_until(item, "issue_claim"),
@@ -143,12 +137,31 @@ def _instants(item: Item, name: str) -> tuple[datetime, ...]:
     return tuple(datetime.fromtimestamp(one, UTC) for one in value)
 
 
-def _issue_key(item: Item) -> str | None:
+def _issue(item: Item) -> IssueRecord | None:
     """A recorded issue counts as a warning delivered, so it must be one."""
-    value = _text(item, "issue_key")
-    if value is not None and not is_issue_key(value):
+    comments_made, assigned_to = _texts(item, "issue_said"), _text(item, "issue_assigned_to")
+    key, ended_at = _text(item, "issue_key"), _instant(item, "issue_ended_at")
+    if key is None:
+        return None
+    if not is_issue_key(key):
         raise ValueError("not an issue key")
-    return value
+    return IssueRecord(key, comments_made, assigned_to, ended_at)
+
+
+def _warning(item: Item) -> WarningRecord | None:
+    """One half of a warning is none: the next one is written over it."""
+    at, owner = _instant(item, "warned_at"), _text(item, "warned_owner")
+    return None if at is None or owner is None else WarningRecord(at, owner)
+
+
+def _disabled(item: Item) -> DisabledRecord | None:
+    """An access key cannot have been re-enabled that was not disabled: whoever wrote so, it is to be left alone."""
+    at, by, reenabled_at = _instant(item, "disabled_at"), _text(item, "disabled_by"), _instant(item, "reenabled_at")
+    if at is None:
+        if reenabled_at is not None:
+            raise ValueError("re-enabled, and not disabled")
+        return None
+    return DisabledRecord(at, by, reenabled_at)
 
 
 def _claim_until(item: Item, claim: str) -> datetime | None:

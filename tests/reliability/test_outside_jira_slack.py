@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from keycheck.acting.issues import find_open_issue
-from keycheck.model import KeyRecord
+from keycheck.model import IssueRecord, KeyRecord
 from keycheck.services import Failure, ServiceError, jira_issues
 from keycheck.services.health import LONGEST_RETRY_AFTER
 from keycheck.services.jira_issues import JiraIssues
@@ -483,7 +483,9 @@ def test_a_redirected_look_never_finds_that_there_is_none(
             site.answers(is_search, Fault.status(status, b"", {"Location": location}), times=times)
             assert asked(lambda: site.issues().find_open(LABEL)) is not None, location
             site.answers(AN_ISSUE, Fault.status(status, b"", {"Location": location}), times=times)
-            found = asked(lambda: find_open_issue(site.issues(), KeyRecord("AKIA", issue_key=OPEN_ISSUE), LABEL))
+            found = asked(
+                lambda: find_open_issue(site.issues(), KeyRecord("AKIA", issue=IssueRecord(OPEN_ISSUE)), LABEL)
+            )
             assert isinstance(found, ServiceError) or found == OPEN_ISSUE, location
 
 

@@ -21,14 +21,25 @@ import pytest
 from botocore.stub import Stubber
 
 from keycheck.clock import EXIT_SECONDS, RunClock, Stopped
-from keycheck.model import AccessKey, Addressee, AddresseeRecord, KeyRecord, Lookup, State, Warned
+from keycheck.model import (
+    AccessKey,
+    Addressee,
+    AddresseeRecord,
+    DisabledRecord,
+    IssueRecord,
+    KeyRecord,
+    Lookup,
+    State,
+    Warned,
+    WarningRecord,
+)
 from keycheck.services import ClaimLost, ServiceError, state_table
 from keycheck.services.state_items import HASH_KEY
 from keycheck.services.state_table import StateTable
 from sandbox.dynamodb import Dynalite, EngineTable
 from sandbox.http_fake import Answer, FakeServer, Request
 from sandbox.moto_aws import STATE_TABLE, MotoAws
-from tests.builders import ACCOUNT, SECOND, make_access_key, make_addressee
+from tests.builders import ACCOUNT, SECOND, flat_record, make_access_key, make_addressee
 from tests.table_writes import (
     begin_disabling,
     begin_filing,
@@ -144,7 +155,11 @@ def instant(second: int) -> datetime:
 
 def owned(**attributes: Any) -> KeyRecord:
     """A record of KEY with its owner, as every write about an issue or a message leaves it."""
-    return KeyRecord(KEY.access_key_id, KEY.account_id, KEY.user_name, **attributes)
+    return flat_record(KEY.access_key_id, KEY.account_id, KEY.user_name, **attributes)
+
+
+def warned_owner(record: KeyRecord) -> str | None:
+    return None if record.warning is None else record.warning.owner
 
 
 def warned(*, at: datetime = START, owner: str = "kramer", day: int = 15) -> Warned:
@@ -346,7 +361,7 @@ def test_a_record_is_read_in_full(aws: MotoAws, table: StateTable) -> None:
 
     assert table.read([KEY.access_key_id], [OWNER]) == State(
         {
-            KEY.access_key_id: KeyRecord(
+            KEY.access_key_id: flat_record(
                 KEY.access_key_id,
                 told_at=instant(0),
                 issue_key="SEC-7",
@@ -460,7 +475,8 @@ GARBAGE: dict[str, dict[str, Any]] = {
     "disable_from far off": {"disable_from": {"N": "99999999999999999999"}},
     "disabling_at as a list": {"disabling_at": {"L": [{"N": "1750000000"}]}},
     "disabled_at as a fraction": {"disabled_at": {"N": "1750000000.5"}},
-    "reenabled_at as nothing": {"reenabled_at": {"NULL": True}},
+    "reenabled_at as nothing": {"disabled_at": {"N": "1750000000"}, "reenabled_at": {"NULL": True}},
+    "re-enabled, and not disabled": {"reenabled_at": {"N": "1750000000"}},
     "exempt_until as a day": {"exempt_until": {"S": "2026-12-01"}},
     "exempt_until far off": {"exempt_until": {"N": "99999999999999999999"}},
 }
@@ -474,7 +490,7 @@ def test_an_item_that_nobody_of_ours_wrote_costs_only_what_it_is_about(
     put(aws, "AKIAINVENTEDOTHER123", issue_key={"S": "SEC-1"})
     state = table.read([KEY.access_key_id, "AKIAINVENTEDOTHER123"], [])
     assert state.unreadable == {KEY.access_key_id}
-    assert state.keys == {"AKIAINVENTEDOTHER123": KeyRecord("AKIAINVENTEDOTHER123", issue_key="SEC-1")}
+    assert state.keys == {"AKIAINVENTEDOTHER123": flat_record("AKIAINVENTEDOTHER123", issue_key="SEC-1")}
 
 
 def test_a_claim_that_meets_such_an_item_is_an_error_without_the_full_id(aws: MotoAws, table: StateTable) -> None:
@@ -502,18 +518,37 @@ def test_an_addressees_item_that_nobody_of_ours_wrote_costs_only_that_addressee(
 NEW_ATTRIBUTES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "account_id": ({"account_id": {"S": ACCOUNT}}, {"account_id": ACCOUNT}),
     "user_name": ({"user_name": {"S": "dev_kramer"}}, {"user_name": "dev_kramer"}),
+    "issue_key": ({"issue_key": {"S": "SEC-1"}}, {"issue": IssueRecord("SEC-1")}),
     "issue_said": (
-        {"issue_said": {"SS": ["expired", "owner:U1"]}},
-        {"comments_made": frozenset({"expired", "owner:U1"})},
+        {"issue_key": {"S": "SEC-1"}, "issue_said": {"SS": ["expired", "owner:U1"]}},
+        {"issue": IssueRecord("SEC-1", frozenset({"expired", "owner:U1"}))},
     ),
-    "issue_assigned_to": ({"issue_assigned_to": {"S": "a@example.com"}}, {"issue_assigned_to": "a@example.com"}),
-    "issue_ended_at": ({"issue_ended_at": {"N": "1750000003"}}, {"issue_ended_at": instant(3)}),
-    "warned_at": ({"warned_at": {"N": "1750000004"}}, {"warned_at": instant(4)}),
-    "warned_owner": ({"warned_owner": {"S": "slack:U1"}}, {"warned_owner": "slack:U1"}),
+    "issue_assigned_to": (
+        {"issue_key": {"S": "SEC-1"}, "issue_assigned_to": {"S": "a@example.com"}},
+        {"issue": IssueRecord("SEC-1", assigned_to="a@example.com")},
+    ),
+    "issue_ended_at": (
+        {"issue_key": {"S": "SEC-1"}, "issue_ended_at": {"N": "1750000003"}},
+        {"issue": IssueRecord("SEC-1", ended_at=instant(3))},
+    ),
+    "said of no issue": ({"issue_said": {"SS": ["expired"]}, "issue_ended_at": {"N": "1750000003"}}, {}),
+    "warned_at": (
+        {"warned_at": {"N": "1750000004"}, "warned_owner": {"S": "slack:U1"}},
+        {"warning": WarningRecord(instant(4), "slack:U1")},
+    ),
+    "a warning to nobody": ({"warned_at": {"N": "1750000004"}}, {}),
+    "a warning at no time": ({"warned_owner": {"S": "slack:U1"}}, {}),
     "disable_from": ({"disable_from": {"N": "1750000005"}}, {"disable_from": instant(5)}),
     "disabling_at": ({"disabling_at": {"N": "1750000006"}}, {"disabling_at": instant(6)}),
-    "disabled_at": ({"disabled_at": {"N": "1750000007"}}, {"disabled_at": instant(7)}),
-    "reenabled_at": ({"reenabled_at": {"N": "1750000008"}}, {"reenabled_at": instant(8)}),
+    "disabled_at": ({"disabled_at": {"N": "1750000007"}}, {"disabled": DisabledRecord(instant(7))}),
+    "disabled_by": (
+        {"disabled_at": {"N": "1750000007"}, "disabled_by": {"S": "run7"}},
+        {"disabled": DisabledRecord(instant(7), "run7")},
+    ),
+    "reenabled_at": (
+        {"disabled_at": {"N": "1750000007"}, "reenabled_at": {"N": "1750000008"}},
+        {"disabled": DisabledRecord(instant(7), reenabled_at=instant(8))},
+    ),
     "exempt_until": ({"exempt_until": {"N": "1796083200"}}, {"exempt_until": date(2026, 12, 1)}),
 }
 
@@ -614,7 +649,7 @@ def test_an_accounts_disablings_are_read_with_everything_else_at_once(aws: MotoA
         [KEY.access_key_id], [OWNER, OWNER], emails=[EMAIL, EMAIL], account_ids=[ACCOUNT, ACCOUNT, "210987654321", "9"]
     )
     assert state == State(
-        {KEY.access_key_id: KeyRecord(KEY.access_key_id, issue_key="SEC-1")},
+        {KEY.access_key_id: flat_record(KEY.access_key_id, issue_key="SEC-1")},
         {OWNER.record_id: AddresseeRecord(server_errors=1)},
         frozenset(),
         {EMAIL: Lookup(None, START)},
@@ -672,7 +707,7 @@ def test_an_account_shows_what_has_an_issue_or_an_intent(aws: MotoAws, table: St
         "AKIA-ENDED-AND-INTENT": {"issue_key": "SEC-1", "issue_ended_at": instant(1), "disabling_at": instant(2)},
     }
     assert table.scan_account(ACCOUNT) == State(
-        {name: KeyRecord(name, ACCOUNT, "dev_kramer", **attributes) for name, attributes in shown.items()}
+        {name: flat_record(name, ACCOUNT, "dev_kramer", **attributes) for name, attributes in shown.items()}
     )
 
 
@@ -1030,7 +1065,7 @@ def test_the_warning_of_an_issue_counts_also_after_its_claim_was_lost(table: Sta
     claim_issue(table, KEY, "theirs", None)
     record_issue(table, KEY.access_key_id, "mine", "SEC-7", warning=warned())
     record = record_of(table)
-    assert (record.warned_at, record.warned_owner) == (START, "kramer")
+    assert record.warning == WarningRecord(START, "kramer")
 
 
 def test_the_warning_of_an_issue_that_lost_does_not_count(aws: MotoAws, table: StateTable) -> None:
@@ -1058,8 +1093,8 @@ def test_the_last_word_ends_an_issue(table: StateTable, aws: MotoAws, warning: W
     record = claim_issue(table, KEY, "mine", "SEC-1")
     record_said(table, record, "mine", "disabled", ended_at=START + HALF_A_SECOND, warning=warning)
     after = record_of(table)
-    assert (after.issue_ended_at, after.comments_made) == (START, frozenset({"disabled"}))
-    assert after.warned_owner == (None if warning is None else "kramer")
+    assert after.issue == IssueRecord("SEC-1", frozenset({"disabled"}), ended_at=START)
+    assert warned_owner(after) == (None if warning is None else "kramer")
     assert table.scan_account(ACCOUNT) == State()
 
 
@@ -1087,7 +1122,7 @@ def test_an_assignment_is_recorded_whoever_holds_the_claim(aws: MotoAws, table: 
     record_assigned(table, record_of(table), "second@example.com")
     item = item_of(aws)
     assert (item["issue_assigned_to"], item["issue_claim"]) == ("second@example.com", "theirs")
-    assert record_of(table).warned_owner == "kramer"
+    assert warned_owner(record_of(table)) == "kramer"
 
 
 @pytest.mark.parametrize("issue_key", ["SEC-2", None])
@@ -1109,7 +1144,7 @@ def test_the_first_warning_to_an_owner_stays(table: StateTable) -> None:
     record_told(table, KEY, START, warned(at=START + HALF_A_SECOND))
     record_told(table, KEY, START + timedelta(days=1), warned(at=START + timedelta(days=1)))
     record = record_of(table)
-    assert (record.warned_at, record.warned_owner) == (START + SECOND, "kramer"), "rounded up: never counted too early"
+    assert record.warning == WarningRecord(START + SECOND, "kramer"), "rounded up: never counted too early"
     assert record.told_at == START + timedelta(days=1)
 
 
@@ -1117,7 +1152,7 @@ def test_a_warning_to_another_owner_counts_from_then(table: StateTable) -> None:
     for days, owner in enumerate(("kramer", "kramer", "lee", "kramer", "kramer")):
         record_told(table, KEY, START, warned(at=START + timedelta(days=days), owner=owner))
     record = record_of(table)
-    assert (record.warned_at, record.warned_owner) == (START + timedelta(days=3), "kramer")
+    assert record.warning == WarningRecord(START + timedelta(days=3), "kramer")
 
 
 @pytest.mark.parametrize("owner", ["kramer", "lee"])
@@ -1125,14 +1160,14 @@ def test_the_day_told_never_moves_backwards(table: StateTable, owner: str) -> No
     for day, latest in ((15, 15), (14, 15), (15, 15), (16, 16), (1, 16)):
         record_told(table, KEY, START, warned(owner=owner if day == 1 else "kramer", day=day))
         assert record_of(table).disable_from == MIDNIGHT + timedelta(days=latest)
-    assert record_of(table).warned_owner == owner
+    assert warned_owner(record_of(table)) == owner
 
 
 def test_a_warning_counts_also_where_a_later_message_is_on_record(table: StateTable) -> None:
     record_told(table, KEY, START + SECOND)
     record_told(table, KEY, START, warned())
     record = record_of(table)
-    assert (record.told_at, record.warned_at) == (START + SECOND, START)
+    assert (record.told_at, record.warning) == (START + SECOND, WarningRecord(START, "kramer"))
 
 
 def test_without_a_warning_none_is_recorded(table: StateTable, aws: MotoAws) -> None:
@@ -1396,7 +1431,7 @@ def test_disabling_is_noted_before_and_after(aws: MotoAws, table: StateTable) ->
     assert item["disabled_at"] == int(START.timestamp()) + 1
     assert (item["disabled_by"], item["disabled_why"]) == ("run7", "it expired")
     assert "disabling_at" not in item
-    assert record_of(table).disabled_at == START + SECOND
+    assert record_of(table).disabled == DisabledRecord(START + SECOND, "run7")
 
 
 def test_a_confirmed_disabling_forgets_that_the_key_was_enabled_again(table: StateTable) -> None:
@@ -1404,7 +1439,7 @@ def test_a_confirmed_disabling_forgets_that_the_key_was_enabled_again(table: Sta
     record_reenabled(table, record_of(table), START + SECOND)
     record_disabled(table, KEY.access_key_id, START + 2 * SECOND, "run8", "it expired")
     record = record_of(table)
-    assert (record.disabled_at, record.reenabled_at) == (START + 2 * SECOND, None)
+    assert record.disabled == DisabledRecord(START + 2 * SECOND, "run8")
 
 
 def test_only_an_intent_of_that_very_moment_is_dropped(table: StateTable) -> None:
