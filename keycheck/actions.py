@@ -204,6 +204,18 @@ class DisableKey:
 Action = Observation | FileIssue | AssignIssue | CommentIssue | SendMessage | DisableKey
 
 
+class Step(enum.Enum):
+    """What is skipped; the value is how a line says it. ACT: all that may be due for an access key."""
+
+    ACT = "act"
+    FILE_ISSUE = "file an issue"
+    ASSIGN_ISSUE = "assign the issue"
+    UPDATE_ISSUE = "update the issue"
+    NOTE = "note what was seen"
+    NAG = "nag"
+    DISABLE = "disable"
+
+
 @dataclass(frozen=True, slots=True)
 class Skip:
     """Something that was due for this access key (or for the message about it) and is not done, with its reason.
@@ -212,7 +224,7 @@ class Skip:
     """
 
     profile: str
-    what: str
+    what: Step
     key: LabelledKey | KeyRecord
     reason: SkipReason
 

@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from keycheck.model import Exemption
+from keycheck.words.parts import shown
 
 UNTIL_TAG = "keycheck:exempt-until"
 REASON_TAG = "keycheck:exempt-reason"
@@ -63,7 +64,7 @@ def parse_exemptions(text: str, today: date) -> tuple[ExemptionRule, ...]:
     for key in document:
         if key != "exemption":
             raise ExemptionsError(
-                f"{_shown(key)} at the top of the file: nothing but [[exemption]] tables may stand in it"
+                f"{shown(key)} at the top of the file: nothing but [[exemption]] tables may stand in it"
             )
     tables = document.get("exemption", [])
     if not isinstance(tables, list):
@@ -97,7 +98,7 @@ def tag_exemption(tags: Mapping[str, str], today: date) -> Exemption | BadTag | 
         return None if reason is None else BadTag(f"the tag {REASON_TAG} is there, but {UNTIL_TAG} is not")
     until = _day(day)
     if until is None:
-        return BadTag(f"the tag {UNTIL_TAG} holds {_shown(day)}, which is no day like 2027-01-31")
+        return BadTag(f"the tag {UNTIL_TAG} holds {shown(day)}, which is no day like 2027-01-31")
     if until < today:
         return None
     if _is_too_far(until, today):
@@ -125,7 +126,7 @@ def _rule(number: int, table: object, today: date) -> ExemptionRule:
     which = f"exemption {number}{_user_shown(table.get('user'))}"
     for key in table:
         if key not in HOW:
-            raise ExemptionsError(f"{which}: {_shown(key)} is not known; there are {', '.join(HOW)}")
+            raise ExemptionsError(f"{which}: {shown(key)} is not known; there are {', '.join(HOW)}")
     for key, how in HOW.items():
         if key not in table:
             raise ExemptionsError(f"{which}: {key} is missing; write {how}")
@@ -170,11 +171,6 @@ def _day(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         return None
-
-
-def _shown(text: str) -> str:
-    """A long value could be a secret in the wrong place: its length alone."""
-    return repr(text) if len(text) <= 12 else f"a text of {len(text)} characters"
 
 
 def _user_shown(user: Any) -> str:

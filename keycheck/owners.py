@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keycheck.model import Addressee, Owner, OwnerKind
+from keycheck.words.parts import shown
 
 SLACK_ID = re.compile(r"[UWCGD][A-Z0-9]{2,}")
 TEAM = re.compile(r"([CG][A-Z0-9]{2,}) (S[A-Z0-9]{2,})")
@@ -38,11 +39,21 @@ class SlackName:
 
 
 @dataclass(frozen=True, slots=True)
+class IamUser:
+    """One IAM user, as one profile shows it."""
+
+    profile: str
+    account_id: str
+    user_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Owners:
     """Who owns an IAM user, by mapping file, tags and e-mail, and the channel for users that nobody is known to own.
 
     `slack_ids`: by user name, `profile/user name` or `account id/user name`. `fallback_channel` None: nobody is told
-    about such users.
+    about such users. `slack_tag`, `email_tag`: the names of the IAM tags. `tells_on_slack`, `assigns`: whether Slack is
+    on, and whether issues are assigned to their owners.
 
     One Slack id is one addressee: where the fallback channel owns users too, its one message names theirs and those of
     nobody. That has to be known of it before the first user is resolved, so only the mapping can say it.
@@ -50,42 +61,41 @@ class Owners:
 
     slack_ids: Mapping[str, SlackName]
     fallback_channel: str | None = None
+    slack_tag: str = ""
+    email_tag: str = ""
+    tells_on_slack: bool = True
+    assigns: bool = False
     _ids: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_ids", frozenset(name.slack_id for name in self.slack_ids.values()))
 
-    def mapped(self, profile: str, account_id: str, user_name: str) -> SlackName | None:
+    def mapped(self, user: IamUser) -> SlackName | None:
         """Whom the mapping file names: the entry for one account goes before that for a profile, and that before all
         others. None where it names nobody.
         """
-        for key in (f"{account_id}/{user_name}", f"{profile}/{user_name}", user_name):
+        name = user.user_name
+        for key in (f"{user.account_id}/{name}", f"{user.profile}/{name}", name):
             if key in self.slack_ids:
                 return self.slack_ids[key]
         return None
 
-    def email_of(self, user_name: str, tags: Mapping[str, str] | None, email_tag: str) -> tuple[str, ...]:
+    def email_of(self, user_name: str, tags: Mapping[str, str] | None) -> tuple[str, ...]:
         """The e-mail addresses that may be the owner's, lower-cased, the likeliest first: the tag's, then a user name
         that is one itself.
         """
-        candidates = ((tags or {}).get(email_tag, ""), user_name)
+        candidates = ((tags or {}).get(self.email_tag, ""), user_name)
         return tuple(dict.fromkeys(email.lower() for email in candidates if _is_email(email)))
 
     def resolve(
         self,
-        profile: str,
-        account_id: str,
-        user_name: str,
-        *,
+        user: IamUser,
         tags: Mapping[str, str] | None,
-        tags_were_read: bool,
         lookups: Mapping[str, str | None],
-        slack_tag: str,
-        email_tag: str,
-        tells_on_slack: bool,
-        assigns: bool,
+        *,
+        tags_were_read: bool,
     ) -> Owner:
-        """Who owns this user, as the switched-on channels reach them: Slack (`tells_on_slack`), or assigned issues.
+        """Who owns this user, as the switched-on channels reach them.
 
         The first of these that names somebody on Slack decides: the mapping file, the Slack tag, the e-mail tag, a user
         name that is an e-mail. `tags` is None also of a user that is gone: `tags_were_read` tells that from tags that
@@ -95,14 +105,15 @@ class Owners:
         An owner whom only an assigned issue reaches is KNOWN, and the fallback channel hears of it beside them. Where
         that channel owns users itself, a message to it would count as a warning to its own: so it is not told then.
         """
-        mapped = self.mapped(profile, account_id, user_name) if tells_on_slack else None
-        if not tags_were_read and (assigns or tells_on_slack):
+        account_id = user.account_id
+        mapped = self.mapped(user) if self.tells_on_slack else None
+        if not tags_were_read and (self.assigns or self.tells_on_slack):
             return Owner(OwnerKind.UNREAD) if mapped is None else self._reached(mapped, account_id, None)
-        emails = self.email_of(user_name, tags, email_tag)
-        email = emails[0] if assigns and emails else None
-        if not tells_on_slack:
+        emails = self.email_of(user.user_name, tags)
+        email = emails[0] if self.assigns and emails else None
+        if not self.tells_on_slack:
             return Owner(OwnerKind.UNKNOWN if email is None else OwnerKind.KNOWN, email=email)
-        name = mapped or parse_slack_name((tags or {}).get(slack_tag, ""))
+        name = mapped or parse_slack_name((tags or {}).get(self.slack_tag, ""))
         if name is not None:
             return self._reached(name, account_id, email)
         for candidate in emails:
@@ -148,16 +159,11 @@ def tag_problem(tags: Mapping[str, str] | None, slack_tag: str) -> str | None:
     value = (tags or {}).get(slack_tag)
     if value is None or parse_slack_name(value) is not None:
         return None
-    return f"the tag {slack_tag} holds {_shown(value)}, which is no Slack id, and is passed over; {_how(value)}"
+    return f"the tag {slack_tag} holds {shown(value)}, which is no Slack id, and is passed over; {_how(value)}"
 
 
 def _is_email(text: str) -> bool:
     return len(text) <= EMAIL_CHARACTERS and EMAIL.fullmatch(text) is not None
-
-
-def _shown(text: str) -> str:
-    """A long value could be a secret in the wrong place: its length alone."""
-    return repr(text) if len(text) <= 12 else f"a value of {len(text)} characters"
 
 
 def _how(text: str) -> str:
@@ -226,12 +232,12 @@ def _entries(dictionary: ast.Dict) -> dict[str, SlackName]:
         where, slash, name = user_name.rpartition("/")
         if slash and not (where.strip() and name.strip()):
             raise OwnersError(
-                f"line {line}: {_shown(user_name)} is neither a user name nor a profile or an account id, a / and a "
+                f"line {line}: {shown(user_name)} is neither a user name nor a profile or an account id, a / and a "
                 'user name; write it like "acme-prod/dev_kramer"'
             )
         slack_name = parse_slack_name(slack_id)
         if slack_name is None:
-            raise OwnersError(f"line {value.lineno}: {_shown(slack_id)} is not a Slack id; {_how(slack_id)}")
+            raise OwnersError(f"line {value.lineno}: {shown(slack_id)} is not a Slack id; {_how(slack_id)}")
         if entries.get(user_name, slack_name) != slack_name:
             raise OwnersError(f"line {line}: {user_name!r} stands twice in the mapping, with different Slack ids")
         entries[user_name] = slack_name

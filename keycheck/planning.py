@@ -27,6 +27,7 @@ from keycheck.actions import (
     Plan,
     Skip,
     SkipReason,
+    Step,
 )
 from keycheck.model import AccessKey, AgeLabel, KeyRecord, LabelledKey, State
 from keycheck.rules import disabling, ending, filing, seen, telling
@@ -121,7 +122,7 @@ def plan_profile(
     """Plan one profile. `keys` are all of its labelled keys, in output order; oldest are served first."""
     if known.state is None:
         served = sorted(due_keys(keys, settings), key=_oldest_first)
-        return Plan(profile, skips=tuple(Skip(profile, "act", key, SkipReason.NO_STATE) for key in served))
+        return Plan(profile, skips=tuple(Skip(profile, Step.ACT, key, SkipReason.NO_STATE) for key in served))
     found = _find(profile, keys, facts, known, known.state, settings, now)
     chains = [_chain(profile, group, found.chosen, found.told) for group in found.groups]
     chains += _ending_chains(keys, found.due, facts, known.state, found.run, found.book)
@@ -142,7 +143,7 @@ class _Book:
     skips: list[Skip] = field(default_factory=list)
     notes: list[Observation] = field(default_factory=list)
 
-    def skip(self, what: str, key: LabelledKey | KeyRecord, reason: SkipReason) -> None:
+    def skip(self, what: Step, key: LabelledKey | KeyRecord, reason: SkipReason) -> None:
         self.skips.append(Skip(self.profile, what, key, reason))
 
 
@@ -208,12 +209,12 @@ def _active(cases: Sequence[Case], state: State, run: Circumstances, book: _Book
     """The cases that something may be done about, their records as they read once this scan's notes are written."""
     for case in cases:
         if case.access_key_id in state.unreadable:
-            book.skip("act", case.key, SkipReason.BAD_RECORD)
+            book.skip(Step.ACT, case.key, SkipReason.BAD_RECORD)
         elif case.user.exemption is not None:
-            book.skip("act", case.key, SkipReason.EXEMPT)
+            book.skip(Step.ACT, case.key, SkipReason.EXEMPT)
             book.notes += seen.exempt(case.record, case.key, case.user.exemption)
         elif seen.is_not_visible_yet(case.record, run):
-            book.skip("act", case.key, SkipReason.JUST_DISABLED)
+            book.skip(Step.ACT, case.key, SkipReason.JUST_DISABLED)
         else:
             record, notes = seen.active(case.record, case.key, run)
             book.notes += notes
@@ -229,10 +230,10 @@ def _group(audience: Audience, book: _Book) -> _Group:
             if reason is None:
                 to_file.add(case.access_key_id)
             else:
-                book.skip("file an issue", case.key, reason)
+                book.skip(Step.FILE_ISSUE, case.key, reason)
     if audience.reason is not None:
         for case in audience.cases:
-            book.skip("nag", case.key, audience.reason)
+            book.skip(Step.NAG, case.key, audience.reason)
     return _Group(audience, frozenset(to_file), frozenset(case.access_key_id for case in audience.named))
 
 
@@ -246,7 +247,7 @@ def _disablings(
     for case in (case for group in groups for case in group.audience.cases if case.is_expired):
         against = verdicts[case.access_key_id]
         if against.reasons:
-            book.skip("disable", case.key, against.reasons[0])
+            book.skip(Step.DISABLE, case.key, against.reasons[0])
         else:
             may_go.append(case)
     may_go.sort(key=lambda case: (case.access_key.create_date, case.access_key_id))
@@ -258,7 +259,7 @@ def _disablings(
             left[account_id] -= 1
             chosen[case.access_key_id] = DisableKey(case.key, run.settings.warns_owners, case.was_warned)
         else:
-            book.skip("disable", case.key, SkipReason.BRAKE)
+            book.skip(Step.DISABLE, case.key, SkipReason.BRAKE)
     return chosen
 
 
@@ -305,7 +306,7 @@ def _ending_chains(
             case CommentIssue():
                 yield Chain(book.profile, issue_actions=(word,))
             case SkipReason():
-                book.skip("update the issue", key or record, word)
+                book.skip(Step.UPDATE_ISSUE, key or record, word)
 
 
 def _is_gone(record: KeyRecord, scanned: Collection[str], facts: Facts) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from keycheck.acting.chains import Executor
 from keycheck.acting.dry_run import dry_run
 from keycheck.acting.means import Services
-from keycheck.actions import Outcomes, Plan, Skip, SkipReason
+from keycheck.actions import Outcomes, Plan, Skip, SkipReason, Step
 from keycheck.clock import RunClock, Stopped
 from keycheck.labels import label_key
 from keycheck.metrics import labels_after, render
@@ -210,7 +210,7 @@ class Run:
         if self._plans is None and self._clock.is_over():
             for scan in scans:
                 due = due_keys(self._label(scan), self._settings)
-                skips += [Skip(scan.profile, "act", key, SkipReason.OUT_OF_TIME) for key in due]
+                skips += [Skip(scan.profile, Step.ACT, key, SkipReason.OUT_OF_TIME) for key in due]
                 if due and self._is_dry_run:
                     self._dry_run_lines.append((scan.profile, "had no time left to say what would be done"))
         return Outcomes(skips=tuple(skips))

@@ -16,11 +16,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from keycheck.clock import RunClock, Stopped
 from keycheck.model import AccessKey, Level, Problem, Scan
 from keycheck.services import Iam, ServiceError
+from keycheck.words.parts import list_cut
 
 PROFILES_AT_ONCE = 4
 USERS_AT_ONCE = 16
 POLL_SECONDS = 0.05
-NAMES_SHOWN = 5
 
 
 class Scanner:
@@ -191,9 +191,10 @@ class _ProfileScan:
             part = "" if self._is_listed or not self._user_names else "; the list of users is not complete"
             problems.append(Problem(Level.ERROR, self.profile, f"{self._failure.text}{part}"))
         for text, names in sorted(self._unread.items()):
-            shown = ", ".join(sorted(names)[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
             what = f"the access keys of {len(names)} of {len(self._user_names)} users were not read"
-            problems.append(Problem(Level.ERROR, self.profile, f"{what}: {text}: {shown}", count=len(names)))
+            problems.append(
+                Problem(Level.ERROR, self.profile, f"{what}: {text}: {list_cut(sorted(names))}", count=len(names))
+            )
         missing = len(self._user_names) - self._read - sum(len(names) for names in self._unread.values())
         if self._failure is None and self._clock.scan_is_over() and (missing or not self._is_listed):
             how_many = f"{missing} of {len(self._user_names)} users" if self._is_listed else "some users"

@@ -18,6 +18,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from keycheck.words.parts import shown
+
+TOO_LONG = "the value given ({count} characters)"
 Kind = Literal["boolean", "number", "text", "word", "secret", "table", "url", "json"]
 
 ISSUE_FIELDS_OF_OUR_OWN = ("project", "issuetype", "summary", "description")
@@ -222,11 +225,6 @@ def _value(setting: Setting, text: str) -> Any:
             return text or setting.default
 
 
-def _shown(text: str) -> str:
-    """A wrong value as a message may repeat it. A long one could be a secret pasted in the wrong place: its length."""
-    return repr(text) if len(text) <= 12 else f"the value given ({len(text)} characters)"
-
-
 def _boolean(text: str) -> bool:
     match text.lower():
         case "true":
@@ -234,12 +232,12 @@ def _boolean(text: str) -> bool:
         case "false":
             return False
         case _:
-            raise ValueError(f"{_shown(text)} is neither True nor False")
+            raise ValueError(f"{shown(text, TOO_LONG)} is neither True nor False")
 
 
 def _number(text: str, lowest: int, highest: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and lowest <= int(text) <= highest):
-        raise ValueError(f"{_shown(text)} is not a whole number from {lowest} to {highest}")
+        raise ValueError(f"{shown(text, TOO_LONG)} is not a whole number from {lowest} to {highest}")
     return int(text)
 
 

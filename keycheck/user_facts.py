@@ -38,11 +38,12 @@ from keycheck.model import (
     Scan,
     State,
 )
-from keycheck.owners import Owners, OwnersError, parse_mapping, tag_problem
+from keycheck.owners import IamUser, Owners, OwnersError, parse_mapping, tag_problem
 from keycheck.rules import writes
 from keycheck.rules.case import Facts, UserFacts
 from keycheck.services import Claims, Iam, Messages, ServiceError
 from keycheck.settings import Settings
+from keycheck.words.parts import list_cut
 
 FILE_BYTES = 4_000_000
 CALLS_AT_ONCE = 16
@@ -50,12 +51,9 @@ LOOKUPS_AT_MOST = 40
 """users.lookupByEmail is Tier 3: some 50 calls a minute. The others are looked up in the next runs."""
 FOUND_HOLDS = timedelta(days=7)
 NOT_FOUND_HOLDS = timedelta(days=1)
-NAMES_SHOWN = 5
 
 T = TypeVar("T")
 R = TypeVar("R")
-User = tuple[str, str, str]
-"""Profile, account id, user name."""
 
 
 class UserFactsReader:
@@ -68,7 +66,7 @@ class UserFactsReader:
         self.problems: list[Problem] = []
         self._rules: tuple[ExemptionRule, ...] | None = ()
         self._owners: Owners | None = None
-        self._tags: dict[User, Mapping[str, str] | None] = {}
+        self._tags: dict[IamUser, Mapping[str, str] | None] = {}
 
     # Files
 
@@ -89,7 +87,14 @@ class UserFactsReader:
             if mapping is None:
                 return
             slack_ids = mapping
-        self._owners = Owners(slack_ids, settings.slack_fallback_channel)
+        self._owners = Owners(
+            slack_ids,
+            settings.slack_fallback_channel,
+            settings.owner_slack_tag,
+            settings.owner_email_tag,
+            tells_on_slack=settings.send_slack,
+            assigns=settings.create_jira and settings.jira_assign_owner,
+        )
 
     @property
     def is_mapping_usable(self) -> bool:
@@ -119,21 +124,19 @@ class UserFactsReader:
 
     def read_tags(self, profile: str, iam: Iam, keys: Sequence[LabelledKey]) -> None:
         """The tags of the users of these access keys, where the settings make anything depend on them."""
-        users = dict.fromkeys((key.access_key.account_id, key.access_key.user_name) for key in keys)
-        wanted = [(profile, *user) for user in users if self._needs_tags((profile, *user))]
-        read, failed = self._ask_all(wanted, lambda user: iam.list_user_tags(user[2]))
+        wanted = [user for user in self._users(profile, keys) if self._needs_tags(user)]
+        read, failed = self._ask_all(wanted, lambda user: iam.list_user_tags(user.user_name))
         self._tags |= read
         for text, names in failed.items():
-            shown = ", ".join(sorted(user[2] for user in names)[:NAMES_SHOWN])
+            shown = list_cut(sorted(user.user_name for user in names))
             what = f"the tags of {len(names)} users were not read, so their access keys are not disabled"
-            more = ", ..." if len(names) > NAMES_SHOWN else ""
-            self.problems.append(Problem(Level.ERROR, profile, f"{what}: {text}: {shown}{more}", count=len(names)))
+            self.problems.append(Problem(Level.ERROR, profile, f"{what}: {text}: {shown}", count=len(names)))
 
-    def _needs_tags(self, user: User) -> bool:
+    def _needs_tags(self, user: IamUser) -> bool:
         settings = self._settings
         if settings.exempt_by_tag or (settings.create_jira and settings.jira_assign_owner):
             return True
-        return settings.send_slack and self._owners is not None and self._owners.mapped(*user) is None
+        return settings.send_slack and self._owners is not None and self._owners.mapped(user) is None
 
     # Look-ups
 
@@ -190,16 +193,15 @@ class UserFactsReader:
 
     def facts(self, profile: str, scan: Scan, keys: Sequence[LabelledKey], lookups: Mapping[str, str | None]) -> Facts:
         """What is known of the users of these access keys."""
-        users = {user[2]: self._user_facts(user, lookups) for user in self._users(profile, keys)}
+        users = {user.user_name: self._user_facts(user, lookups) for user in self._users(profile, keys)}
         return Facts(scan, users)
 
-    def _user_facts(self, user: User, lookups: Mapping[str, str | None]) -> UserFacts:
-        profile, _, user_name = user
+    def _user_facts(self, user: IamUser, lookups: Mapping[str, str | None]) -> UserFacts:
         today = self._clock.now.date()
         owner = self._owner(user, lookups)
         if self._rules is None:
             return UserFacts(owner, not_disabled_because=SkipReason.EXEMPTIONS_UNREAD)
-        exemption = file_exemption(self._rules, *user, today)
+        exemption = file_exemption(self._rules, user.profile, user.account_id, user.user_name, today)
         tags = self._tags.get(user)
         if exemption is None and self._needs_tags(user) and user not in self._tags:
             return UserFacts(owner, not_disabled_because=SkipReason.TAGS_UNREAD)
@@ -208,43 +210,34 @@ class UserFactsReader:
         match tag_exemption(tags, today):
             case BadTag(why=why):
                 text = "an exemption by tag does not count, and nothing of that user is disabled"
-                self.problems.append(Problem(Level.WARNING, profile, f"{text}: {why}", subject=user_name))
+                self.problems.append(Problem(Level.WARNING, user.profile, f"{text}: {why}", subject=user.user_name))
                 return UserFacts(owner, not_disabled_because=SkipReason.BAD_EXEMPT_TAG, tag_trouble=why)
             case Exemption() as by_tag:
                 return UserFacts(owner, by_tag)
             case None:
                 return UserFacts(owner)
 
-    def _owner(self, user: User, lookups: Mapping[str, str | None]) -> Owner:
+    def _owner(self, user: IamUser, lookups: Mapping[str, str | None]) -> Owner:
         settings = self._settings
         if self._owners is None:
             return Owner(OwnerKind.UNREAD)
         tags = self._tags.get(user)
-        if settings.send_slack and tags is not None and self._owners.mapped(*user) is None:
+        if settings.send_slack and tags is not None and self._owners.mapped(user) is None:
             problem = tag_problem(tags, settings.owner_slack_tag)
             if problem is not None:
-                self.problems.append(Problem(Level.WARNING, user[0], problem, subject=user[2]))
-        return self._owners.resolve(
-            *user,
-            tags=tags,
-            tags_were_read=user in self._tags,
-            lookups=lookups,
-            slack_tag=settings.owner_slack_tag,
-            email_tag=settings.owner_email_tag,
-            tells_on_slack=settings.send_slack,
-            assigns=settings.create_jira and settings.jira_assign_owner,
-        )
+                self.problems.append(Problem(Level.WARNING, user.profile, problem, subject=user.user_name))
+        return self._owners.resolve(user, tags, lookups, tags_were_read=user in self._tags)
 
-    def _users(self, profile: str, keys: Sequence[LabelledKey]) -> list[User]:
+    def _users(self, profile: str, keys: Sequence[LabelledKey]) -> list[IamUser]:
         names = dict.fromkeys((key.access_key.account_id, key.access_key.user_name) for key in keys)
-        return [(profile, account_id, user_name) for account_id, user_name in names]
+        return [IamUser(profile, account_id, user_name) for account_id, user_name in names]
 
-    def _candidates(self, user: User) -> tuple[str, ...]:
+    def _candidates(self, user: IamUser) -> tuple[str, ...]:
         if self._owners is None:
             return ()
-        return self._owners.email_of(user[2], self._tags.get(user), self._settings.owner_email_tag)
+        return self._owners.email_of(user.user_name, self._tags.get(user))
 
-    def _is_named(self, user: User) -> bool:
+    def _is_named(self, user: IamUser) -> bool:
         """Whether the mapping or the Slack tag names the owner, so that no e-mail address decides."""
         owner = self._owner(user, {})
         return owner.kind is OwnerKind.KNOWN and owner.addressee is not None and not owner.is_told_by_others

@@ -27,6 +27,7 @@ from keycheck.actions import (
     SendMessage,
     Skip,
     SkipReason,
+    Step,
 )
 from keycheck.metrics import (
     KEY_FIELDS,
@@ -75,7 +76,7 @@ def outcome(action: Action, result: Result) -> Outcome:
 
 
 def skip(key: LabelledKey) -> Skip:
-    return Skip(PROFILE, "act", key, SkipReason.CLAIMED)
+    return Skip(PROFILE, Step.ACT, key, SkipReason.CLAIMED)
 
 
 def problem(level: Level, count: int = 1) -> Problem:

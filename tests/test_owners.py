@@ -6,6 +6,7 @@ And who is told of a user, by mapping, tags and e-mail, in each pair of rules th
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,16 @@ from hypothesis import strategies as st
 
 import keycheck
 from keycheck.model import Addressee, Owner, OwnerKind
-from keycheck.owners import SLACK_ID, Owners, OwnersError, SlackName, parse_mapping, parse_slack_name, tag_problem
+from keycheck.owners import (
+    SLACK_ID,
+    IamUser,
+    Owners,
+    OwnersError,
+    SlackName,
+    parse_mapping,
+    parse_slack_name,
+    tag_problem,
+)
 from tests.builders import ACCOUNT
 
 KRAMER = {"dev_kramer": SlackName("U012AB3CD")}
@@ -316,8 +326,8 @@ def test_a_long_slack_tag_is_never_repeated(value: str) -> None:
     ["kramer@example.com", "a@b.c", "first.last+aws@mail.example.co.uk", "k_r-a=m@example.com", "'a&b'@example.com"],
 )
 def test_a_plausible_e_mail_is_a_candidate_from_the_tag_and_as_user_name(email: str) -> None:
-    assert Owners({}).email_of("dev_kramer", {"email": email}, "email") == (email,)
-    assert Owners({}).email_of(email, None, "email") == (email,)
+    assert Owners({}, email_tag="email").email_of("dev_kramer", {"email": email}) == (email,)
+    assert Owners({}, email_tag="email").email_of(email, None) == (email,)
 
 
 def test_what_is_no_plausible_e_mail_is_no_candidate() -> None:
@@ -342,14 +352,14 @@ def test_what_is_no_plausible_e_mail_is_no_candidate() -> None:
         "kramer@example.com, jones@example.com",
         f"{'a' * 243}@example.com",
     ]:
-        assert Owners({}).email_of("dev_kramer", {"email": text}, "email") == ()
-        assert Owners({}).email_of(text, {}, "email") == ()
+        assert Owners({}, email_tag="email").email_of("dev_kramer", {"email": text}) == ()
+        assert Owners({}, email_tag="email").email_of(text, {}) == ()
 
 
 def test_an_e_mail_of_254_characters_is_the_longest() -> None:
     email = f"{'a' * 242}@example.com"
     assert len(email) == 254
-    assert Owners({}).email_of("dev_kramer", {"email": email}, "email") == (email,)
+    assert Owners({}, email_tag="email").email_of("dev_kramer", {"email": email}) == (email,)
 
 
 @pytest.mark.parametrize(
@@ -367,12 +377,12 @@ def test_an_e_mail_of_254_characters_is_the_longest() -> None:
 def test_the_tags_e_mail_goes_before_the_user_names_in_lower_case_and_each_once(
     user_name: str, tags: dict[str, str] | None, emails: tuple[str, ...]
 ) -> None:
-    assert Owners({}).email_of(user_name, tags, "email") == emails
+    assert Owners({}, email_tag="email").email_of(user_name, tags) == emails
 
 
 def test_the_tag_with_the_e_mail_is_the_one_of_the_settings() -> None:
     tags = {"email": "a@example.com", "owner": "b@example.com"}
-    assert Owners({}).email_of("dev_kramer", tags, "owner") == ("b@example.com",)
+    assert Owners({}, email_tag="owner").email_of("dev_kramer", tags) == ("b@example.com",)
 
 
 # Whom the mapping names
@@ -398,23 +408,23 @@ def test_the_accounts_entry_goes_before_the_profiles_and_that_before_the_plain_o
 ) -> None:
     entries = {"": EVERYWHERE, "acme-prod/": IN_PROFILE, "123456789012/": IN_ACCOUNT}
     owners = Owners({f"{scope}dev_kramer": entries[scope] for scope in scopes})
-    assert owners.mapped(PROFILE, ACCOUNT, "dev_kramer") == name
+    assert owners.mapped(IamUser(PROFILE, ACCOUNT, "dev_kramer")) == name
 
 
 def test_an_entry_for_one_profile_or_account_says_nothing_of_others() -> None:
     owners = Owners({"acme-prod/dev_kramer": IN_PROFILE, "123456789012/dev_kramer": IN_ACCOUNT, "x/y/dev": EVERYWHERE})
-    assert owners.mapped("acme-dev", OTHER_ACCOUNT, "dev_kramer") is None
-    assert owners.mapped("acme-dev", ACCOUNT, "dev_kramer") == IN_ACCOUNT
-    assert owners.mapped(PROFILE, OTHER_ACCOUNT, "dev_kramer") == IN_PROFILE
-    assert owners.mapped("x/y", ACCOUNT, "dev") == EVERYWHERE
-    assert owners.mapped("y", ACCOUNT, "dev") is None
+    assert owners.mapped(IamUser("acme-dev", OTHER_ACCOUNT, "dev_kramer")) is None
+    assert owners.mapped(IamUser("acme-dev", ACCOUNT, "dev_kramer")) == IN_ACCOUNT
+    assert owners.mapped(IamUser(PROFILE, OTHER_ACCOUNT, "dev_kramer")) == IN_PROFILE
+    assert owners.mapped(IamUser("x/y", ACCOUNT, "dev")) == EVERYWHERE
+    assert owners.mapped(IamUser("y", ACCOUNT, "dev")) is None
 
 
 def test_user_names_are_compared_as_they_are() -> None:
     """IAM keeps the case, and allows no two users that differ in it alone."""
     owners = Owners({"dev_kramer": EVERYWHERE})
-    assert owners.mapped(PROFILE, ACCOUNT, "Dev_Kramer") is None
-    assert owners.mapped(PROFILE, ACCOUNT, "dev_kramer ") is None
+    assert owners.mapped(IamUser(PROFILE, ACCOUNT, "Dev_Kramer")) is None
+    assert owners.mapped(IamUser(PROFILE, ACCOUNT, "dev_kramer ")) is None
 
 
 # Who is told
@@ -440,18 +450,9 @@ def resolve(
     assigns: bool = False,
     account_id: str = ACCOUNT,
 ) -> Owner:
-    return owners.resolve(
-        PROFILE,
-        account_id,
-        user_name,
-        tags=tags,
-        tags_were_read=tags_were_read,
-        lookups=lookups or {},
-        slack_tag="slack_id",
-        email_tag="email",
-        tells_on_slack=tells_on_slack,
-        assigns=assigns,
-    )
+    owners = replace(owners, slack_tag="slack_id", email_tag="email", tells_on_slack=tells_on_slack, assigns=assigns)
+    user = IamUser(PROFILE, account_id, user_name)
+    return owners.resolve(user, tags, lookups or {}, tags_were_read=tags_were_read)
 
 
 def person(slack_id: str) -> Addressee:

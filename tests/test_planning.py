@@ -26,6 +26,7 @@ from keycheck.actions import (
     Plan,
     SendMessage,
     SkipReason,
+    Step,
 )
 from keycheck.labels import label_key
 from keycheck.model import (
@@ -129,7 +130,7 @@ def disablings(planned: Plan) -> list[DisableKey]:
     return [disabling for chain in planned.chains for disabling in chain.disablings]
 
 
-def skipped(planned: Plan) -> list[tuple[str, str, SkipReason]]:
+def skipped(planned: Plan) -> list[tuple[Step, str, SkipReason]]:
     return [
         (skip.what, skip.key.access_key.last_five, skip.reason)
         for skip in planned.skips
@@ -244,7 +245,7 @@ def test_without_state_everything_due_is_a_skip(switches: list[str], keys: list[
 def test_where_jira_could_not_be_asked_no_issue_is_filed_but_the_message_is_sent() -> None:
     planned = plan([EXPIRED], known(open_issues=None))
     assert filed(planned) == []
-    assert skipped(planned) == [("file an issue", "VHXVM", SkipReason.JIRA_OFF)]
+    assert skipped(planned) == [(Step.FILE_ISSUE, "VHXVM", SkipReason.JIRA_OFF)]
     assert told(planned) == ["VHXVM"]
     assert disabled(planned) == ["VHXVM"], "the message on the way is a warning"
 
@@ -291,7 +292,7 @@ def test_no_third_issue_within_seven_days(ages: list[timedelta], is_filed: bool)
     planned = plan([EXPIRED], known(record))
     assert may_file_another(record.answered_filings, NOW) is is_filed
     assert filed(planned) == (["VHXVM"] if is_filed else [])
-    assert skipped(planned) == ([] if is_filed else [("file an issue", "VHXVM", SkipReason.TOO_MANY_ISSUES)])
+    assert skipped(planned) == ([] if is_filed else [(Step.FILE_ISSUE, "VHXVM", SkipReason.TOO_MANY_ISSUES)])
     assert told(planned) == ["VHXVM"], "the message does not depend on it"
 
 
@@ -349,7 +350,7 @@ def test_after_two_server_errors_the_addressee_is_left_alone_until_then(not_befo
     facts = known(messaged=AddresseeRecord(not_before=not_before, server_errors=2))
     planned = plan([EXPIRED, EXPIRING], facts, only("send_slack"))
     assert told(planned) == (["VHXVM", "PIRNG"] if is_sent else [])
-    expected = [("nag", last_five, SkipReason.RETRY_LATER) for last_five in ("VHXVM", "PIRNG")]
+    expected = [(Step.NAG, last_five, SkipReason.RETRY_LATER) for last_five in ("VHXVM", "PIRNG")]
     assert skipped(planned) == ([] if is_sent else expected)
 
 
@@ -365,7 +366,7 @@ def test_an_unknown_owner_is_told_through_the_fallback_channel() -> None:
 def test_an_unknown_owner_without_a_fallback_channel_is_a_skip() -> None:
     planned = plan([EXPIRED], known(), owners=make_owner(None))
     assert messages(planned) == []
-    assert skipped(planned) == [("nag", "VHXVM", SkipReason.UNKNOWN_OWNER)]
+    assert skipped(planned) == [(Step.NAG, "VHXVM", SkipReason.UNKNOWN_OWNER)]
     assert filed(planned) == ["VHXVM"], "the issue is filed all the same"
 
 
@@ -374,8 +375,8 @@ def test_without_a_usable_mapping_slack_is_off_and_the_rest_goes_on() -> None:
     planned = plan([EXPIRED], known(slack_is_usable=False), owners=Owner(OwnerKind.UNREAD))
     assert messages(planned) == []
     assert skipped(planned) == [
-        ("nag", "VHXVM", SkipReason.SLACK_OFF),
-        ("disable", "VHXVM", SkipReason.OWNER_UNREAD),
+        (Step.NAG, "VHXVM", SkipReason.SLACK_OFF),
+        (Step.DISABLE, "VHXVM", SkipReason.OWNER_UNREAD),
     ]
     assert filed(planned) == ["VHXVM"]
 
@@ -383,7 +384,7 @@ def test_without_a_usable_mapping_slack_is_off_and_the_rest_goes_on() -> None:
 def test_where_slack_cannot_be_used_the_issue_still_warns_about_what_nobody_owns() -> None:
     planned = plan([EXPIRED], known(slack_is_usable=False), owners=make_owner(None))
     assert messages(planned) == []
-    assert skipped(planned) == [("nag", "VHXVM", SkipReason.SLACK_OFF)]
+    assert skipped(planned) == [(Step.NAG, "VHXVM", SkipReason.SLACK_OFF)]
     assert filed(planned) == disabled(planned) == ["VHXVM"]
 
 
@@ -448,7 +449,7 @@ def test_a_key_that_did_not_fit_into_the_message_is_not_disabled_untold() -> Non
     keys = many_keys(KEYS_IN_A_MESSAGE + 1)
     planned = plan(keys, known(), only("send_slack", "disable_key"), make_owner())
     assert len(disabled(planned)) == KEYS_IN_A_MESSAGE
-    assert skipped(planned) == [("disable", "00000", SkipReason.NOBODY_TOLD)]
+    assert skipped(planned) == [(Step.DISABLE, "00000", SkipReason.NOBODY_TOLD)]
 
 
 # Disabling
@@ -509,7 +510,7 @@ def test_with_slack_an_expired_key_is_disabled_only_after_a_warning(
     record: dict[str, Any], facts: dict[str, Any], owner: Owner, is_planned: bool, was_warned: bool
 ) -> None:
     planned = plan([EXPIRED], known(make_record(EXPIRED, **record), **facts), only("send_slack", "disable_key"), owner)
-    nobody_told = ("disable", "VHXVM", SkipReason.NOBODY_TOLD)
+    nobody_told = (Step.DISABLE, "VHXVM", SkipReason.NOBODY_TOLD)
     assert disablings(planned) == ([DisableKey(EXPIRED, True, was_warned)] if is_planned else [])
     assert (nobody_told in skipped(planned)) is not is_planned
 
@@ -535,7 +536,7 @@ def test_with_jira_an_expired_key_is_disabled_only_after_a_warning(
     )
     planned = plan([EXPIRED], known(found, open_issues=open_issues), only("create_jira", "disable_key"), owner)
     assert disablings(planned) == ([DisableKey(EXPIRED, True, was_warned)] if is_planned else [])
-    assert (("disable", "VHXVM", SkipReason.NOBODY_TOLD) in skipped(planned)) is not is_planned
+    assert ((Step.DISABLE, "VHXVM", SkipReason.NOBODY_TOLD) in skipped(planned)) is not is_planned
 
 
 @pytest.mark.parametrize("warned", [{}, WARNED, {"issue_key": "SEC-1"}], ids=["no", "warned", "issue"])
@@ -544,7 +545,7 @@ def test_what_another_run_is_filing_about_is_not_disabled_beside_it(warned: dict
     record = make_record(EXPIRED, issue_claim_until=NOW + timedelta(seconds=700), **warned)
     planned = plan([EXPIRED], known(record, messaged=JUST_MESSAGED))
     assert disablings(planned) == []
-    assert ("disable", "VHXVM", SkipReason.CLAIMED) in skipped(planned)
+    assert (Step.DISABLE, "VHXVM", SkipReason.CLAIMED) in skipped(planned)
 
 
 @pytest.mark.parametrize(
@@ -554,7 +555,7 @@ def test_an_access_key_of_our_own_is_never_disabled(switches: list[str]) -> None
     facts = known(make_record(EXPIRED, make_owner(), issue_key="SEC-1"), own=[EXPIRED])
     planned = plan([EXPIRED], facts, only(*switches))
     assert disabled(planned) == []
-    assert ("disable", "VHXVM", SkipReason.OWN_ACCESS_KEY) in skipped(planned)
+    assert (Step.DISABLE, "VHXVM", SkipReason.OWN_ACCESS_KEY) in skipped(planned)
 
 
 def test_the_owner_of_an_access_key_of_our_own_is_told_that_it_stays() -> None:
@@ -733,15 +734,15 @@ def test_everything_due_is_planned_or_skipped_once(situation: Situation) -> None
     assert all(chain.notes or chain.issue_actions or chain.message or chain.disablings for chain in planned.chains)
     addressees = [message.addressee for message in messages(planned)]
     assert len(addressees) == len(set(addressees))
-    done: list[tuple[str, LabelledKey | KeyRecord]] = [("file an issue", filing.key) for filing in filings(planned)]
-    done += [("nag", one.key) for message in messages(planned) for one in message.keys]
-    done += [("disable", one.key) for one in disablings(planned)]
-    done += [(skip.what, skip.key) for skip in planned.skips if skip.what != "update the issue"]
+    done: list[tuple[Step, LabelledKey | KeyRecord]] = [(Step.FILE_ISSUE, filing.key) for filing in filings(planned)]
+    done += [(Step.NAG, one.key) for message in messages(planned) for one in message.keys]
+    done += [(Step.DISABLE, one.key) for one in disablings(planned)]
+    done += [(skip.what, skip.key) for skip in planned.skips if skip.what is not Step.UPDATE_ISSUE]
     assert len(done) == len(set(done))
     assert {key for _, key in done} <= set(due_keys(keys, settings))
     if settings.disable_key:
         expired = {key for key in keys if key.label is AgeLabel.EXPIRED}
-        assert expired == {key for what, key in done if what == "disable"}
+        assert expired == {key for what, key in done if what is Step.DISABLE}
 
 
 @given(situations, st.randoms(use_true_random=False))

@@ -24,6 +24,7 @@ from keycheck.actions import (
     Plan,
     Skip,
     SkipReason,
+    Step,
 )
 from keycheck.model import AddresseeRecord, Exemption, KeyRecord, LabelledKey, LastUse, Owner, OwnerKind, State
 from keycheck.planning import plan_profile
@@ -113,7 +114,7 @@ def said(planned: Plan) -> list[tuple[IssueEvent, str]]:
 
 
 def about_issues(planned: Plan) -> list[Skip]:
-    return [skip for skip in planned.skips if skip.what in ("update the issue", "file an issue")]
+    return [skip for skip in planned.skips if skip.what in (Step.UPDATE_ISSUE, Step.FILE_ISSUE)]
 
 
 LEFT_ALONE = {"disabled_by": "run-1", "disabled_at": NOW - 3 * DAY, "reenabled_at": NOW - 2 * DAY}
@@ -256,7 +257,7 @@ def test_where_jira_is_off_what_is_due_is_a_skip() -> None:
     for name, (case, _, _) in EVENTS.items():
         planned = case.but(open_issues=None).plan()
         assert not any(chain.issue_actions for chain in planned.chains), name
-        what = "update the issue" if name in ENDED else "file an issue"
+        what = Step.UPDATE_ISSUE if name in ENDED else Step.FILE_ISSUE
         expected = [Skip(PROFILE, what, case.key or case.found(), SkipReason.JIRA_OFF)]
         if name == "it is no longer due":
             expected = []  # nothing hangs on it, and there is another run
@@ -362,7 +363,7 @@ def test_a_use_that_could_not_be_read_is_no_escalation() -> None:
     known = SharedFacts(State({KEY_ID: record}), frozenset({"SEC-1"}), frozenset())
     settings = make_settings(disable_in_use_hours="24", send_slack="False")
     planned = plan_profile(PROFILE, [EXPIRED], facts, known, settings, NOW)
-    assert [(skip.what, skip.reason) for skip in planned.skips] == [("disable", SkipReason.IN_USE)]
+    assert [(skip.what, skip.reason) for skip in planned.skips] == [(Step.DISABLE, SkipReason.IN_USE)]
     assert said(planned) == []
 
 

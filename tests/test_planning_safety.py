@@ -25,6 +25,7 @@ from keycheck.actions import (
     ObservationKind,
     Plan,
     SkipReason,
+    Step,
 )
 from keycheck.labels import label_key
 from keycheck.model import (
@@ -87,7 +88,7 @@ def disabled(planned: Plan) -> list[str]:
 
 def refusals(planned: Plan) -> list[SkipReason]:
     """Why an access key is not disabled: once, and with one reason."""
-    return [skip.reason for skip in planned.skips if skip.what in ("act", "disable")]
+    return [skip.reason for skip in planned.skips if skip.what in (Step.ACT, Step.DISABLE)]
 
 
 def notes(planned: Plan) -> list[Observation]:
@@ -359,7 +360,7 @@ def test_a_hold_on_one_user_is_no_hold_on_another() -> None:
 def test_where_the_owner_could_not_be_found_out_nobody_else_is_told() -> None:
     planned = Situation(owner=UNREAD).plan()
     assert not any(chain.message for chain in planned.chains)
-    assert ("nag", SkipReason.OWNER_UNREAD) in [(skip.what, skip.reason) for skip in planned.skips]
+    assert (Step.NAG, SkipReason.OWNER_UNREAD) in [(skip.what, skip.reason) for skip in planned.skips]
 
 
 # Notice
@@ -900,7 +901,7 @@ def test_of_two_keys_of_one_second_that_end_alike_only_the_one_without_a_reason_
                 known = SharedFacts(state, frozenset(), frozenset())
                 planned = plan_profile(PROFILE, listed, make_facts(listed), known, make_settings(), NOW)
                 assert disabled(planned) == [gone]
-                assert [skip.key for skip in planned.skips if skip.what in ("act", "disable")] == [keys[kept]]
+                assert [skip.key for skip in planned.skips if skip.what in (Step.ACT, Step.DISABLE)] == [keys[kept]]
 
 
 def test_the_brake_takes_the_older_of_two_that_end_alike() -> None:
@@ -998,7 +999,7 @@ def test_no_more_are_disabled_than_the_brake_leaves_and_none_before_an_older_one
 def test_every_expired_key_is_disabled_or_refused_with_one_reason(walk: Walk) -> None:
     planned = walk.plan()
     decided = [one.key for chain in planned.chains for one in chain.disablings]
-    decided += [s.key for s in planned.skips if s.what in ("act", "disable") and isinstance(s.key, LabelledKey)]
+    decided += [s.key for s in planned.skips if s.what in (Step.ACT, Step.DISABLE) and isinstance(s.key, LabelledKey)]
     assert len(decided) == len(set(decided))
     expired = {key for key in walk.keys if key.label is AgeLabel.EXPIRED}
     if walk.options["disable_key"] == "True":

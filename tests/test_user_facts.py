@@ -19,7 +19,8 @@ from keycheck.services import state_items
 from keycheck.services.aws_iam import AwsIam
 from keycheck.services.slack_messages import SlackMessages
 from keycheck.settings import Settings
-from keycheck.user_facts import CALLS_AT_ONCE, LOOKUPS_AT_MOST, NAMES_SHOWN, UserFactsReader
+from keycheck.user_facts import CALLS_AT_ONCE, LOOKUPS_AT_MOST, UserFactsReader
+from keycheck.words.parts import NAMES_SHOWN
 from sandbox.fake_iam import FakeIam
 from sandbox.fake_slack import FakeSlack
 from sandbox.in_memory import HourlyClock, MemoryAccount, MemoryClaims

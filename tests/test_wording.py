@@ -26,6 +26,7 @@ from keycheck.actions import (
     SendMessage,
     Skip,
     SkipReason,
+    Step,
 )
 from keycheck.model import IssueRecord, KeyRecord, LabelledKey, LastUse, Level, Problem
 from keycheck.words import lines, parts
@@ -591,9 +592,9 @@ def test_the_full_access_key_id_is_for_its_owner_alone(message: SendMessage, pro
         issue = issue_draft(filing(key), profile)
         said += [issue.summary, issue.description, *issue.labels, name_key(key)]
         said += [describe(filing(key)), describe_found(filing(key), "SEC-1"), describe(DisableKey(key, True, False))]
-        said += [describe_skip(Skip(profile, "nag", key, reason)) for reason in SkipReason]
+        said += [describe_skip(Skip(profile, Step.NAG, key, reason)) for reason in SkipReason]
         for reason in SkipReason:
-            problems = skip_problems([Skip(profile, "nag", key, reason)], profile, issues_are_filed=False)
+            problems = skip_problems([Skip(profile, Step.NAG, key, reason)], profile, issues_are_filed=False)
             said += [problem.text for problem in problems]
     for key in keys:
         assert not any(key.access_key.access_key_id in text for text in said)
@@ -661,7 +662,7 @@ def test_a_dry_run_says_which_open_issue_it_found() -> None:
 
 
 def test_a_dry_run_says_each_skip_with_its_reason() -> None:
-    skip = Skip(PROFILE, "disable", EXPIRED, SkipReason.OWN_ACCESS_KEY)
+    skip = Skip(PROFILE, Step.DISABLE, EXPIRED, SkipReason.OWN_ACCESS_KEY)
     assert describe_skip(skip) == (
         "would not disable: access key ...VHXVM of dev_kramer (expired, 197 days old): keycheck itself depends on this "
         "access key"
@@ -669,7 +670,7 @@ def test_a_dry_run_says_each_skip_with_its_reason() -> None:
 
 
 def skips(reason: SkipReason, keys: Iterable[LabelledKey] = (EXPIRED,)) -> list[Skip]:
-    return [Skip(PROFILE, "act", key, reason) for key in keys]
+    return [Skip(PROFILE, Step.ACT, key, reason) for key in keys]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from keycheck.actions import (
     SendMessage,
     Skip,
     SkipReason,
+    Step,
 )
 from keycheck.clock import RunClock, Stopped
 from keycheck.model import KeyRecord, Level, Problem
@@ -286,19 +287,19 @@ def access_key_ids(action: Action) -> tuple[str, ...]:
 def skips_of(task: Task, reason: SkipReason) -> tuple[Skip, ...]:
     """One skip an access key that the action was about."""
 
-    def skip(what: str, *keys: object) -> Iterable[Skip]:
+    def skip(what: Step, *keys: object) -> Iterable[Skip]:
         return (Skip(task.profile, what, key, reason) for key in keys)  # type: ignore[arg-type]
 
     match task.action:
         case FileIssue(key=key):
-            return tuple(skip("file an issue", key))
+            return tuple(skip(Step.FILE_ISSUE, key))
         case AssignIssue(key=key):
-            return tuple(skip("assign the issue", key))
+            return tuple(skip(Step.ASSIGN_ISSUE, key))
         case CommentIssue(record=record, key=shown):
-            return tuple(skip("update the issue", shown or record))
+            return tuple(skip(Step.UPDATE_ISSUE, shown or record))
         case Observation(record=record, key=shown):
-            return tuple(skip("note what was seen", shown or record))
+            return tuple(skip(Step.NOTE, shown or record))
         case SendMessage(keys=keys):
-            return tuple(skip("nag", *(one.key for one in keys)))
+            return tuple(skip(Step.NAG, *(one.key for one in keys)))
         case DisableKey(key=key):
-            return tuple(skip("disable", key))
+            return tuple(skip(Step.DISABLE, key))

@@ -10,12 +10,14 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from keycheck.clock import Stopped
 from keycheck.model import AccessKey, LastUse
 from keycheck.services import Failure, ServiceError
 from keycheck.services.aws_session import Calls, Session, aws_errors, make_client, open_session, word
+
+T = TypeVar("T")
 
 SERVICE = "iam"
 CONCURRENT_CALLS = 16
@@ -62,41 +64,39 @@ class AwsIam:
 
     def list_access_keys(self, user_name: str, account_id: str) -> Sequence[AccessKey] | None:
         """All pages of one user's access keys; None where the user was deleted since the listing."""
-        keys: list[AccessKey] = []
-        seen: set[str] = set()
-        marker: str | None = None
-        while True:
-            more = {"Marker": marker} if marker else {}
-            try:
-                with aws_errors(SERVICE, "ListAccessKeys", self._profile):
-                    answer = self._client.list_access_keys(UserName=user_name, **more)
-                    keys += [_access_key(item, user_name, account_id) for item in answer["AccessKeyMetadata"]]
-                    marker = _next_marker(answer, seen, "ListAccessKeys")
-            except ServiceError as error:
-                if error.code == "NoSuchEntity":
-                    return None
-                raise
-            if marker is None:
-                return keys
+        return self._all_pages(
+            "ListAccessKeys",
+            lambda **more: self._client.list_access_keys(UserName=user_name, **more),
+            lambda answer: [_access_key(item, user_name, account_id) for item in answer["AccessKeyMetadata"]],
+        )
 
     def list_user_tags(self, user_name: str) -> Mapping[str, str] | None:
         """All pages of one user's tags; None where the user was deleted since the listing."""
-        tags: dict[str, str] = {}
+        tags = self._all_pages(
+            "ListUserTags",
+            lambda **more: self._asker.list_user_tags(UserName=user_name, **more),
+            lambda answer: [(str(tag["Key"]), str(tag["Value"])) for tag in answer["Tags"]],
+        )
+        return None if tags is None else dict(tags)
+
+    def _all_pages(self, operation: str, ask: Callable[..., Any], read: Callable[[Any], list[T]]) -> list[T] | None:
+        """Everything of one user; None where there is no such user any more."""
+        found: list[T] = []
         seen: set[str] = set()
-        marker: str | None = None
+        more: dict[str, str] = {}
         while True:
-            more = {"Marker": marker} if marker else {}
             try:
-                with aws_errors(SERVICE, "ListUserTags", self._profile):
-                    answer = self._asker.list_user_tags(UserName=user_name, **more)
-                    tags |= {str(tag["Key"]): str(tag["Value"]) for tag in answer["Tags"]}
-                    marker = _next_marker(answer, seen, "ListUserTags")
+                with aws_errors(SERVICE, operation, self._profile):
+                    answer = ask(**more)
+                    found += read(answer)
+                    marker = _next_marker(answer, seen, operation)
             except ServiceError as error:
                 if error.code == "NoSuchEntity":
                     return None
                 raise
             if marker is None:
-                return tags
+                return found
+            more = {"Marker": marker}
 
     def last_used(self, access_key: AccessKey) -> LastUse:
         """When, by which service and where an access key was last used, by its full id: GetAccessKeyLastUsed.

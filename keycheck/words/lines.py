@@ -24,7 +24,7 @@ from keycheck.actions import (
     SkipReason,
 )
 from keycheck.model import KeyRecord, LabelledKey, Level, Problem
-from keycheck.words.parts import name_access_key, name_key
+from keycheck.words.parts import list_cut, name_access_key, name_key
 
 
 def describe(action: Action) -> str:
@@ -35,11 +35,8 @@ def describe(action: Action) -> str:
         case SendMessage(addressee=addressee, keys=keys):
             kind = "a digest to the fallback channel" if addressee.is_fallback else "a message to"
             what = "access key" if len(keys) == 1 else "access keys"
-            named = ", ".join(f"{key.key.access_key.user_name} ...{key.key.access_key.last_five}" for key in keys[:5])
-            return (
-                f"would send {kind} {addressee.slack_id} about {len(keys)} {what}: {named}"
-                f"{', ...' if len(keys) > 5 else ''}"
-            )
+            named = list_cut([f"{key.key.access_key.user_name} ...{key.key.access_key.last_five}" for key in keys])
+            return f"would send {kind} {addressee.slack_id} about {len(keys)} {what}: {named}"
         case DisableKey(key=key, needs_warning=needs_warning, was_warned=was_warned):
             only = ", once the warning above is delivered" if needs_warning and not was_warned else ""
             return f"would disable {name_key(key)}{only}"
@@ -161,7 +158,7 @@ def describe_found(action: FileIssue, issue_key: str) -> str:
 def describe_skip(skip: Skip) -> str:
     """What is due and would not be done, for --dry-run and -v."""
     name = name_access_key(skip.key) if isinstance(skip.key, KeyRecord) else name_key(skip.key)
-    return f"would not {skip.what}: {name}: {SAID[skip.reason].why}"
+    return f"would not {skip.what.value}: {name}: {SAID[skip.reason].why}"
 
 
 def skip_problems(skips: Iterable[Skip], profile: str, *, issues_are_filed: bool) -> list[Problem]:
@@ -199,5 +196,4 @@ def _some(keys: Sequence[LabelledKey | KeyRecord]) -> str:
         else f"{key.access_key.user_name} ...{key.access_key.last_five}"
         for key in keys
     )
-    shown = list(names)[:5]
-    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
+    return list_cut(list(names))

@@ -6,13 +6,16 @@ Dates are days in UTC: an hour is no help to the owner of an access key that is 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from keycheck.actions import NextStep, Outlook
 from keycheck.model import KeyRecord, LabelledKey, LastUse
+
+NAMES_SHOWN: Final = 5
+CHARACTERS_SHOWN: Final = 12
 
 ROTATION_PAGE = "https://docs.aws.amazon.com/IAM/latest/UserGuide/id-credentials-access-keys-update.html"
 
@@ -149,6 +152,16 @@ def rotation_commands(
 
 def one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def shown(text: str, long: str = "a value of {count} characters") -> str:
+    """A wrong value, as a message may repeat it. A long one could be a secret in the wrong place: its length alone."""
+    return repr(text) if len(text) <= CHARACTERS_SHOWN else long.format(count=len(text))
+
+
+def list_cut(names: Sequence[str]) -> str:
+    """The first five, and whether there are more."""
+    return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
 
 
 def name_key(key: LabelledKey) -> str:
