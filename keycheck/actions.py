@@ -26,6 +26,10 @@ class NextStep(enum.Enum):
     LEFT_ALONE = enum.auto()
     NEVER_DISABLED = enum.auto()
 
+    @property
+    def has_day(self) -> bool:
+        return self not in (NextStep.STAYS_ACTIVE, NextStep.NEVER_DISABLED)
+
 
 class SkipReason(enum.Enum):
     """Why something that was due is not done. Each is counted as skipped; words/lines.py has what is said of it."""

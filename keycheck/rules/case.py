@@ -150,6 +150,11 @@ class Case:
         return self.access_key_id in self.run.own_access_key_ids
 
     @property
+    def files_issues(self) -> bool:
+        """Whether it has an issue at all: filed, commented on, and waited for before it is disabled."""
+        return self.settings.create_jira
+
+    @property
     def own_warning(self) -> WarningRecord | None:
         """The warning that named a day, if one was delivered to whoever owns the access key now."""
         warning = self.record.warning

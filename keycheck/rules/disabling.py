@@ -22,33 +22,39 @@ FAILED_USERS_AT_MOST = 0.05
 class Verdict:
     """Why an access key is not disabled in this run, the first reason being the one that is told; none: it may be.
 
-    `not_before`: the instant before which it is not disabled, whatever else changes.
+    `not_before`: the instant before which it is not disabled, whatever else changes. `next_step`: what is told to
+    happen instead, by the first reason that has something to tell.
     """
 
     reasons: tuple[SkipReason, ...]
     not_before: datetime
+    next_step: NextStep
 
 
 def verdict(case: Case, *, warning_on_the_way: bool = False) -> Verdict:
     """All that speaks against disabling an access key, the day's brake apart, which is about an account.
 
+    A row: the reason, whether it speaks, and what its owner is told to happen, if that reason has its own answer.
     `warning_on_the_way`: this run is about to tell its owner the day; acting/ waits for the delivery.
     """
     settings, user = case.settings, case.user
     not_before = earliest_disabling(case)
+    is_used = case.use_was_asked and is_in_use(case.last_use, case.now, settings.disable_in_use_hours)
     table = (
-        (SkipReason.OWN_ACCESS_KEY, case.is_own),
-        (SkipReason.SCAN_BROKEN, not is_enough_seen(case.scan)),
-        (user.not_disabled_because, user.not_disabled_because is not None),
-        (SkipReason.OWNER_UNREAD, case.owner.kind is OwnerKind.UNREAD),
-        (SkipReason.REENABLED, is_left_alone(case)),
+        (SkipReason.OWN_ACCESS_KEY, case.is_own, NextStep.NEVER_DISABLED),
+        (SkipReason.SCAN_BROKEN, not is_enough_seen(case.scan), None),
+        (user.not_disabled_because, user.not_disabled_because is not None, None),
+        (SkipReason.OWNER_UNREAD, case.owner.kind is OwnerKind.UNREAD, None),
+        (SkipReason.REENABLED, is_left_alone(case), NextStep.LEFT_ALONE),
         # Nothing would be filed about an inactive access key.
-        (SkipReason.CLAIMED, settings.create_jira and case.run.claim_is_live(case.record.issue_claim_until)),
-        (SkipReason.NOBODY_TOLD, settings.warns_owners and not case.was_warned and not warning_on_the_way),
-        (SkipReason.NOTICE, not_before > case.now),
-        (SkipReason.IN_USE, case.use_was_asked and is_in_use(case.last_use, case.now, settings.disable_in_use_hours)),
+        (SkipReason.CLAIMED, case.files_issues and case.run.claim_is_live(case.record.issue_claim_until), None),
+        (SkipReason.NOBODY_TOLD, settings.warns_owners and not case.was_warned and not warning_on_the_way, None),
+        (SkipReason.NOTICE, not_before > case.now, NextStep.DISABLED_FROM),
+        (SkipReason.IN_USE, is_used, NextStep.IN_USE),
     )
-    return Verdict(tuple(reason for reason, speaks in table if speaks and reason is not None), not_before)
+    spoken = [(reason, step) for reason, speaks, step in table if speaks and reason is not None]
+    steps = [step for _, step in spoken if step is not None]
+    return Verdict(tuple(reason for reason, _ in spoken), not_before, steps[0] if steps else NextStep.DISABLED_FROM)
 
 
 def earliest_disabling(case: Case) -> datetime:
@@ -113,16 +119,8 @@ def next_step(case: Case, against: Verdict, *, is_disabled_now: bool) -> tuple[N
     """What is told to happen, and the day: never one before a day that was told already."""
     if not case.settings.disable_key:
         return NextStep.STAYS_ACTIVE, None
-    if SkipReason.OWN_ACCESS_KEY in against.reasons:
-        return NextStep.NEVER_DISABLED, None
-    day = first_instant(against.not_before)
-    if is_disabled_now:
-        return NextStep.DISABLED_NOW, day
-    if SkipReason.REENABLED in against.reasons:
-        return NextStep.LEFT_ALONE, day
-    if SkipReason.IN_USE in against.reasons and SkipReason.NOTICE not in against.reasons:
-        return NextStep.IN_USE, day
-    return NextStep.DISABLED_FROM, day
+    step = NextStep.DISABLED_NOW if is_disabled_now else against.next_step
+    return step, first_instant(against.not_before) if step.has_day else None
 
 
 def notice(case: Case, told: Outlook) -> Notice | None:

@@ -19,7 +19,7 @@ ISSUES_WITHIN = timedelta(days=7)
 
 def needs_issue(case: Case) -> bool:
     """Whether no open issue is known for it, where issues are filed at all."""
-    return case.settings.create_jira and (case.run.open_issues is None or case.open_issue is None)
+    return case.files_issues and (case.run.open_issues is None or case.open_issue is None)
 
 
 def why_not_filed(case: Case) -> SkipReason | None:
@@ -75,7 +75,7 @@ def _has_known_email(owner: Owner) -> bool:
 def about_open_issue(case: Case, told: Outlook) -> list[AssignIssue | CommentIssue]:
     """What there is to do about the open issue of an active access key: at most one comment a run."""
     record, owner = case.record, case.owner
-    if not case.run.can_comment(record):
+    if not case.files_issues or not case.run.can_comment(record):
         return []
     actions: list[AssignIssue | CommentIssue] = []
     if owner.email is not None and assigned_to(record) != owner.email:
