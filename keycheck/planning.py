@@ -255,7 +255,7 @@ def _disablings(
     chosen = {}
     for case in may_go:
         account_id = case.access_key.account_id
-        if left.setdefault(account_id, _left_today(account_id, state, run)) > 0:
+        if left.setdefault(account_id, _disablings_left_today(account_id, state, run)) > 0:
             left[account_id] -= 1
             chosen[case.access_key_id] = DisableKey(case.key, run.settings.warns_owners, case.was_warned)
         else:
@@ -263,7 +263,7 @@ def _disablings(
     return chosen
 
 
-def _left_today(account_id: str, state: State, run: Circumstances) -> int:
+def _disablings_left_today(account_id: str, state: State, run: Circumstances) -> int:
     """How many more access keys of an account may be disabled now."""
     lately = [at for at in state.disablings.get(account_id, ()) if run.now - at < A_DAY]
     return max(0, run.settings.max_disables_per_day - len(lately))

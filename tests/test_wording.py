@@ -132,7 +132,7 @@ def test_an_issue_carries_the_family_label_and_the_hash_of_the_full_id() -> None
     assert issue_draft(filing(twin), PROFILE).labels[1] != "keycheck-84bf86cf053bbccd"
 
 
-FATES = [
+NEXT_STEPS = [
     (NextStep.STAYS_ACTIVE, "it stays active, and at risk, until somebody rotates it or it is disabled."),
     (
         NextStep.NEVER_DISABLED,
@@ -157,12 +157,12 @@ FATES = [
 ]
 
 
-def test_every_fate_has_a_sentence_here() -> None:
-    assert {next_step for next_step, _ in FATES} == set(NextStep)
+def test_every_next_step_has_a_sentence_here() -> None:
+    assert {next_step for next_step, _ in NEXT_STEPS} == set(NextStep)
 
 
 @pytest.mark.parametrize(
-    ("next_step", "sentence"), FATES, ids=lambda value: value.name if isinstance(value, NextStep) else ""
+    ("next_step", "sentence"), NEXT_STEPS, ids=lambda value: value.name if isinstance(value, NextStep) else ""
 )
 def test_issue_and_message_say_what_happens(next_step: NextStep, sentence: str) -> None:
     escaped = sentence.replace("-", "\\-")
@@ -801,7 +801,7 @@ def test_without_a_field_jiras_own_words_are_cut_to_one_line(messages: list[str]
     )
 
 
-def test_there_are_words_for_every_reason_every_fate_and_every_event() -> None:
+def test_there_are_words_for_every_reason_every_next_step_and_every_event() -> None:
     assert set(lines.SAID) == set(SkipReason)
     assert set(parts.TOLD) == set(NextStep)
     assert set(lines._EVENTS) == set(IssueEvent)

@@ -48,7 +48,7 @@ class _Walk:
 
 
 class Executor:
-    """Carries out the plans of one run: `run` in one thread, `settle` in another once the time is over."""
+    """Carries out the plans of one run: `run` in one thread, `finish` in another once the time is over."""
 
     def __init__(self, plans: Sequence[Plan], services: Services, settings: Settings, clock: RunClock) -> None:
         self._clock = clock
