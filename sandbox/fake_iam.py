@@ -26,6 +26,7 @@ import base64
 import binascii
 import dataclasses
 import json
+import math
 import random
 import re
 import signal
@@ -40,10 +41,12 @@ from email.utils import formatdate
 from functools import lru_cache
 from hashlib import sha256
 from http import HTTPStatus
-from itertools import islice
-from typing import Final, Literal, Self, cast
+from itertools import count, islice
+from typing import Final, Self, cast
 from urllib.parse import unquote_plus
 from xml.sax.saxutils import escape
+
+from sandbox.http_fake import Fault, Injected, Match, Request, next_fault
 
 IAM_NAMESPACE: Final = "https://iam.amazonaws.com/doc/2010-05-08/"
 STS_NAMESPACE: Final = "https://sts.amazonaws.com/doc/2011-06-15/"
@@ -148,7 +151,7 @@ class FakeIam:
         self._server_thread: _ServerThread | None = None
         self._lock = threading.RLock()
         self._gone: set[str] = set()
-        self._faults: list[_Fault] = []
+        self._faults: list[Injected] = []
         self._owner_of: dict[str, str] = {}
         self._tokens: float | None = None
         self._tokens_at = 0.0
@@ -245,58 +248,17 @@ class FakeIam:
 
     # What goes wrong
 
-    def inject(
-        self,
-        code: str,
-        status: int | None = None,
-        message: str | None = None,
-        *,
-        action: str | None = None,
-        user: str | None = None,
-        page: int | None = None,
-        times: int | None = None,
-        after: int = 0,
-    ) -> None:
-        """Answer matching calls with this error; they then have no effect.
-
-        A call matches when it is of that `action`, for that `user` name, for that `page` of a listing (1 is the first);
-        what is None matches all. The first `after` matching calls go through, then `times` calls (None: all) fail.
-        Where two faults match, the one that was injected first applies. Without a `status` it is AWS's for that code.
+    def inject(self, fault: Fault, match: Match | None = None, times: int | None = None) -> None:
+        """Spoil the calls that match (None: all), so many of them (None: all, until `heal`), as http_fake does: where
+        several faults match, the one injected first is used, until its times are used up.
         """
-        http_status = HTTP_STATUS_OF.get(code, 400) if status is None else status
-        error = _ApiError(code, message or f"Injected by the test: {code}", http_status)
-        self._add_fault(_Fault("error", action, user, page, times, after, error))
-
-    def drop(
-        self,
-        action: str | None = None,
-        user: str | None = None,
-        page: int | None = None,
-        times: int | None = None,
-        after: int = 0,
-    ) -> None:
-        """Serve matching calls, which take effect, then close the connection with no answer. Matching: inject()."""
-        self._add_fault(_Fault("drop", action, user, page, times, after))
-
-    def hang(
-        self,
-        action: str | None = None,
-        user: str | None = None,
-        page: int | None = None,
-        times: int | None = None,
-        after: int = 0,
-    ) -> None:
-        """Never answer matching calls, which have no effect; stop() closes their connections. Matching: inject()."""
-        self._add_fault(_Fault("hang", action, user, page, times, after))
+        with self._lock:
+            self._faults.append(Injected(fault, match, times))
 
     def heal(self) -> None:
         """No more injected faults. Calls that hang already stay hung, and deleted users stay deleted."""
         with self._lock:
             self._faults.clear()
-
-    def _add_fault(self, fault: _Fault) -> None:
-        with self._lock:
-            self._faults.append(fault)
 
     # What was called
 
@@ -333,8 +295,9 @@ class FakeIam:
 
     # Serving: for the server's thread, not for tests
 
-    def arrive(self, params: dict[str, str]) -> _Pending:
-        """Count the call and settle its next_step, without any effect yet."""
+    def arrive(self, body: bytes) -> _Pending:
+        """Count the call and settle what becomes of it, without any effect yet."""
+        params = _parse_form(body)
         action = params.pop("Action", "")
         version = params.pop("Version", IAM_VERSION)
         namespace = STS_NAMESPACE if version == STS_VERSION else IAM_NAMESPACE
@@ -347,8 +310,8 @@ class FakeIam:
             self._peak_in_flight = max(self._peak_in_flight, self._in_flight)
             if self.rate is not None and not self._take_token(self.rate):
                 self._throttled[action] += 1
-                return _Pending(call, namespace, _Fault("error", error=_THROTTLING))
-            fault = self._fault_for(action, params) if self._faults else None
+                return _Pending(call, namespace, _THROTTLED)
+            fault = next_fault(self._faults, Request(self._number, "POST", "/", {}, {}, body)) if self._faults else None
         return _Pending(call, namespace, fault)
 
     def _take_token(self, rate: float) -> bool:
@@ -359,33 +322,28 @@ class FakeIam:
         self._tokens = tokens - 1 if tokens >= 1 else tokens
         return tokens >= 1
 
-    def _fault_for(self, action: str, params: dict[str, str]) -> _Fault | None:
-        for fault in self._faults:
-            if fault.strikes(action, params):
-                return fault
-        return None
-
     def answer(self, pending: _Pending) -> bytes | None:
         """The whole HTTP answer, the call's effect done; None where the connection is to be closed without one."""
         call, fault = pending.call, pending.fault
         request_id = b"7a62c49f-347e-4fc4-9331-%012x" % call.number
         with self._lock:
             self._in_flight -= 1
-            status, body = 200, b""
-            error = None if fault is None else fault.error
-            if error is None:
+            status, body, headers = 200, b"", {"Content-Type": "text/xml"}
+            if fault is None or fault.served:
                 try:
                     body = self._serve(call.action, call.params, pending.namespace, request_id)
                 except _ApiError as refusal:
-                    error = refusal
-            if error is not None:
-                status, body = error.status, _error_xml(error, pending.namespace, request_id)
-            if fault is not None and fault.kind == "drop":
+                    status, body = refusal.status, _error_xml(refusal, pending.namespace, request_id)
+            if fault is not None and fault.dropped:
                 return None
+            if fault is not None and fault.answer is not None:
+                status, (body, content_type) = fault.answer.status, fault.answer.body
+                headers = {"Content-Type": content_type, **fault.answer.headers}
             call.status = status
         date = _http_date(int(time.time() + self.clock_skew.total_seconds()))
         head = b"HTTP/1.1 %d %b\r\nx-amzn-RequestId: %b\r\nDate: %b\r\n" % (status, _reason(status), request_id, date)
-        return b"%bContent-Type: text/xml\r\nContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+        more = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+        return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, more, len(body), body)
 
     def give_up(self) -> None:
         """The caller of a call that hangs has closed the connection."""
@@ -514,9 +472,6 @@ class _ApiError(Exception):
         self.status = status
 
 
-_THROTTLING: Final = _ApiError("Throttling", "Rate exceeded")
-
-
 def _validation(detail: str) -> _ApiError:
     return _ApiError("ValidationError", f"1 validation error detected: {detail}")
 
@@ -533,32 +488,30 @@ def _required(params: dict[str, str], name: str) -> str:
     return value
 
 
-@dataclass
-class _Fault:
-    kind: Literal["error", "drop", "hang"]
-    action: str | None = None
-    user: str | None = None
-    page: int | None = None
-    times: int | None = None
-    after: int = 0
-    error: _ApiError | None = None
+def iam_error(code: str, status: int | None = None, message: str | None = None) -> Fault:
+    """IAM's answer with this error; the call has no effect. Without a `status` it is AWS's for that code."""
+    http_status = HTTP_STATUS_OF.get(code, 400) if status is None else status
+    refusal = _ApiError(code, message or f"Injected by the test: {code}", http_status)
+    body = _error_xml(refusal, IAM_NAMESPACE, b"7a62c49f-347e-4fc4-9331-000000000000")
+    return Fault.status(http_status, body, {"Content-Type": "text/xml"})
 
-    def strikes(self, action: str, params: dict[str, str]) -> bool:
-        """Whether it applies to this call; counts the call off `after` or `times` if it matches."""
-        if self.action is not None and action != self.action:
-            return False
-        if self.user is not None and params.get("UserName") != self.user:
-            return False
-        if self.page is not None and _page_number(params) != self.page:
-            return False
-        if self.after > 0:
-            self.after -= 1
-            return False
-        if self.times is not None:
-            if self.times <= 0:
-                return False
-            self.times -= 1
-        return True
+
+def about(action: str | None = None, user: str | None = None, page: int | None = None, after: int = 0) -> Match:
+    """Matches calls of that action, for that user name, for that page of a listing (1 is the first), once so many of
+    them have gone through; what is None matches all.
+    """
+    gone_through = count()
+
+    def matches(request: Request) -> bool:
+        params = _parse_form(request.body)
+        is_one = (
+            (action is None or params.get("Action") == action)
+            and (user is None or params.get("UserName") == user)
+            and (page is None or _page_number(params) == page)
+        )
+        return is_one and next(gone_through) >= after
+
+    return matches
 
 
 @dataclass(slots=True)
@@ -567,7 +520,7 @@ class _Pending:
 
     call: Call
     namespace: str
-    fault: _Fault | None
+    fault: Fault | None
 
 
 # Pages
@@ -674,6 +627,9 @@ def _error_xml(error: _ApiError, namespace: str, request_id: bytes) -> bytes:
     ).encode()
 
 
+_THROTTLED: Final = iam_error("Throttling", message="Rate exceeded")
+
+
 def _unique_id(prefix: str, of: str) -> str:
     """An id of AWS's shape (four letters and 17 characters) that is always the same for the same thing."""
     return prefix + base64.b32encode(sha256(of.encode()).digest()).decode()[:17]
@@ -759,12 +715,13 @@ class _Connection(asyncio.Protocol):
             self._take(body)
 
     def _take(self, body: bytes) -> None:
-        pending = self._iam.arrive(_parse_form(body))
-        if pending.fault is not None and pending.fault.kind == "hang":
+        pending = self._iam.arrive(body)
+        wait_seconds = self._iam.latency + (0.0 if pending.fault is None else pending.fault.wait_seconds)
+        if math.isinf(wait_seconds):
             self._busy = self._hangs = True
-        elif self._iam.latency > 0:
+        elif wait_seconds > 0:
             self._busy = True
-            self._server.loop.call_later(self._iam.latency, self._finish_late, pending)
+            self._server.loop.call_later(wait_seconds, self._finish_late, pending)
         else:
             self._finish(pending)
 

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 LOGIN_PAGE = "<!DOCTYPE html>\n<html><head><title>Log in</title></head><body>Log in to continue</body></html>\n"
@@ -57,6 +57,19 @@ class Answer:
     status: int
     payload: object = None
     headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def body(self) -> tuple[bytes, str]:
+        """The body, and the Content-Type that goes with it where `headers` has none."""
+        match self.payload:
+            case None:
+                return b"", "application/json;charset=UTF-8"
+            case bytes():
+                return self.payload, "application/octet-stream"
+            case str():
+                return self.payload.encode(), "text/html;charset=UTF-8"
+            case _:
+                return json.dumps(self.payload).encode(), "application/json;charset=UTF-8"
 
 
 Match = Callable[[Request], bool]
@@ -129,7 +142,7 @@ class FakeServer(ABC):
         self.lock = threading.RLock()
         self.served = 0
         self._requests: list[Request] = []
-        self._faults: list[_Injected] = []
+        self._faults: list[Injected] = []
         self._stopping = threading.Event()
         self._port = 0
         self._listener: _Listener | None = None
@@ -224,7 +237,7 @@ class FakeServer(ABC):
         two with times=1 gives one after the other.
         """
         with self.lock:
-            self._faults.append(_Injected(fault, match, times))
+            self._faults.append(Injected(fault, match, times))
 
     def holding(self, request: Request) -> Fault | None:
         """The fault that would hold this request up, or its answer, if it came now; uses up none."""
@@ -270,22 +283,29 @@ class FakeServer(ABC):
 
     def _next_fault(self, request: Request) -> Fault | None:
         with self.lock:
-            for injected in self._faults:
-                if injected.match is not None and not injected.match(request):
-                    continue
-                if injected.times_left is not None:
-                    injected.times_left -= 1
-                    if injected.times_left <= 0:
-                        self._faults.remove(injected)
-                return injected.fault
-        return None
+            return next_fault(self._faults, request)
 
 
 @dataclass(eq=False)
-class _Injected:
+class Injected:
+    """A fault, and which requests it spoils, and how many more of them (None: all)."""
+
     fault: Fault
     match: Match | None
     times_left: int | None
+
+
+def next_fault(faults: list[Injected], request: Request) -> Fault | None:
+    """The fault that this request meets; one whose times are used up is taken out."""
+    for injected in faults:
+        if injected.match is not None and not injected.match(request):
+            continue
+        if injected.times_left is not None:
+            injected.times_left -= 1
+            if injected.times_left <= 0:
+                faults.remove(injected)
+        return injected.fault
+    return None
 
 
 class _Connections:
@@ -401,25 +421,12 @@ class _Connection(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _do  # noqa: N815 (the names that http.server looks for)
 
-    _content_types: ClassVar[dict[type, str]] = {
-        str: "text/html;charset=UTF-8",
-        bytes: "application/octet-stream",
-    }
-
     def _send(self, answer: Answer) -> None:
         """One write for the whole answer: two would meet Nagle's algorithm and delayed acknowledgements."""
-        match answer.payload:
-            case None:
-                body = b""
-            case bytes():
-                body = answer.payload
-            case str():
-                body = answer.payload.encode()
-            case _:
-                body = json.dumps(answer.payload).encode()
+        body, content_type = answer.body
         headers = {
             "Date": self.date_time_string(),
-            "Content-Type": self._content_types.get(type(answer.payload), "application/json;charset=UTF-8"),
+            "Content-Type": content_type,
             "Content-Length": str(len(body)),
         } | answer.headers
         try:

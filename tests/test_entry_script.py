@@ -20,6 +20,7 @@ import pytest
 from line_protocol_parser import parse_line
 
 from keycheck import __version__
+from sandbox.fake_iam import iam_error
 from sandbox.warm_parent import ENTRY
 from sandbox.world import Ran, World
 from tests.running import (
@@ -461,7 +462,7 @@ def test_credentials_that_cannot_work_are_one_clear_line(iam_world: World, confi
 @pytest.mark.parametrize("code", ["AccessDenied", "ExpiredToken", "InvalidClientTokenId"])
 def test_credentials_that_aws_refuses_are_one_clear_line(iam_world: World, code: str) -> None:
     fake_iam(iam_world).inject(
-        code, message="User: arn:aws:iam::123456789012:user/AKIAINVENTED0123456 is not authorized"
+        iam_error(code, message="User: arn:aws:iam::123456789012:user/AKIAINVENTED0123456 is not authorized")
     )
     ran = run(iam_world, "acme-dev")
     assert ran.code == 1

@@ -14,7 +14,7 @@ from typing import cast
 
 import pytest
 
-from sandbox.fake_iam import FakeIam, FakeKey
+from sandbox.fake_iam import FakeIam, FakeKey, about, iam_error
 from sandbox.fake_slack import Message
 from sandbox.fake_slack import render as as_slack_shows
 from sandbox.http_fake import Request
@@ -204,7 +204,7 @@ def test_tags_that_cannot_be_read_disable_nobody_concerned(world: World) -> None
     hire(world, "dev_kramer")
     hire(world, "dev_newman")
     world.owners |= {"dev_kramer": KRAMER, "dev_newman": "U0NEWMAN"}
-    fake_iam(world).inject("AccessDenied", action="ListUserTags", user="dev_kramer")
+    fake_iam(world).inject(iam_error("AccessDenied"), about("ListUserTags", "dev_kramer"))
     ran = run(world, "acme-dev", **SLACK_ONLY, exempt_by_tag="True")
     assert "the tags of 1 users were not read" in ran.first_line
     assert active(world) == ["dev_kramer"]
@@ -267,7 +267,7 @@ def test_an_access_key_in_use_is_escalated_and_not_disabled_until_nothing_uses_i
 def test_a_last_use_that_cannot_be_read_counts_as_in_use(world: World) -> None:
     hire(world, "dev_kramer")
     world.owners["dev_kramer"] = KRAMER
-    fake_iam(world).inject("AccessDenied", action="GetAccessKeyLastUsed")
+    fake_iam(world).inject(iam_error("AccessDenied"), about("GetAccessKeyLastUsed"))
     ran = run(world, "acme-dev", **SLACK_ONLY, disable_in_use_hours="24")
     assert "iam:GetAccessKeyLastUsed was refused (AccessDenied)" in ran.stderr
     assert (active(world), told(world)) == (["dev_kramer"], [KRAMER])
@@ -424,7 +424,7 @@ def test_the_root_users_access_keys_are_counted_and_warned_of(world: World) -> N
 
 def test_a_count_that_nobody_may_read_is_left_out_and_not_zero(world: World) -> None:
     hire(world, "dev_kramer", 1)
-    fake_iam(world).inject("AccessDenied", action="GetAccountSummary")
+    fake_iam(world).inject(iam_error("AccessDenied"), about("GetAccountSummary"))
     ran = run(world, "acme-dev")
     assert "root_access_keys" not in run_fields(ran)
     assert "iam:GetAccountSummary was refused (AccessDenied)" in ran.first_line

@@ -23,7 +23,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
 
-from sandbox.fake_iam import FakeIam, FakeKey, new_access_key_id
+from sandbox.fake_iam import FakeIam, FakeKey, about, iam_error, new_access_key_id
+from sandbox.http_fake import Fault
 from tests.impatience import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -263,7 +264,7 @@ def test_moving_back_is_exact(iam: FakeIam, api: Any) -> None:
 )
 def test_an_injected_error_has_the_status_of_aws(iam: FakeIam, api: Any, code: str, status: int) -> None:
     iam.add_user("dev_kramer", [1])
-    iam.inject(code)
+    iam.inject(iam_error(code))
     assert refused(api.list_users) == (code, status)
     iam.heal()
     assert user_names(api) == ["dev_kramer"]
@@ -272,11 +273,11 @@ def test_an_injected_error_has_the_status_of_aws(iam: FakeIam, api: Any, code: s
 def test_an_error_for_one_user_leaves_the_others(iam: FakeIam, api: Any) -> None:
     key = iam.add_user("closed", [1]).keys[0]
     iam.add_user("open", [1])
-    iam.inject("AccessDenied", message="no, not you", action="ListAccessKeys", user="closed")
+    iam.inject(iam_error("AccessDenied", message="no, not you"), about("ListAccessKeys", "closed"))
     assert refused(api.list_access_keys, UserName="closed") == ("AccessDenied", 403)
     assert api.list_access_keys(UserName="open")["AccessKeyMetadata"]
     assert user_names(api) == ["closed", "open"]
-    iam.inject("ServiceFailure", action="UpdateAccessKey")
+    iam.inject(iam_error("ServiceFailure"), about("UpdateAccessKey"))
     update = {"UserName": "closed", "AccessKeyId": key.access_key_id, "Status": "Inactive"}
     assert refused(api.update_access_key, **update) == ("ServiceFailure", 500)
     assert key.status == "Active"
@@ -286,14 +287,14 @@ def test_an_error_on_page_two_only(iam: FakeIam, api: Any) -> None:
     for number in range(5):
         iam.add_user(f"user{number}")
     iam.users_per_page = 2
-    iam.inject("ServiceFailure", status=500, action="ListUsers", page=2, times=1)
+    iam.inject(iam_error("ServiceFailure", status=500), about("ListUsers", page=2), times=1)
     assert refused(user_names, api=api) == ("ServiceFailure", 500)
     assert [call.status for call in iam.log] == [200, 500]
     assert len(user_names(api)) == 5, "it was injected once"
 
 
 def test_a_token_that_expires_after_three_calls(iam: FakeIam, api: Any) -> None:
-    iam.inject("ExpiredToken", after=3)
+    iam.inject(iam_error("ExpiredToken"), about(after=3))
     for _ in range(3):
         api.list_users()
     for _ in range(2):
@@ -302,13 +303,13 @@ def test_a_token_that_expires_after_three_calls(iam: FakeIam, api: Any) -> None:
 
 def test_a_dropped_call_took_effect_and_a_retry_is_answered(iam: FakeIam, api: Any) -> None:
     key = iam.add_user("dev_kramer", [200]).keys[0]
-    iam.drop(action="UpdateAccessKey", times=1)
+    iam.inject(Fault.drop_after_serving(), about("UpdateAccessKey"), times=1)
     update = {"UserName": "dev_kramer", "AccessKeyId": key.access_key_id, "Status": "Inactive"}
     with pytest.raises((ConnectionClosedError, HTTPClientError)):
         api.update_access_key(**update)
     assert key.status == "Inactive"
     assert iam.log[-1].status is None
-    iam.drop(action="ListUsers", times=1)
+    iam.inject(Fault.drop_after_serving(), about("ListUsers"), times=1)
     assert user_names(client(iam.url, attempts=2)) == ["dev_kramer"]
     assert iam.calls["ListUsers"] == 2
 
@@ -317,7 +318,7 @@ def test_a_hanging_call_ends_when_the_fake_stops() -> None:
     iam = FakeIam().start()
     iam.add_user("stuck", [1])
     iam.add_user("fine", [1])
-    iam.hang(action="ListAccessKeys", user="stuck")
+    iam.inject(Fault.hang(), about("ListAccessKeys", "stuck"))
     api = client(iam.url)
     with ThreadPoolExecutor(1) as pool:
         hung = pool.submit(api.list_access_keys, UserName="stuck")
@@ -331,7 +332,7 @@ def test_a_hanging_call_ends_when_the_fake_stops() -> None:
 
 
 def test_a_read_timeout_sees_a_hang(iam: FakeIam) -> None:
-    iam.hang()
+    iam.inject(Fault.hang())
     with pytest.raises(HTTPClientError):
         client(iam.url, read_timeout=0.1).list_users()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from line_protocol_parser import parse_line
 
-from sandbox.fake_iam import FakeIam
+from sandbox.fake_iam import FakeIam, about
 from sandbox.fake_slack import rate_limited
 from sandbox.gate import is_action
 from sandbox.http_fake import Fault, calls
@@ -57,7 +57,7 @@ def fake_iam_of_the_world(iam_world: World) -> FakeIam:
 def test_a_scan_that_is_stopped_prints_what_it_has_read_and_acts_on_none_of_it(iam_world: World, iam: FakeIam) -> None:
     for name in ("ana", "ben", "eve"):
         iam.add_user(name, [200])
-    iam.hang(action="ListAccessKeys", user="ben")
+    iam.inject(Fault.hang(), about("ListAccessKeys", "ben"))
     with iam_world.popen("acme-dev", disable_key="True") as process:
         wait_until(lambda: sum(call.status == 200 for call in iam.log) == 4 and len(iam.log) == 5)
         ran = stop(process, iam_world)
@@ -72,7 +72,7 @@ def test_a_scan_that_is_stopped_prints_what_it_has_read_and_acts_on_none_of_it(i
 
 
 def test_one_interrupt_is_heard_like_sigterm_also_before_the_first_answer(iam_world: World, iam: FakeIam) -> None:
-    iam.hang(action="ListUsers")
+    iam.inject(Fault.hang(), about("ListUsers"))
     with iam_world.popen("acme-dev", "acme-prod") as process:
         wait_until(lambda: iam.calls["ListUsers"] == 2)
         ran = stop(process, iam_world, signal.SIGINT)
@@ -85,7 +85,7 @@ def test_one_interrupt_is_heard_like_sigterm_also_before_the_first_answer(iam_wo
 def test_the_scan_ends_at_its_share_of_the_time_and_what_was_read_is_acted_on(iam_world: World, iam: FakeIam) -> None:
     for name in ("ana", "ben", "eve"):
         iam.add_user(name, [200])
-    iam.hang(action="ListAccessKeys", user="ben")
+    iam.inject(Fault.hang(), about("ListAccessKeys", "ben"))
     ran = run(iam_world, "acme-dev", disable_key="True", run_timeout_seconds="5")
     assert ran.code == 0
     assert [parse_line(line)["tags"]["status"] for line in iam_lines(ran)] == ["disabled", "disabled"]
@@ -97,7 +97,7 @@ def test_the_scan_ends_at_its_share_of_the_time_and_what_was_read_is_acted_on(ia
 def test_a_second_interrupt_ends_the_process_at_once(iam_world: World, iam: FakeIam) -> None:
     """At once is before the first one's two seconds are over: nothing was printed yet."""
     iam.add_user("ben", [200])
-    iam.hang(action="ListAccessKeys", user="ben")
+    iam.inject(Fault.hang(), about("ListAccessKeys", "ben"))
     with iam_world.popen("acme-dev") as process:
         wait_until(lambda: iam.calls["ListAccessKeys"] == 1)
         signal_and_wait(process, signal.SIGINT)  # two pending SIGINTs are one
@@ -271,7 +271,7 @@ def test_an_unknown_issue_is_looked_for_once_its_claim_has_lapsed(
 
 def test_a_disabling_in_flight_is_an_error_and_the_key_is_not_called_disabled(iam_world: World, iam: FakeIam) -> None:
     iam.add_user("ana", [200])
-    iam.hang(action="UpdateAccessKey")
+    iam.inject(Fault.hang(), about("UpdateAccessKey"))
     with iam_world.popen("acme-dev", disable_key="True") as process:
         wait_until(lambda: iam.calls["UpdateAccessKey"])
         ran = stop(process, iam_world)

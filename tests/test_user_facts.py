@@ -21,7 +21,7 @@ from keycheck.services.slack_messages import SlackMessages
 from keycheck.settings import Settings
 from keycheck.user_facts import CALLS_AT_ONCE, LOOKUPS_AT_MOST, UserFactsReader
 from keycheck.words.parts import NAMES_SHOWN
-from sandbox.fake_iam import FakeIam
+from sandbox.fake_iam import FakeIam, about, iam_error
 from sandbox.fake_slack import FakeSlack
 from sandbox.in_memory import HourlyClock, MemoryAccount, MemoryClaims
 from tests.builders import ACCOUNT, NOW, PROFILE, make_key, make_scan, make_settings
@@ -191,7 +191,7 @@ def test_tags_that_were_not_read_hold_their_user_and_tell_nobody_else(
 ) -> None:
     finder = finder_for(settings_for(mapping, slack_fallback_channel="C0SECURITY"))
     keys = [key_of(iam, "dev_costanza"), key_of(iam, "dev_newman")]
-    iam.inject("ServiceFailure", action="ListUserTags", user="dev_costanza")
+    iam.inject(iam_error("ServiceFailure"), about("ListUserTags", "dev_costanza"))
     finder.read_tags(PROFILE, adapter, keys)
     users = facts_of(finder, keys)
     assert users["dev_costanza"].not_disabled_because is SkipReason.TAGS_UNREAD
@@ -208,7 +208,7 @@ def test_a_refusal_costs_the_one_user_that_it_is_about(iam: FakeIam, adapter: Aw
     finder = finder_for(settings_for(mapping))
     keys = [key_of(iam, f"user{number:03}") for number in range(60)]
     for number in (0, 30, 59):
-        iam.inject("AccessDenied", action="ListUserTags", user=f"user{number:03}")
+        iam.inject(iam_error("AccessDenied"), about("ListUserTags", f"user{number:03}"))
     finder.read_tags(PROFILE, adapter, keys)
     held = [name for name, one in facts_of(finder, keys).items() if one.not_disabled_because is not None]
     assert held == ["user000", "user030", "user059"]
@@ -221,7 +221,7 @@ def test_after_an_answer_about_the_credentials_nobody_else_is_asked_about(
 ) -> None:
     finder = finder_for(settings_for(mapping))
     keys = [key_of(iam, f"user{number:03}") for number in range(60)]
-    iam.inject("ExpiredToken", action="ListUserTags")
+    iam.inject(iam_error("ExpiredToken"), about("ListUserTags"))
     finder.read_tags(PROFILE, adapter, keys)
     assert iam.calls["ListUserTags"] <= CALLS_AT_ONCE
     assert {one.not_disabled_because for one in facts_of(finder, keys).values()} == {SkipReason.TAGS_UNREAD}
@@ -230,7 +230,7 @@ def test_after_an_answer_about_the_credentials_nobody_else_is_asked_about(
 def test_tags_that_nobody_may_read_are_said_once(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
     finder = finder_for(settings_for(mapping))
     keys = [key_of(iam, f"user{number:03}") for number in range(60)]
-    iam.inject("AccessDenied", action="ListUserTags")
+    iam.inject(iam_error("AccessDenied"), about("ListUserTags"))
     finder.read_tags(PROFILE, adapter, keys)
     assert {one.not_disabled_because for one in facts_of(finder, keys).values()} == {SkipReason.TAGS_UNREAD}
     (problem,) = finder.problems
@@ -272,7 +272,7 @@ def test_the_file_exempts_a_user_whose_tags_could_not_be_read(
     path.write_text(rule, encoding="utf-8")
     finder = finder_for(settings_for(mapping, exempt_by_tag="True", exemptions_file=str(path)))
     key = key_of(iam, "dev_costanza")
-    iam.inject("AccessDenied", action="ListUserTags")
+    iam.inject(iam_error("AccessDenied"), about("ListUserTags"))
     finder.read_tags(PROFILE, adapter, [key])
     facts = facts_of(finder, [key])["dev_costanza"]
     assert isinstance(facts.exemption, Exemption)
@@ -377,7 +377,7 @@ def test_a_last_use_is_read_with_its_service_and_region(iam: FakeIam, adapter: A
 def test_a_last_use_that_was_not_read_is_none_and_is_said_once(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
     finder = finder_for(settings_for(mapping))
     keys = [key_of(iam, "dev_kramer"), key_of(iam, "dev_newman")]
-    iam.inject("ServiceFailure", action="GetAccessKeyLastUsed")
+    iam.inject(iam_error("ServiceFailure"), about("GetAccessKeyLastUsed"))
     facts = finder.facts(PROFILE, make_scan(keys), keys, {})
     wanted = [key.access_key for key in keys]
     seen = finder.read_uses(PROFILE, facts, wanted, {one.access_key_id: [adapter] for one in wanted})

@@ -14,6 +14,7 @@ from datetime import timedelta
 import pytest
 from line_protocol_parser import parse_line
 
+from sandbox.fake_iam import about, iam_error
 from sandbox.fake_jira import Flavour
 from sandbox.fake_slack import Message
 from sandbox.fake_slack import render as as_slack_shows
@@ -625,7 +626,7 @@ def test_a_user_that_cannot_be_read_makes_the_scan_incomplete_and_hides_no_other
     iam = fake_iam(iam_world)
     for name in ("ana", "ben", "eve"):
         iam.add_user(name, [200])
-    iam.inject(code, action="ListAccessKeys", user="ben")
+    iam.inject(iam_error(code), about("ListAccessKeys", "ben"))
     ran = run(iam_world, "acme-dev")
     assert ran.code == 0
     assert [parse_line(line)["tags"]["name"] for line in iam_lines(ran)] == ["ana", "eve"]
@@ -641,7 +642,7 @@ def test_when_no_user_can_be_read_nothing_was_scanned(iam_world: World) -> None:
     iam = fake_iam(iam_world)
     for number in range(30):
         iam.add_user(f"user_{number:02}", [200])
-    iam.inject("AccessDenied", action="ListAccessKeys")
+    iam.inject(iam_error("AccessDenied"), about("ListAccessKeys"))
     ran = run(iam_world, "acme-dev", disable_key="True")
     assert ran.code == 1
     assert ran.stderr.startswith(
@@ -660,7 +661,7 @@ def test_a_page_of_users_that_fails_keeps_the_pages_before_it(iam_world: World) 
     iam.users_per_page = 40
     for number in range(60):
         iam.add_user(f"user_{number:02}", [200])
-    iam.inject("AccessDenied", action="ListUsers", page=2)
+    iam.inject(iam_error("AccessDenied"), about("ListUsers", page=2))
     iam.latency = 0.05
     ran = run(iam_world, "acme-dev", disable_key="True")
     assert ran.code == 0
@@ -676,7 +677,7 @@ def test_a_failed_disabling_is_an_error_and_the_key_stays_expired_in_the_metrics
     iam = fake_iam(iam_world)
     iam.add_user("ana", [200])
     iam.add_user("ben", [201])
-    iam.inject("AccessDenied", action="UpdateAccessKey", user="ana")
+    iam.inject(iam_error("AccessDenied"), about("UpdateAccessKey", "ana"))
     ran = run(iam_world, "acme-dev", disable_key="True")
     assert ran.code == 0
     assert [parse_line(line)["tags"]["status"] for line in iam_lines(ran)] == ["expired", "disabled"]
@@ -769,7 +770,7 @@ def test_more_old_access_keys_than_fit_into_a_message_take_turns(world: World) -
 def test_an_answer_to_a_disabling_that_is_lost_is_not_called_a_refusal(iam_world: World) -> None:
     iam = fake_iam(iam_world)
     iam.add_user("dev_kramer", [197])
-    iam.drop(action="UpdateAccessKey")
+    iam.inject(Fault.drop_after_serving(), about("UpdateAccessKey"))
     ran = run(iam_world, "acme-dev", disable_key="True")
     assert (ran.code, run_fields(ran)["errors"], run_fields(ran)["keys_disabled"]) == (0, 1, 0)
     assert "may be disabled" in ran.first_line
@@ -781,7 +782,7 @@ def test_where_the_first_profile_may_not_disable_the_next_that_shows_the_key_doe
         iam_world.aws.aws_config({"acme-dev": ACCOUNTS["acme-dev"], "acme-too": ACCOUNTS["acme-dev"]}), encoding="utf-8"
     )
     iam.add_user("dev_kramer", [197])
-    iam.inject("AccessDenied", action="UpdateAccessKey", times=1)
+    iam.inject(iam_error("AccessDenied"), about("UpdateAccessKey"), times=1)
     ran = run(iam_world, "acme-dev", "acme-too", disable_key="True")
     assert (ran.code, ran.stderr, iam.users["dev_kramer"].keys[0].status) == (0, "", "Inactive")
     assert iam.calls["UpdateAccessKey"] == 2

@@ -20,7 +20,8 @@ import requests
 from line_protocol_parser import parse_line
 
 from keycheck.metrics import RUN_FIELDS
-from sandbox.http_fake import Answer, FakeServer, Request
+from sandbox.fake_iam import about
+from sandbox.http_fake import Answer, FakeServer, Fault, Request
 from sandbox.moto_aws import MotoAws
 from sandbox.world import ACCOUNTS, World
 from tests.deployed import test_wavefront
@@ -263,7 +264,7 @@ def test_a_run_longer_than_the_plugins_timeout_keeps_what_it_has_and_leaves_noth
     iam = fake_iam(iam_world)
     iam.add_user("ana", [200])
     iam.add_user("ben", [200])
-    iam.hang(action="ListAccessKeys", user="ben")
+    iam.inject(Fault.hang(), about("ListAccessKeys", "ben"))
     config = sample_for(opt, etc_of(iam_world, tmp_path)).replace(', "acme-prod"', "")
     with Telegraf(tmp_path, config.replace('timeout = "120s"', 'timeout = "4s"'), iam_world.environ) as telegraf:
         wait_until(lambda: "aws.iam_run" in telegraf.stdout, LONG_SECONDS)

@@ -14,6 +14,7 @@ from datetime import timedelta
 
 import pytest
 
+from sandbox.fake_iam import about, iam_error
 from sandbox.gate import action_of, aws_error, is_action
 from sandbox.http_fake import Fault, Match, Request
 from sandbox.world import ACCOUNTS, World
@@ -56,7 +57,7 @@ def test_credentials_that_expire_in_mid_scan_leave_a_part_that_does_not_pass_for
     iam.latency = 0.02
     for number in range(30):
         iam.add_user(f"user_{number:02}", [200])
-    iam.inject("ExpiredToken", action=action, after=after)
+    iam.inject(iam_error("ExpiredToken"), about(action, after=after))
     ran = run(iam_world, "acme-dev", "--fail-on-errors")
     assert ran.code == 3
     assert ran.stderr.startswith("E! acme-dev: the credentials have expired; renew them (ExpiredToken on iam:List")
@@ -71,7 +72,7 @@ def test_credentials_that_expire_before_the_disablings_disable_nothing_and_are_o
     iam = fake_iam(iam_world)
     for number in range(12):
         iam.add_user(f"user_{number:02}", [200])
-    iam.inject("ExpiredToken", action="UpdateAccessKey")
+    iam.inject(iam_error("ExpiredToken"), about("UpdateAccessKey"))
     ran = run(iam_world, "acme-dev", disable_key="True")
     assert (ran.code, len(iam_lines(ran))) == (0, 12)
     assert all(",status=expired," in line for line in iam_lines(ran))
@@ -181,7 +182,7 @@ def test_a_clock_more_than_five_minutes_off_is_named_as_the_cause_and_nothing_is
     iam.add_user("dev_kramer", [197])
     iam.clock_skew = timedelta(minutes=minutes)
     if code is not None:
-        iam.inject(code, message="Signature expired: 20260101T000000Z is now earlier than 20260101T000600Z")
+        iam.inject(iam_error(code, message="Signature expired: 20260101T000000Z is now earlier than 20260101T000600Z"))
     ran = run(iam_world, "acme-dev", disable_key="True")
     assert (ran.code, iam_lines(ran)) == (1, [])
     where = "behind" if minutes > 0 else "ahead of"

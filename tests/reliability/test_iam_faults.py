@@ -6,7 +6,6 @@ until IAM answers again: then the next run does all of it, and nothing a second 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
@@ -14,9 +13,8 @@ from hashlib import sha256
 import pytest
 from line_protocol_parser import parse_line
 
-from sandbox.fake_iam import FakeIam
-from sandbox.gate import action_of
-from sandbox.http_fake import Fault, Request
+from sandbox.fake_iam import FakeIam, about, iam_error
+from sandbox.http_fake import Fault
 from sandbox.world import Ran, World
 from tests.builders import ALL_ON
 from tests.running import fake_iam, iam_lines, records, run, run_fields
@@ -110,7 +108,7 @@ def test_what_iam_refuses_at_first_and_then_answers_is_not_said(
     iam_world: World, iam: FakeIam, code: str, times: int
 ) -> None:
     for action in ("ListUsers", "ListAccessKeys", "UpdateAccessKey"):
-        iam.inject(code, action=action, times=times)
+        iam.inject(iam_error(code), about(action), times=times)
     ran = run(iam_world, "acme-dev", **ALL_ON)
     assert (ran.code, ran.stderr) == (0, "")
     assert counted(ran) == {"users": 3, "keys": 3, "issues_filed": 3, "nags_sent": 3, "keys_disabled": 3}
@@ -125,7 +123,7 @@ def test_a_user_refused_for_ever_is_left_out_and_the_scan_says_that_it_is_not_wh
     iam_world: World, iam: FakeIam, code: str
 ) -> None:
     """The retries end, at the latest, with the scan's share of the time; what was read by then is acted on."""
-    iam.inject(code, action="ListAccessKeys", user="ben")
+    iam.inject(iam_error(code), about("ListAccessKeys", "ben"))
     ran = run(iam_world, "acme-dev", "--fail-on-errors", **SHORT)
     assert ran.code == 3
     assert {name for name, _ in shown(ran)} == {"ana", "eve"}
@@ -142,7 +140,7 @@ def test_a_user_refused_for_ever_is_left_out_and_the_scan_says_that_it_is_not_wh
 @pytest.mark.parametrize("code", ["Throttling", "ServiceFailure"])
 def test_a_list_of_users_refused_for_ever_is_no_empty_account(iam_world: World, iam: FakeIam, code: str) -> None:
     """Whether the retries end first, or the scan's time, is up to chance: either is said, and neither is an account."""
-    iam.inject(code, action="ListUsers")
+    iam.inject(iam_error(code), about("ListUsers"))
     ran = run(iam_world, "acme-dev", "--fail-on-errors", **SHORT)
     assert ran.code in (1, 3)
     assert iam_lines(ran) == []
@@ -159,7 +157,7 @@ def test_a_list_of_users_refused_for_ever_is_no_empty_account(iam_world: World, 
 @pytest.mark.parametrize("code", ["Throttling", "ServiceFailure"])
 def test_a_disabling_refused_for_ever_is_an_error_and_the_key_stays_expired(iam_world: World, code: str) -> None:
     iam = staff(iam_world, "ben")
-    iam.inject(code, action="UpdateAccessKey")
+    iam.inject(iam_error(code), about("UpdateAccessKey"))
     ran = run(iam_world, "acme-dev", **ALL_ON, run_timeout_seconds="8")
     assert ran.code == 0
     assert shown(ran) == [("ben", "expired")]
@@ -177,7 +175,7 @@ def test_a_disabling_refused_for_ever_is_an_error_and_the_key_stays_expired(iam_
 
 
 def test_a_refused_list_of_users_is_exit_1_and_nothing_is_done(iam_world: World, iam: FakeIam) -> None:
-    iam.inject("AccessDenied", action="ListUsers")
+    iam.inject(iam_error("AccessDenied"), about("ListUsers"))
     ran = run(iam_world, "acme-dev", **ALL_ON)
     assert ran.code == 1
     assert iam_lines(ran) == []
@@ -193,7 +191,7 @@ def test_a_refused_list_of_users_is_exit_1_and_nothing_is_done(iam_world: World,
 def test_a_user_whose_keys_may_not_be_listed_is_left_out_and_the_others_are_served(
     iam_world: World, iam: FakeIam
 ) -> None:
-    iam.inject("AccessDenied", action="ListAccessKeys", user="ben")
+    iam.inject(iam_error("AccessDenied"), about("ListAccessKeys", "ben"))
     ran = run(iam_world, "acme-dev", **ALL_ON)
     assert ran.code == 0
     assert shown(ran) == [("ana", "expired"), ("eve", "expired")]
@@ -213,7 +211,7 @@ def test_up_to_5_percent_of_the_users_unread_hold_back_only_themselves(iam_world
     users = [f"user{number:02}" for number in range(20)]
     iam = staff(iam_world, *users)
     for user in users[:unread]:
-        iam.inject("AccessDenied", action="ListAccessKeys", user=user)
+        iam.inject(iam_error("AccessDenied"), about("ListAccessKeys", user))
     ran = run(iam_world, "acme-dev", **ALL_ON)
     became = ALL if unread == 1 else WARNED
     assert done_by_user(iam_world) == {user: [became if user in users[unread:] else NOTHING] for user in users}
@@ -225,7 +223,7 @@ def test_up_to_5_percent_of_the_users_unread_hold_back_only_themselves(iam_world
 def test_a_refused_disabling_is_tried_again_by_the_next_run_without_a_second_warning(
     iam_world: World, iam: FakeIam
 ) -> None:
-    iam.inject("AccessDenied", action="UpdateAccessKey", user="ben")
+    iam.inject(iam_error("AccessDenied"), about("UpdateAccessKey", "ben"))
     ran = run(iam_world, "acme-dev", **ALL_ON)
     assert ran.code == 0
     assert shown(ran) == [("ana", "disabled"), ("ben", "expired"), ("eve", "disabled")]
@@ -255,7 +253,7 @@ def test_a_user_who_is_gone_between_two_pages_of_keys_shows_none(iam_world: Worl
     iam.keys_per_page = 1
     staff_more = iam.add_user("zoe", [200, 190])
     iam_world.owners["zoe"] = "U0ZOE"
-    iam.inject("NoSuchEntity", action="ListAccessKeys", user="zoe", page=2)
+    iam.inject(iam_error("NoSuchEntity"), about("ListAccessKeys", "zoe", page=2))
     ran = run(iam_world, "acme-dev", "--fail-on-errors", **ALL_ON)
     assert (ran.code, ran.stderr) == (0, "")
     assert [name for name, _ in shown(ran)] == ["ana", "ben", "eve"]
@@ -264,7 +262,7 @@ def test_a_user_who_is_gone_between_two_pages_of_keys_shows_none(iam_world: Worl
 
 
 def test_an_access_key_that_is_gone_when_it_is_disabled_is_not_called_disabled(iam_world: World, iam: FakeIam) -> None:
-    iam.inject("NoSuchEntity", action="UpdateAccessKey", user="ben")
+    iam.inject(iam_error("NoSuchEntity"), about("UpdateAccessKey", "ben"))
     ran = run(iam_world, "acme-dev", "--fail-on-errors", **ALL_ON)
     assert (ran.code, ran.stderr) == (0, "")
     assert shown(ran) == [("ana", "disabled"), ("ben", "expired"), ("eve", "disabled")]
@@ -284,7 +282,7 @@ def test_a_page_of_users_that_fails_hides_no_page_before_it_and_shows_none_after
     """Four users on four pages."""
     staff(iam_world, "zoe")
     iam.users_per_page = 1
-    iam.inject("SomethingNew", action="ListUsers", page=page)
+    iam.inject(iam_error("SomethingNew"), about("ListUsers", page=page))
     ran = run(iam_world, "acme-dev", **ALL_ON)
     names = ["ana", "ben", "eve", "zoe"]
     assert ran.code == int(page == 1)
@@ -308,7 +306,7 @@ def test_a_page_of_a_users_keys_that_fails_hides_all_of_that_users_keys(
     iam.add_user("zoe", [210, 200, 190])
     iam_world.owners["zoe"] = "U0ZOE"
     iam.keys_per_page = 1
-    iam.inject("SomethingNew", action="ListAccessKeys", user="zoe", page=page)
+    iam.inject(iam_error("SomethingNew"), about("ListAccessKeys", "zoe", page=page))
     ran = run(iam_world, "acme-dev", **ALL_ON)
     assert ran.code == 0
     assert [name for name, _ in shown(ran)] == ["ana", "ben", "eve"]
@@ -355,10 +353,6 @@ GARBAGE = [
     pytest.param(Fault.status(200, {"Users": []}), id="JSON"),
     pytest.param(Fault.status(200, b"\x00\xff\xfe"), id="bytes"),
 ]
-
-
-def about(action: str, user: str = "") -> Callable[[Request], bool]:
-    return lambda request: action_of(request) == action and f"UserName={user}".encode() in request.body + b"UserName="
 
 
 @pytest.mark.represented_by("a login page")

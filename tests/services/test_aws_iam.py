@@ -16,8 +16,8 @@ from keycheck.clock import Stopped
 from keycheck.model import AccessKey, LastUse
 from keycheck.services import Failure, ServiceError
 from keycheck.services.aws_iam import CONCURRENT_CALLS, AwsIam
-from sandbox.fake_iam import IAM_NAMESPACE, FakeIam, FakeKey, new_access_key_id
-from sandbox.http_fake import Answer, FakeServer, Request
+from sandbox.fake_iam import IAM_NAMESPACE, FakeIam, FakeKey, about, iam_error, new_access_key_id
+from sandbox.http_fake import Answer, FakeServer, Fault, Request
 from tests.builders import ACCOUNT, NOW, PROFILE
 
 
@@ -125,7 +125,7 @@ def test_users_of_another_partition_have_their_account_too(connect: Callable[...
 def test_a_page_that_fails_is_an_error_and_not_the_end(fake: FakeIam, iam: AwsIam) -> None:
     for number in range(7):
         fake.add_user(f"user{number}")
-    fake.inject("AccessDenied", action="ListUsers", page=2)
+    fake.inject(iam_error("AccessDenied"), about("ListUsers", page=2))
     _, marker = iam.list_users(None)
     with pytest.raises(ServiceError, match="iam:ListUsers was refused"):
         iam.list_users(marker)
@@ -164,14 +164,14 @@ def test_a_user_who_is_gone_between_the_calls_is_none_and_no_error(fake: FakeIam
 
 def test_a_user_who_is_gone_between_two_pages_is_none_too(fake: FakeIam, iam: AwsIam) -> None:
     fake.add_user("dev_kramer", [1, 2])
-    fake.inject("NoSuchEntity", action="ListAccessKeys", page=2)
+    fake.inject(iam_error("NoSuchEntity"), about("ListAccessKeys", page=2))
     assert iam.list_access_keys("dev_kramer", ACCOUNT) is None
 
 
 @pytest.mark.parametrize("page", [1, 2])
 def test_a_page_of_access_keys_that_fails_is_an_error(fake: FakeIam, iam: AwsIam, page: int) -> None:
     fake.add_user("dev_kramer", [1, 2])
-    fake.inject("AccessDenied", action="ListAccessKeys", page=page)
+    fake.inject(iam_error("AccessDenied"), about("ListAccessKeys", page=page))
     with pytest.raises(ServiceError, match="iam:ListAccessKeys was refused"):
         iam.list_access_keys("dev_kramer", ACCOUNT)
 
@@ -250,7 +250,7 @@ def test_a_user_without_tags_has_none_and_one_who_is_gone_is_none(fake: FakeIam,
 @pytest.mark.parametrize("page", [1, 2])
 def test_a_page_of_tags_that_fails_is_an_error_and_never_fewer_tags(fake: FakeIam, iam: AwsIam, page: int) -> None:
     fake.add_user("dev_kramer").tags |= {f"tag{number:03}": "" for number in range(101)}
-    fake.inject("AccessDenied", action="ListUserTags", page=page)
+    fake.inject(iam_error("AccessDenied"), about("ListUserTags", page=page))
     with pytest.raises(ServiceError, match="iam:ListUserTags was refused"):
         iam.list_user_tags("dev_kramer")
 
@@ -278,7 +278,7 @@ def test_the_last_use_of_another_users_access_key_is_an_error(fake: FakeIam, iam
 def test_a_last_use_that_cannot_be_read_is_an_error_and_not_never(fake: FakeIam, iam: AwsIam, code: str) -> None:
     fake.add_user("dev_kramer", [197])
     (key,) = keys_of(iam, "dev_kramer")
-    fake.inject(code, action="GetAccessKeyLastUsed")
+    fake.inject(iam_error(code), about("GetAccessKeyLastUsed"))
     with pytest.raises(ServiceError, match="iam:GetAccessKeyLastUsed") as caught:
         iam.last_used(key)
     assert key.access_key_id not in caught.value.text
@@ -291,7 +291,7 @@ def test_the_root_users_access_keys_are_counted(fake: FakeIam, iam: AwsIam) -> N
     finally:
         fake.root_access_keys = 0
     assert iam.root_access_keys() == 0
-    fake.inject("AccessDenied", action="GetAccountSummary")
+    fake.inject(iam_error("AccessDenied"), about("GetAccountSummary"))
     with pytest.raises(ServiceError, match="iam:GetAccountSummary was refused"):
         iam.root_access_keys()
 
@@ -342,7 +342,7 @@ def test_an_answer_that_was_lost_is_asked_for_again(fake: FakeIam, iam: AwsIam) 
     """To repeat UpdateAccessKey is harmless, so botocore may."""
     user = fake.add_user("dev_kramer", [197])
     (key,) = keys_of(iam, "dev_kramer")
-    fake.drop("UpdateAccessKey", times=1)
+    fake.inject(Fault.drop_after_serving(), about("UpdateAccessKey"), times=1)
     assert iam.deactivate(key) is True
     assert fake.calls["UpdateAccessKey"] == 2
     assert user.keys[0].status == "Inactive"
@@ -351,7 +351,7 @@ def test_an_answer_that_was_lost_is_asked_for_again(fake: FakeIam, iam: AwsIam) 
 def test_a_refusal_to_disable_is_an_error(fake: FakeIam, iam: AwsIam) -> None:
     user = fake.add_user("dev_kramer", [197])
     (key,) = keys_of(iam, "dev_kramer")
-    fake.inject("AccessDenied", action="UpdateAccessKey")
+    fake.inject(iam_error("AccessDenied"), about("UpdateAccessKey"))
     with pytest.raises(ServiceError) as caught:
         iam.deactivate(key)
     assert "iam:UpdateAccessKey was refused (AccessDenied)" in caught.value.text
@@ -388,7 +388,7 @@ def test_out_of_time_after_an_answer_was_lost_a_disabling_is_unknown(
     def check() -> None:
         next(checks)()
 
-    fake.drop("UpdateAccessKey", times=1)
+    fake.inject(Fault.drop_after_serving(), about("UpdateAccessKey"), times=1)
     with pytest.raises(ServiceError) as caught:
         connect(fake.url, check_write=check).deactivate(key)
     assert caught.value.failure is Failure.UNKNOWN

@@ -20,7 +20,8 @@ from keycheck.clock import Stopped
 from keycheck.services import Failure, ServiceError, aws_iam, state_table
 from keycheck.services.aws_iam import AwsIam
 from keycheck.services.aws_session import Calls, ClockOff, aws_errors, check_clock, make_client, open_session
-from sandbox.fake_iam import FakeIam
+from sandbox.fake_iam import FakeIam, about, iam_error
+from sandbox.http_fake import Fault
 from tests.builders import ACCOUNT
 
 KEYS = "aws_access_key_id = AKIAINVENTEDINVENTED\naws_secret_access_key = invented-secret\n"
@@ -243,7 +244,7 @@ def test_a_refusal_is_one_clear_sentence_after_one_call(
     fake: FakeIam, code: str, says: str, holds_for_run: bool
 ) -> None:
     quoted = "User: arn:aws:iam::123456789012:user/x is not authorized"
-    fake.inject(code, message=quoted)
+    fake.inject(iam_error(code, message=quoted))
     error = failed(lambda: iam_of().list_users(None))
     assert says in error.text
     assert quoted not in f"{error}"
@@ -313,7 +314,7 @@ def test_an_endpoint_that_never_answered_is_given_up_after_two_silences(
 
 def test_a_connection_lost_once_is_tried_again(fake: FakeIam) -> None:
     fake.add_user("dev_kramer")
-    fake.drop("ListUsers", times=1)
+    fake.inject(Fault.drop_after_serving(), about("ListUsers"), times=1)
     assert iam_of().list_users(None)[0] == [("dev_kramer", ACCOUNT)]
     assert fake.calls["ListUsers"] == 2
 
@@ -337,7 +338,9 @@ def test_a_clock_more_than_five_minutes_off_is_said_and_nothing_is_read(
     fake.add_user("dev_kramer")
     fake.clock_skew = skew
     if refused:
-        fake.inject("SignatureDoesNotMatch", message="Signature expired: 20261123T080000Z is now earlier than")
+        fake.inject(
+            iam_error("SignatureDoesNotMatch", message="Signature expired: 20261123T080000Z is now earlier than")
+        )
     error = failed(lambda: iam_of().list_users(None))
     assert error.text == says
     assert error.holds_for_run
@@ -389,7 +392,7 @@ class Allowance:
 @pytest.mark.parametrize("attempts", [0, 1, 2])
 @pytest.mark.parametrize("mode", ["standard", "adaptive"])
 def test_the_clock_is_asked_before_each_attempt_retries_included(fake: FakeIam, attempts: int, mode: str) -> None:
-    fake.inject("ServiceFailure")
+    fake.inject(iam_error("ServiceFailure"))
     calls = Calls(8, mode, 4, read_timeout=5, silences=16)
     client = make_client(open_session("p", "iam"), "iam", calls, Allowance(attempts))
     with pytest.raises(Stopped):
