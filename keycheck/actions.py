@@ -71,8 +71,8 @@ class Notice:
 class Outlook:
     """What messages and issues say of an access key beside its age.
 
-    `day`: the first instant of the day before which it is not disabled, where the next_step has one. `last_use` is None
-    where it could not be read. `newer`: the last five characters of the user's newest younger active access key.
+    `day`: the first instant of the day before which it is not disabled, if the next_step has one. `last_use` is None
+    if it could not be read. `newer`: the last five characters of the user's newest younger active access key.
     `key_count`: how many access keys the user has: AWS allows two. `ended_exemption`: an exemption that has ended, its
     last day. `tag_trouble`: why the user's exemption tags do not count.
     """
@@ -90,7 +90,7 @@ class Outlook:
 class FileIssue:
     """Make sure that an open issue exists for this access key. `record` is what the decision rests on.
 
-    `email`: whom it is assigned to. `notice`: what it promises, where it counts as a warning: unassigned for an owner
+    `email`: whom it is assigned to. `notice`: what it promises, if it counts as a warning: unassigned for an owner
     nobody knows, otherwise only once it is assigned.
     """
 
@@ -131,10 +131,10 @@ class IssueEvent(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class CommentIssue:
-    """Say once, in the issue on record, what has become of its access key; and close it where the event says so.
+    """Say once, in the issue on record, what has become of its access key; and close it if the event says so.
 
-    `comment_marker` stands in the comment and in the record: what was said is not said again. `key` is None where AWS
-    no longer shows the access key. `at`: when it was disabled or re-enabled, where the event is about that.
+    `comment_marker` stands in the comment and in the record: what was said is not said again. `key` is None if AWS
+    no longer shows the access key. `at`: when it was disabled or re-enabled, if the event is about that.
     """
 
     record: KeyRecord
@@ -169,7 +169,7 @@ class Observation:
 class MessageKey:
     """One access key as its owner's message names it. `issue_key` is the issue on record, if any.
 
-    `notice`: what the message promises, where its delivery counts as a warning to the owner.
+    `notice`: what the message promises, if its delivery counts as a warning to the owner.
     """
 
     key: LabelledKey
@@ -197,7 +197,7 @@ class SendMessage:
 class DisableKey:
     """Set this access key Inactive. `was_warned`: a warning is on record; otherwise one must be delivered first.
 
-    `needs_warning` is False only where neither Slack nor Jira is on.
+    `needs_warning` is False only if neither Slack nor Jira is on.
     """
 
     key: LabelledKey
@@ -291,7 +291,7 @@ class Outcomes:
         )
 
     def warned_access_key_ids(self) -> frozenset[str]:
-        """Those whose owner was warned in this run, the day named: by a message, an issue or a comment."""
+        """Return those whose owner was warned in this run, the day named: by a message, an issue or a comment."""
         done = [outcome.action for outcome in self.outcomes if outcome.result is Result.DONE]
         warned = {
             one.key.access_key.access_key_id

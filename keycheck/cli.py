@@ -63,7 +63,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command line; its --help stands in the README, and a test compares the two."""
+    """Make the command line; its --help stands in the README, and a test compares the two."""
     parser = _Parser(
         prog="iam-accesskey-check.py",
         description=DESCRIPTION,
@@ -93,7 +93,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str], clock: RunClock, *, stdout_is_open: bool = True) -> int:
-    """One run; returns the exit code. Takes over descriptor 1 once the arguments are good."""
+    """Make one run and return the exit code. Takes over descriptor 1 once the arguments are good."""
     options = make_parser().parse_args(arguments)
     profiles = list(dict.fromkeys(options.profiles or [environ.get("AWS_PROFILE", "").strip()]))
     if not all(profile.strip() for profile in profiles):
@@ -190,7 +190,7 @@ def _silence_libraries() -> None:
 
 
 def run(clock: RunClock | None = None) -> NoReturn:
-    """The process: main, then out at once. Threads that still wait for an answer must not hold it up."""
+    """Run main, then end the process at once. Threads that still wait for an answer must not hold it up."""
     if clock is None:
         clock = RunClock()
         clock.listen()

@@ -72,31 +72,33 @@ class RunClock:
         return datetime.fromtimestamp(self._started_wall + self._timeout, UTC)
 
     def utc_now(self) -> datetime:
-        """This instant, for what is recorded as having happened now; decisions use the run's one `now`."""
+        """Return this instant, for what is recorded as having happened now; decisions use the run's one `now`."""
         return datetime.now(UTC)
 
     def remaining_seconds(self) -> float:
-        """Until the deadline, by whichever clock is further on; 0 once something asked the run to stop."""
+        """Return the seconds until the deadline, by whichever clock is further on; 0 once something asked the run to
+        stop.
+        """
         return max(0.0, self._left(self._timeout)) if not self.was_signalled else 0.0
 
     def is_over(self) -> bool:
-        """Whether nothing new may be started."""
+        """Return whether nothing new may be started."""
         return self.remaining_seconds() <= 0
 
     def scan_is_over(self) -> bool:
-        """Whether the scan has had its share of the time: the rest is for acting on what was read."""
+        """Return whether the scan has had its share of the time: the rest is for acting on what was read."""
         return self.was_signalled or self._left(self._timeout * SCAN_SHARE) <= 0
 
     def grace_seconds(self) -> float:
-        """How much longer what is in flight may take; negative when that is over too."""
+        """Return how much longer what is in flight may take; negative when that is over too."""
         return self._since_over(GRACE_SECONDS)
 
     def exit_seconds(self) -> float:
-        """How much longer the process may live; negative when it should be gone."""
+        """Return how much longer the process may live; negative when it should be gone."""
         return self._since_over(EXIT_SECONDS)
 
     def check(self) -> None:
-        """Raise Stopped where nothing new may be started."""
+        """Raise Stopped if nothing new may be started."""
         if self.is_over():
             raise Stopped
 
@@ -121,9 +123,9 @@ class RunClock:
         return timeout - max(self.elapsed_seconds, time.time() - self._started_wall)
 
     def _since_over(self, allowance: float) -> float:
-        """Until so many seconds after the run was over: counted from when that was noticed, and the main thread looks
-        all the time. For a host that slept past the deadline that is when it woke up: what was in flight by then was
-        sent, and must be recorded.
+        """Return the seconds until so many seconds after the run was over: counted from when that was noticed, and the
+        main thread looks all the time. For a host that slept past the deadline that is when it woke up: what was in
+        flight by then was sent, and must be recorded.
         """
         if self._over_at is None:
             left = self._left(self._timeout)

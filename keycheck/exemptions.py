@@ -54,7 +54,9 @@ class BadTag:
 
 
 def parse_exemptions(text: str, today: date) -> tuple[ExemptionRule, ...]:
-    """All rules of the file, in its order, also those that have lapsed. Raises ExemptionsError at the first mistake."""
+    """Return all rules of the file, in its order, also those that have lapsed. Raises ExemptionsError at the first
+    mistake.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -75,7 +77,8 @@ def parse_exemptions(text: str, today: date) -> tuple[ExemptionRule, ...]:
 def file_exemption(
     rules: Iterable[ExemptionRule], profile: str, account_id: str, user_name: str, today: date
 ) -> Exemption | None:
-    """The exemption that the file gives a user today: of several, the one that ends last; None where none is in force.
+    """Return the exemption that the file gives a user today: of several, the one that ends last; None if none is in
+    force.
 
     User names are compared as they are, in the case that IAM keeps.
     """
@@ -89,7 +92,7 @@ def file_exemption(
 
 
 def tag_exemption(tags: Mapping[str, str], today: date) -> Exemption | BadTag | None:
-    """The exemption that a user's tags give today; None where they give none, or one that has lapsed.
+    """Return the exemption that a user's tags give today; None if they give none, or one that has lapsed.
 
     One that has lapsed is none whatever its reason says: otherwise what is wrong in it would hold for ever.
     """
@@ -111,7 +114,7 @@ def tag_exemption(tags: Mapping[str, str], today: date) -> Exemption | BadTag | 
 
 
 def _not_toml(complaint: str, text: str) -> str:
-    """What tomllib says, without the long keys that it quotes: the place stands at the end, in brackets."""
+    """Return what tomllib says, without the long keys that it quotes: the place stands at the end, in brackets."""
     found = re.fullmatch(r"(.*) \(at (line \d+, column \d+|end of document)\)", complaint, re.DOTALL)
     what, where = (found[1], found[2]) if found else (complaint, "line 1")
     if where == "end of document":
@@ -174,7 +177,7 @@ def _day(text: str) -> date | None:
 
 
 def _user_shown(user: Any) -> str:
-    """The user of a table, for finding it; not where an access key id was written in its place."""
+    """Return the user of a table, for finding it; not where an access key id was written in its place."""
     if not isinstance(user, str) or len(user) > USER_NAME_CHARACTERS or re.search(r"(AKIA|ASIA)[A-Z0-9]{12}", user):
         return ""
     return f" (user {user!r})"

@@ -59,7 +59,7 @@ class Lines:
 
 
 def escape_tag(value: str) -> str:
-    """A tag value that Telegraf's parser takes, whatever the text.
+    """Return a tag value that Telegraf's parser takes, whatever the text.
 
     A backslash has no escape of its own (one before a comma, or at the end, is an error), so it becomes a slash.
     Control characters, which are errors even when escaped, become `_`; an empty value, an error too, becomes `unknown`.
@@ -70,12 +70,12 @@ def escape_tag(value: str) -> str:
 
 
 def is_sound(line: str) -> bool:
-    """Whether Telegraf's parser surely takes this line; stricter than the format."""
+    """Return whether Telegraf's parser surely takes this line; stricter than the format."""
     return _LINE.fullmatch(line) is not None
 
 
 def labels_after(keys: Sequence[LabelledKey], outcomes: Outcomes) -> tuple[LabelledKey, ...]:
-    """The labels after this run's actions: `disabled` only where AWS answered that it is, in this run."""
+    """Return the labels after this run's actions: `disabled` only if AWS answered that it is, in this run."""
     disabled = {
         outcome.action.key.access_key.access_key_id
         for outcome in outcomes.outcomes
@@ -94,11 +94,11 @@ def render(
     finished_at: datetime,
     more: Mapping[str, int] = MappingProxyType({}),
 ) -> Lines:
-    """Every line of one profile: one an access key in the order given, then its `iam_run`.
+    """Return every line of one profile: one an access key in the order given, then its `iam_run`.
 
     `keys` carry their settled labels; `outcomes` are this profile's. The `errors` field counts the lines dropped here.
     `finished_at`: this instant; what scrapes, as Prometheus does, sees only by it how old a value is. `more`: exempt,
-    overdue and root_access_keys, each only where it is known.
+    overdue and root_access_keys, each only if it is known.
     """
     problems: list[Problem] = []
     sound = []
@@ -137,7 +137,7 @@ def run_line(
     finished_at: datetime,
     more: Mapping[str, int] = MappingProxyType({}),
 ) -> str:
-    """The profile's `iam_run` line; of a profile that could not be scanned: errors, incomplete and times only."""
+    """Return the profile's `iam_run` line; if it could not be scanned: errors, incomplete and times only."""
     incomplete = 0 if scan.is_complete and scan.was_scanned else 1
     values: dict[str, int] = {}
     if scan.was_scanned:

@@ -91,11 +91,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What one profile's scan learned. `is_complete` is False where anything of it is missing.
+    """What one profile's scan learned. `is_complete` is False if anything of it is missing.
 
-    `was_scanned` is False where nothing can be said about the account at all: then there are no keys and no counts.
+    `was_scanned` is False if nothing can be said about the account at all: then there are no keys and no counts.
     `is_listed`: ListUsers came to its end. `users_read`, `users_failed`: of the users that were asked for, those whose
-    access keys are known, and those whose call failed. `root_access_keys` is None where IAM did not say.
+    access keys are known, and those whose call failed. `root_access_keys` is None if IAM did not say.
     """
 
     profile: str
@@ -113,9 +113,9 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class LastUse:
-    """What GetAccessKeyLastUsed says. `at` is None where AWS knows of no use (it began to note them in April 2015).
+    """What GetAccessKeyLastUsed says. `at` is None if AWS knows of no use (it began to note them in April 2015).
 
-    `service` and `region` are AWS's words, such as `s3` and `eu-west-1`; `N/A` where there is none.
+    `service` and `region` are AWS's words, such as `s3` and `eu-west-1`; `N/A` if there is none.
     """
 
     at: datetime | None
@@ -132,7 +132,9 @@ class Exemption:
 
 
 def is_issue_key(text: object) -> bool:
-    """Whether this can be a Jira issue's key, such as SEC-12: nothing else gets into a URL, a record or a message."""
+    """Return whether this can be a Jira issue's key, such as SEC-12: nothing else gets into a URL, a record or a
+    message.
+    """
     return isinstance(text, str) and len(text) <= 255 and re.fullmatch("[A-Za-z][A-Za-z0-9_]*-[0-9]+", text) is not None
 
 
@@ -172,13 +174,13 @@ class DisabledRecord:
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
-    """The item of the state table for one access key; `None` and empty where nothing is on record.
+    """The item of the state table for one access key; `None` and empty if nothing is on record.
 
     `told_at`: when a message naming it was last answered ok. `disable_from`: the latest day told to anybody, as its
     first instant in UTC. `disabling_at`: an intent to disable that was never confirmed. `exempt_until`: the exemption
     last seen, until it is said that it has ended.
 
-    `issue_filings`: when a POST of an issue was begun, oldest first, kept also where its outcome is unknown;
+    `issue_filings`: when a POST of an issue was begun, oldest first, kept also if its outcome is unknown;
     `answered_filings`: those of them that Jira answered with an issue. `issue_claim_until`: when the claim on its
     filing, or on a comment, lapses, if there is one.
     """
@@ -207,7 +209,7 @@ class KeyRecord:
         return None if self.disabled is None else self.disabled.reenabled_at
 
     def was_said(self, mark: str) -> bool:
-        """Whether something was said in the issue on record."""
+        """Return whether something was said in the issue on record."""
         return self.issue is not None and mark in self.issue.comments_made
 
 
@@ -262,7 +264,7 @@ class OwnerKind(enum.Enum):
 class Owner:
     """Who owns an IAM user's access keys, as far as this run knows.
 
-    `addressee`: who is told on Slack: the owner, or, of an UNKNOWN one, the fallback channel; None where nobody is.
+    `addressee`: who is told on Slack: the owner, or, of an UNKNOWN one, the fallback channel; None if nobody is.
     `group`: a Slack user group that a team's message mentions. `email`: whom the issue is assigned to, if that is on.
     """
 
@@ -288,7 +290,7 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Who on Slack has an e-mail address, as Slack last said; `slack_id` is None where it knows nobody."""
+    """Who on Slack has an e-mail address, as Slack last said; `slack_id` is None if it knows nobody."""
 
     slack_id: str | None
     looked_up_at: datetime

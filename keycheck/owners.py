@@ -2,7 +2,7 @@
 
 In: the text of a Python file holding `mapping = {"IAM user": "Slack id", ...}`, which is parsed and never executed;
 tags, and look-ups that others made. Out: Owners, which says who owns a user, or OwnersError naming the line. It never
-reads a file, asks nobody and never guesses: anything but a plain dictionary of strings is an error, and where
+reads a file, asks nobody and never guesses: anything but a plain dictionary of strings is an error, and if
 something that would decide was not read, nobody else is named instead, since the wrong person told is worse than a
 message not sent.
 """
@@ -55,7 +55,7 @@ class Owners:
     about such users. `slack_tag`, `email_tag`: the names of the IAM tags. `tells_on_slack`, `assigns`: whether Slack is
     on, and whether issues are assigned to their owners.
 
-    One Slack id is one addressee: where the fallback channel owns users too, its one message names theirs and those of
+    One Slack id is one addressee: if the fallback channel owns users too, its one message names theirs and those of
     nobody. That has to be known of it before the first user is resolved, so only the mapping can say it.
     """
 
@@ -72,7 +72,7 @@ class Owners:
 
     def mapped(self, user: IamUser) -> SlackName | None:
         """Whom the mapping file names: the entry for one account goes before that for a profile, and that before all
-        others. None where it names nobody.
+        others. None if it names nobody.
         """
         name = user.user_name
         for key in (f"{user.account_id}/{name}", f"{user.profile}/{name}", name):
@@ -81,8 +81,8 @@ class Owners:
         return None
 
     def email_of(self, user_name: str, tags: Mapping[str, str] | None) -> tuple[str, ...]:
-        """The e-mail addresses that may be the owner's, lower-cased, the likeliest first: the tag's, then a user name
-        that is one itself.
+        """Return the e-mail addresses that may be the owner's, lower-cased, the likeliest first: the tag's, then a user
+        name that is one itself.
         """
         candidates = ((tags or {}).get(self.email_tag, ""), user_name)
         return tuple(dict.fromkeys(email.lower() for email in candidates if _is_email(email)))
@@ -95,11 +95,11 @@ class Owners:
         *,
         tags_were_read: bool,
     ) -> Owner:
-        """Who owns this user, as the switched-on channels reach them.
+        """Return who owns this user, as the switched-on channels reach them.
 
         The first of these that names somebody on Slack decides: the mapping file, the Slack tag, the e-mail tag, a user
         name that is an e-mail. `tags` is None also of a user that is gone: `tags_were_read` tells that from tags that
-        are missing. `lookups`: e-mail -> Slack id, or None where Slack knows nobody; an e-mail that is absent could not
+        are missing. `lookups`: e-mail -> Slack id, or None if Slack knows nobody; an e-mail that is absent could not
         be looked up.
 
         An owner whom only an assigned issue reaches is KNOWN, and the fallback channel hears of it beside them. Where
@@ -155,7 +155,7 @@ def parse_slack_name(text: str) -> SlackName | None:
 
 
 def tag_problem(tags: Mapping[str, str] | None, slack_tag: str) -> str | None:
-    """What is wrong with a user's Slack tag, for a person; None where it is sound or not there."""
+    """Return what is wrong with a user's Slack tag, for a person; None if it is sound or not there."""
     value = (tags or {}).get(slack_tag)
     if value is None or parse_slack_name(value) is not None:
         return None

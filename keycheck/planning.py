@@ -38,7 +38,7 @@ from keycheck.settings import Settings
 
 
 def due_keys(keys: Sequence[LabelledKey], settings: Settings) -> tuple[LabelledKey, ...]:
-    """The keys for which anything may be due under these settings: only these are looked up in the state table."""
+    """Return the keys for which anything may be due under these settings: only these are looked up in the table."""
     if settings.warns_owners:
         return tuple(key for key in keys if key.needs_attention)
     if settings.disable_key:
@@ -47,14 +47,14 @@ def due_keys(keys: Sequence[LabelledKey], settings: Settings) -> tuple[LabelledK
 
 
 def count_exempt(keys: Iterable[LabelledKey], facts: Facts) -> int:
-    """How many access keys need attention and get none, since their user is exempt."""
+    """Return how many access keys need attention and get none, since their user is exempt."""
     return sum(1 for key in keys if key.needs_attention and facts.user(key.access_key.user_name).exemption is not None)
 
 
 def count_overdue(
     keys: Iterable[LabelledKey], facts: Facts, state: State, run: Circumstances, *, warned_now: Collection[str]
 ) -> int:
-    """How many access keys are overdue. `warned_now`: access key ids of those whom this run has warned."""
+    """Return how many access keys are overdue. `warned_now`: access key ids of those whom this run has warned."""
     return sum(
         disabling.is_overdue(case, was_warned_now=case.access_key_id in warned_now)
         for case in cases_of(keys, facts, state, run)
@@ -62,7 +62,7 @@ def count_overdue(
 
 
 def cases_of(keys: Iterable[LabelledKey], facts: Facts, state: State, run: Circumstances) -> Iterator[Case]:
-    """The Case of each of these access keys, which must be all of their users'."""
+    """Return the Case of each of these access keys, which must be all of their users'."""
     everything = tuple(keys)
     of_user: dict[str, list[LabelledKey]] = defaultdict(list)
     for key in everything:
@@ -156,7 +156,7 @@ class _Group:
     named: frozenset[str]
 
     def warns(self, case: Case) -> bool:
-        """Whether this run is about to tell the owner of this access key the day."""
+        """Return whether this run is about to tell the owner of this access key the day."""
         by_issue = case.access_key_id in self.to_file and filing.filing_warns(case)
         return by_issue or (case.access_key_id in self.named and telling.message_warns(case))
 
@@ -206,7 +206,7 @@ def _find(
 
 
 def _active(cases: Sequence[Case], state: State, run: Circumstances, book: _Book) -> Iterator[Case]:
-    """The cases that something may be done about, their records as they read once this scan's notes are written."""
+    """Return the cases that something may be done about, with their records as this scan's notes will leave them."""
     for case in cases:
         if case.access_key_id in state.unreadable:
             book.skip(Step.ACT, case.key, SkipReason.BAD_RECORD)
@@ -222,7 +222,7 @@ def _active(cases: Sequence[Case], state: State, run: Circumstances, book: _Book
 
 
 def _group(audience: Audience, book: _Book) -> _Group:
-    """What is filed for an audience; skips for what cannot be filed, or said."""
+    """Return what is filed for an audience; skips for what cannot be filed, or said."""
     to_file = set()
     for case in audience.cases:
         if filing.needs_issue(case):
@@ -240,7 +240,7 @@ def _group(audience: Audience, book: _Book) -> _Group:
 def _disablings(
     groups: Sequence[_Group], verdicts: Mapping[str, Verdict], state: State, run: Circumstances, book: _Book
 ) -> dict[str, DisableKey]:
-    """What may be disabled in this run, by access key id: oldest first, up to what each account's brake leaves."""
+    """Return what may be disabled now, by access key id: oldest first, up to what each account's brake leaves."""
     if not run.settings.disable_key:
         return {}
     may_go = []
@@ -264,7 +264,7 @@ def _disablings(
 
 
 def _disablings_left_today(account_id: str, state: State, run: Circumstances) -> int:
-    """How many more access keys of an account may be disabled now."""
+    """Return how many more access keys of an account may be disabled now."""
     lately = [at for at in state.disablings.get(account_id, ()) if run.now - at < A_DAY]
     return max(0, run.settings.max_disables_per_day - len(lately))
 

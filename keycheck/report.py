@@ -26,7 +26,7 @@ class CannotWrite(Exception):
 
 
 def format_line(level: Level, text: str) -> bytes:
-    """One line of at most 512 bytes, its newline included; what does not fit is cut at a character, with `...`."""
+    """Return one line of at most 512 bytes with its newline; what does not fit is cut at a character, with `...`."""
     printable = "".join(c if c.isprintable() else " " for c in f"{level.value} {text}")
     line = printable.encode("utf-8", "replace")
     return _cut(line, LINE_BYTES - 1, LINE_BYTES - 4) + b"\n"
@@ -58,7 +58,9 @@ def problem_lines(problems: Iterable[Problem], *, verbose: bool) -> list[bytes]:
 
 
 def _cut(text: bytes, longest: int, kept: int) -> bytes:
-    """The text as it is, or, longer than `longest` bytes, its first `kept` ending at a whole character, and `...`."""
+    """Return the text as it is, or, longer than `longest` bytes, its first `kept` ending at a whole character, and
+    `...`.
+    """
     return text if len(text) <= longest else text[:kept].decode("utf-8", "ignore").encode() + b"..."
 
 
@@ -78,7 +80,7 @@ def _about(subjects: Sequence[str]) -> str:
 def write_all(descriptor: int, lines: Iterable[bytes], clock: RunClock) -> None:
     """Write whole lines, so that a reader that goes away, or a kill, never leaves half a one on a pipe.
 
-    Raises CannotWrite where the descriptor refuses, or where a full pipe is not read until the process must be gone.
+    Raises CannotWrite if the descriptor refuses, or if a full pipe is not read until the process must be gone.
     """
     chunk = b""
     for line in lines:
@@ -104,7 +106,7 @@ def _write(descriptor: int, data: bytes, clock: RunClock) -> None:
 
 
 def say(lines: Iterable[bytes], clock: RunClock) -> None:
-    """Write to stderr, as well as can be: where that fails there is nobody left to tell."""
+    """Write to stderr, as well as can be: if that fails there is nobody left to tell."""
     try:
         write_all(STDERR, lines, clock)
     except CannotWrite:
@@ -124,8 +126,8 @@ def open_standard_streams() -> bool:
 
 
 def take_stdout() -> int:
-    """A private descriptor for the metrics. Whatever a library prints from now on is lost: on stdout it would cost all
-    metrics, and on stderr it could be the one line that Telegraf keeps.
+    """Return a private descriptor for the metrics. Whatever a library prints from now on is lost: on stdout it would
+    cost all metrics, and on stderr it could be the one line that Telegraf keeps.
     """
     if sys.stdout is not None:
         sys.stdout.flush()

@@ -37,7 +37,7 @@ _Iams = Mapping[str, Sequence[Iam]]
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """What the plans rest on, all of it. `messages`: Slack, where somebody is to be told and it can be used."""
+    """What the plans rest on, all of it. `messages`: Slack, if somebody is to be told and it can be used."""
 
     facts: Mapping[str, Facts]
     known: SharedFacts
@@ -164,7 +164,7 @@ class Run:
     # What came of it
 
     def result(self) -> RunResult:
-        """What came of the run, as far as it got."""
+        """Return what came of the run, as far as it got."""
         scans = self._scans if self._scans is not None else self._scanner.scans()
         outcomes = self._executor.finish() if self._executor is not None else self._unacted(scans)
         lines: list[str] = []
@@ -190,7 +190,7 @@ class Run:
         )
 
     def _more_counts(self, scan: Scan, keys: Sequence[LabelledKey], outcomes: Outcomes) -> dict[str, int]:
-        """What can be counted only where it is known: a number that is not known is not there, and never 0."""
+        """Return what can be counted only if it is known: a number that is not known is not there, and never 0."""
         counts = {}
         if self._ground is not None:
             facts = self._ground.facts[scan.profile]
@@ -205,7 +205,7 @@ class Run:
         return counts
 
     def _unacted(self, scans: Sequence[Scan]) -> Outcomes:
-        """What there is to say where nothing was carried out: the skips of the plans, or that time was over before."""
+        """Return what there is to say if nothing was carried out: the plans' skips, or that time was over before."""
         skips = [skip for plan in self._plans or () for skip in plan.skips]
         if self._plans is None and self._clock.is_over():
             for scan in scans:
@@ -221,7 +221,9 @@ class Run:
 
 
 def _each_by_one_profile(labelled: Mapping[str, Sequence[LabelledKey]]) -> dict[str, list[LabelledKey]]:
-    """What is planned for each profile. An access key that several show is the first one's: the others measure it."""
+    """Return what is planned for each profile. An access key that several show is the first one's: the others measure
+    it.
+    """
     planned: set[str] = set()
     found = {}
     for profile, keys in labelled.items():
@@ -231,7 +233,7 @@ def _each_by_one_profile(labelled: Mapping[str, Sequence[LabelledKey]]) -> dict[
 
 
 def _place(error: BaseException) -> str:
-    """Module and line of a fault of ours: enough for a report, and no traceback."""
+    """Return module and line of a fault of ours: enough for a report, and no traceback."""
     frame = error.__traceback__
     place = "?"
     while frame is not None:

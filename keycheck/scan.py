@@ -44,7 +44,7 @@ class Scanner:
         return self._clock.grace_seconds() <= 0 if self._clock.was_signalled else self._clock.scan_is_over()
 
     def scans(self) -> tuple[Scan, ...]:
-        """What is known by now, in the order the profiles were given."""
+        """Return what is known by now, in the order the profiles were given."""
         return tuple(scan.snapshot() for scan in self._profiles.values())
 
     def iam(self, profile: str) -> Iam | None:
@@ -102,7 +102,7 @@ class _ProfileScan:
             self._clock.check_scan()
 
     def _new(self, users: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
-        """The users not seen on an earlier page: pages shift when users come and go meanwhile."""
+        """Return the users not seen on an earlier page: pages shift when users come and go meanwhile."""
         with self._lock:
             new = [user for user in dict.fromkeys(users) if user[0] not in self._user_names]
             self._user_names |= dict.fromkeys(user_name for user_name, _ in new)
@@ -110,7 +110,7 @@ class _ProfileScan:
         return new
 
     def _read_root(self, iam: Iam) -> None:
-        """Whether the root user has access keys: worth knowing, and never a reason to end a scan."""
+        """Read whether the root user has access keys: worth knowing, and never a reason to end a scan."""
         try:
             self._clock.check_scan()
             self._root_access_keys = iam.root_access_keys()
@@ -149,12 +149,12 @@ class _ProfileScan:
                 self._keys += keys
 
     def _fail(self, error: ServiceError) -> None:
-        """What ends the listing of users, or every further call; users already listed are read unless it is fatal."""
+        """Note what ends the listing of users, or every further call if it holds for the run."""
         with self._lock:
             self._failure = error if self._failure is None or error.holds_for_run else self._failure
 
     def snapshot(self) -> Scan:
-        """The scan as known now; keys in the order they are printed: by user name, then age, then id."""
+        """Return the scan as known now; keys in the order they are printed: by user name, then age, then id."""
         with self._lock:
             problems = self._problems()
             unread = sum(len(names) for names in self._unread.values())

@@ -54,7 +54,7 @@ def _setting(
     highest: int = 0,
     needed_by: tuple[str, ...] = (),
 ) -> Any:
-    """A field of Settings, and all that there is to say of it: see Setting."""
+    """Make a field of Settings, and all that there is to say of it: see Setting."""
     more = {"kind": kind, "default": default, "meaning": meaning, "lowest": lowest, "highest": highest}
     return field(metadata={**more, "needed_by": needed_by})
 
@@ -203,7 +203,7 @@ def parse(environ: Mapping[str, str], default_mapping_file: Path) -> Settings:
 
 
 def _value(setting: Setting, text: str) -> Any:
-    """The typed value of one setting; its default where `text` is empty. Raises ValueError with what to do."""
+    """Return the typed value of one setting; its default if `text` is empty. Raises ValueError with what to do."""
     if PLACEHOLDER in text:
         raise ValueError(f"still says {PLACEHOLDER}: put your own value in its place")
     match setting.kind:
@@ -264,7 +264,7 @@ def _table_name(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    """An https address, or any http one on loopback, where nothing can listen in on the token.
+    """Read an https address, or any http one on loopback, where nothing can listen in on the token.
 
     Nothing of a wrong one is repeated, since it may hold a password. Messages link to issues below it, so it is short
     and free of what Slack's and Jira's links are made of.
@@ -326,7 +326,7 @@ def _issue_fields(text: str) -> dict[str, Any]:
 
 
 def _missing(values: Mapping[str, Any], wrong: Collection[str]) -> list[str]:
-    """What a switched-on feature lacks, one sentence each; what is there but wrong was said already."""
+    """Return what a switched-on feature lacks, one sentence each; what is there but wrong was said already."""
     problems = []
     for setting in SETTINGS:
         on = [switch for switch in setting.needed_by if values[switch]]

@@ -96,8 +96,8 @@ class Surveyor:
     def _read_state(
         self, scans: Sequence[Scan], due: Labelled, emails: Sequence[str]
     ) -> tuple[State | None, Claims | None]:
-        """What the table holds about these access keys and accounts, and the table itself. No state where it cannot be
-        used; no table where it is not needed yet: it is made only once something is due.
+        """Return what the table holds about these access keys and accounts, and the table itself. No state if it cannot
+        be used; no table if it is not needed yet: it is made only once something is due.
         """
         settings = self._settings
         accounts = {scan.account_id for scan in scans if scan.account_id}
@@ -130,7 +130,7 @@ class Surveyor:
         return self.finder.look_up(emails, state, lambda: self.messages(concerned), recording)
 
     def _facts(self, scans: Sequence[Scan], attention: Labelled, lookups: Mapping[str, str | None]) -> dict[str, Facts]:
-        """The facts of each profile; issues of an account are ended by the first profile that saw all of it."""
+        """Return the facts of each profile; issues of an account are ended by the first profile that saw all of it."""
         ended: set[str] = set()
         found = {}
         for scan in scans:
@@ -144,7 +144,7 @@ class Surveyor:
     # Then what is only needed for acting
 
     def survey(self, ground: Ground, own_access_key_ids: frozenset[str]) -> Survey:
-        """When those who may be told were last messaged, the open issues, what this run itself depends on."""
+        """Read when those who may be told were last messaged, the open issues, what this run itself depends on."""
         state = self._with_addressees(ground)
         issues, open_issues = self._look_at_jira(state, ground.due)
         own = own_access_key_ids | self._own_access_key_ids(ground.claims)
@@ -172,7 +172,7 @@ class Surveyor:
         return state
 
     def _look_at_jira(self, state: State | None, due: Labelled) -> tuple[Issues | None, frozenset[str] | None]:
-        """Jira, signed in, and all open issues of ours; (None, None) where it is not on or could not be asked."""
+        """Jira, signed in, and all open issues of ours; (None, None) if it is not on or could not be asked."""
         if not self._settings.create_jira or state is None:
             return None, None
         has_issue = any(one.issue is not None and one.issue.ended_at is None for one in state.keys.values())
@@ -187,7 +187,7 @@ class Surveyor:
             return None, None
 
     def _own_access_key_ids(self, claims: Claims | None) -> frozenset[str]:
-        """Every access key that this run depends on; none of them is ever disabled."""
+        """Return every access key that this run depends on; none of them is ever disabled."""
         ids: set[str] = set()
         if self._settings.disable_key:
             for profile in self._profiles:
@@ -200,7 +200,7 @@ class Surveyor:
         return frozenset(ids)
 
     def messages(self, concerned: Sequence[str]) -> Messages | None:
-        """Slack, once a message is planned or an owner must be looked up; its secret is not read otherwise."""
+        """Return Slack, once a message is planned or an owner must be looked up; its secret is not read otherwise."""
         if not self._are_messages_open:
             self._are_messages_open = True
             try:

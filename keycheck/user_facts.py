@@ -71,7 +71,7 @@ class UserFactsReader:
     # Files
 
     def read_files(self) -> None:
-        """The exemptions and, where Slack is on, the mapping; what cannot be used is said."""
+        """Read the exemptions and, if Slack is on, the mapping; what cannot be used is said."""
         settings = self._settings
         if settings.exemptions_file is not None:
             self._rules = self._parsed(
@@ -123,7 +123,7 @@ class UserFactsReader:
     # Tags
 
     def read_tags(self, profile: str, iam: Iam, keys: Sequence[LabelledKey]) -> None:
-        """The tags of the users of these access keys, where the settings make anything depend on them."""
+        """Read the tags of the users of these access keys, if the settings make anything depend on them."""
         wanted = [user for user in self._users(profile, keys) if self._needs_tags(user)]
         read, failed = self._ask_all(wanted, lambda user: iam.list_user_tags(user.user_name))
         self._tags |= read
@@ -141,7 +141,7 @@ class UserFactsReader:
     # Look-ups
 
     def emails(self, profile: str, keys: Sequence[LabelledKey]) -> tuple[str, ...]:
-        """The e-mail addresses on which an owner depends, lower-cased; empty where Slack is not on."""
+        """Return the e-mail addresses on which an owner depends, lower-cased; empty if Slack is not on."""
         if not self._settings.send_slack or self._owners is None:
             return ()
         found: dict[str, None] = {}
@@ -154,7 +154,8 @@ class UserFactsReader:
     def look_up(
         self, emails: Iterable[str], state: State, open_messages: Callable[[], Messages | None], claims: Claims | None
     ) -> dict[str, str | None]:
-        """Who on Slack has these addresses: as the state table knows, or as Slack says now. `claims` None: a dry run.
+        """Return who on Slack has these addresses: as the state table knows, or as Slack says now. `claims` None: a dry
+        run.
 
         An address that is absent from the answer could not be looked up.
         """
@@ -192,7 +193,7 @@ class UserFactsReader:
     # Facts
 
     def facts(self, profile: str, scan: Scan, keys: Sequence[LabelledKey], lookups: Mapping[str, str | None]) -> Facts:
-        """What is known of the users of these access keys."""
+        """Return what is known of the users of these access keys."""
         users = {user.user_name: self._user_facts(user, lookups) for user in self._users(profile, keys)}
         return Facts(scan, users)
 
@@ -238,7 +239,7 @@ class UserFactsReader:
         return self._owners.email_of(user.user_name, self._tags.get(user))
 
     def _is_named(self, user: IamUser) -> bool:
-        """Whether the mapping or the Slack tag names the owner, so that no e-mail address decides."""
+        """Return whether the mapping or the Slack tag names the owner, so that no e-mail address decides."""
         owner = self._owner(user, {})
         return owner.kind is OwnerKind.KNOWN and owner.addressee is not None and not owner.is_told_by_others
 
@@ -247,7 +248,7 @@ class UserFactsReader:
     def read_uses(
         self, profile: str, facts: Facts, wanted: Sequence[AccessKey], iams: Mapping[str, Sequence[Iam]]
     ) -> Facts:
-        """The facts with the last use of each of these access keys."""
+        """Return the facts with the last use of each of these access keys."""
         read, failed = self._ask_all(wanted, lambda key: iams[key.access_key_id][0].last_used(key))
         for text, keys in failed.items():
             what = f"the last use of {len(keys)} access keys was not read: {text}"

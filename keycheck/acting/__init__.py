@@ -11,7 +11,7 @@
 It decides nothing that planning decided. Each action has its own claim and its own order (design.md 4):
 
     issue     claim -> look (recorded issue, then label) -> note the filing -> POST -> record -> assign -> read back
-    comment   claim -> look (is it open, was this said?) -> POST -> close, where it is the last word -> record
+    comment   claim -> look (is it open, was this said?) -> POST -> close, if it is the last word -> record
     message   claim -> POST -> record (an unknown outcome too)
     disable   only if a warning was delivered -> last use once more -> take one of the day's disablings -> write the
               intent, if no other run did in the last 15 minutes or has told a later day -> UpdateAccessKey -> record

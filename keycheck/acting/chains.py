@@ -77,7 +77,7 @@ class Executor:
         self._filings.shutdown(wait=False, cancel_futures=True)
 
     def finish(self) -> Outcomes:
-        """What became of everything: see Ledger.close."""
+        """Return what became of everything: see Ledger.close."""
         return self._ledger.close()
 
     def _walk(self, walk: _Walk) -> None:
@@ -125,7 +125,7 @@ class Executor:
 
 
 def actions_of(chain: Chain) -> Iterator[Action]:
-    """All actions of a chain in the order in which they are taken."""
+    """Return all actions of a chain in the order in which they are taken."""
     yield from chain.notes
     yield from chain.issue_actions
     if chain.message is not None:

@@ -54,7 +54,7 @@ def disable(means: Means, task: Task, action: DisableKey) -> None:
 
 
 def _why_not(means: Means, action: DisableKey) -> SkipReason | None:
-    """What has come of the warning that it waits for; nothing, where neither Slack nor Jira is on."""
+    """Return what has come of the warning that it waits for; nothing, if neither Slack nor Jira is on."""
     if not action.needs_warning:
         return None
     access_key_id, ledger = action.key.access_key.access_key_id, means.ledger

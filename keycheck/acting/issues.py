@@ -1,6 +1,6 @@
 """Sees to the issue of one access key: files it, assigns it, says what there is to say, ends it. Shell.
 
-In: one action, the means of the run. Out: the issue's key, where an open one is known by then. Never a second POST for
+In: one action, the means of the run. Out: the issue's key, if an open one is known by then. Never a second POST for
 one access key in one run; a look that failed is never "not found".
 """
 
@@ -28,7 +28,7 @@ from keycheck.words.parts import name_key
 def find_open_issue(issues: Issues, record: KeyRecord, issue_label: str) -> str | None:
     """Look before filing: the recorded issue by its key, which is never stale; then the access key's label.
 
-    Raises ServiceError where either look failed: that is never "not found".
+    Raises ServiceError if either look failed: that is never "not found".
     """
     if record.issue_key is not None and issues.is_open(record.issue_key):
         return record.issue_key
@@ -45,7 +45,7 @@ class IssueWork:
         self._posted: set[str] = set()
 
     def see_to(self, task: Task, action: FileIssue | AssignIssue | CommentIssue) -> str | None:
-        """Carry out one action; the issue's key where an open one is known by then."""
+        """Carry out one action; the issue's key if an open one is known by then."""
         issues = self._means.services.issues
         if issues is None:
             self._ledger.skip(task, SkipReason.JIRA_OFF)
@@ -60,7 +60,7 @@ class IssueWork:
         return None
 
     def _claim(self, task: Task, access_key: AccessKey, token: str, issue_key: str | None) -> KeyRecord | None:
-        """The record as it is once it is claimed; None, and a skip, where another run was first."""
+        """Return the record as it is once it is claimed; None, and a skip, if another run was first."""
         now, lapses = self._means.clock.now, self._means.claims_lapse
         write = writes.claim_issue(access_key, token, issue_key, now=now, lapses=lapses)
         access_key_id = access_key.access_key_id
@@ -83,7 +83,7 @@ class IssueWork:
             raise
 
     def _file_claimed(self, task: Task, filing: FileIssue, issues: Issues, record: KeyRecord, token: str) -> str | None:
-        """Look, and file where there is none; `record` is the access key's record as the claim returned it."""
+        """Look, and file if there is none; `record` is the access key's record as the claim returned it."""
         access_key = filing.key.access_key
         try:
             found = find_open_issue(issues, record, access_key.issue_label)
@@ -169,7 +169,7 @@ class IssueWork:
     # Assigning
 
     def _assign_new(self, task: Task, issues: Issues, filing: FileIssue, record: KeyRecord, email: str) -> None:
-        """Assign an issue that was just filed; where that fails, the next run assigns it."""
+        """Assign an issue that was just filed; if that fails, the next run assigns it."""
         try:
             is_assigned = issues.assign(record.issue_key or "", email)
         except (ServiceError, Stopped):
@@ -252,7 +252,7 @@ class IssueWork:
             )
 
     def _say(self, task: Task, action: CommentIssue, issues: Issues, record: KeyRecord) -> bool:
-        """Whether there was anything to say: it was not said yet, and the issue is open."""
+        """Return whether there was anything to say: it was not said yet, and the issue is open."""
         issue_key = record.issue_key or ""
         is_new = not record.was_said(action.comment_marker) and issues.is_open(issue_key)
         if is_new and not issues.was_said(issue_key, marker_line(action.comment_marker)):

@@ -80,7 +80,7 @@ class Ledger:
         return self._state_failed
 
     def was_warned(self, access_key_id: str) -> bool:
-        """Whether a warning about it was delivered in this run, and is on record."""
+        """Return whether a warning about it was delivered in this run, and is on record."""
         with self._lock:
             return access_key_id in self._warned
 
@@ -142,7 +142,7 @@ class Ledger:
 
     @contextmanager
     def in_flight(self, task: Task, record_unknown: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Around a request and the recording of its answer: if the run ends meanwhile, `close` sees to it."""
+        """Note a request until its answer is recorded: if the run ends meanwhile, `close` sees to it."""
         with self._lock:
             self._in_flight[task] = record_unknown
         try:
@@ -151,7 +151,7 @@ class Ledger:
             self.landed(task)
 
     def landed(self, task: Task) -> None:
-        """It is known what became of the request: `close` has nothing to do about it."""
+        """Note that it is known what became of the request: `close` has nothing to do about it."""
         with self._lock:
             self._in_flight.pop(task, None)
 
@@ -186,7 +186,7 @@ class Ledger:
                 self._outcomes[task] = Outcome(task.profile, task.action, result)
 
     def refused(self, task: Task, error: ServiceError) -> None:
-        """Surely not done; the next run tries again."""
+        """Enter what was surely not done; the next run tries again."""
         if error.failure is Failure.OFF:
             is_message = isinstance(task.action, SendMessage)
             self.skip(task, SkipReason.SLACK_OFF if is_message else SkipReason.JIRA_OFF)
@@ -204,7 +204,9 @@ class Ledger:
                 self._claimed |= dict.fromkeys(access_key_ids(task.action), held)
 
     def _is_live(self, action: Action) -> bool:
-        """Whether the run that was first may still be at it. A claim that nobody had when the plan was made is new."""
+        """Return whether the run that was first may still be at it. A claim that nobody had when the plan was made is
+        new.
+        """
         match action:
             case (
                 FileIssue(record=KeyRecord(issue_claim_until=claim_until))
@@ -285,7 +287,7 @@ def access_key_ids(action: Action) -> tuple[str, ...]:
 
 
 def skips_of(task: Task, reason: SkipReason) -> tuple[Skip, ...]:
-    """One skip an access key that the action was about."""
+    """Return one skip an access key that the action was about."""
 
     def skip(what: Step, *keys: object) -> Iterable[Skip]:
         return (Skip(task.profile, what, key, reason) for key in keys)  # type: ignore[arg-type]

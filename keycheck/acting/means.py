@@ -19,7 +19,7 @@ from keycheck.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the actions of a run may use; None where it is off, and was said to be.
+    """What the actions of a run may use; None if it is off, and was said to be.
 
     `iams`: access key id -> the IAM of each profile that shows it, in the order the profiles were given.
     """
@@ -50,5 +50,5 @@ class Means:
         return self.clock.deadline + timedelta(seconds=self.settings.claim_margin_seconds)
 
     def warned(self, notice: Notice | None) -> Warned | None:
-        """A notice as delivered now."""
+        """Return a notice as delivered now."""
         return None if notice is None else Warned(self.clock.utc_now(), notice.owner, notice.day)

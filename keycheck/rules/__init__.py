@@ -8,6 +8,6 @@
     ending.py      which issues end?
     writes.py      what is written to the state table, and what does that rest on?
 
-Each answers from a Case (or a record, where AWS no longer shows the access key) and changes nothing. planning.py asks
+Each answers from a Case (or a record, if AWS no longer shows the access key) and changes nothing. planning.py asks
 them in this order and puts the answers together.
 """

@@ -48,7 +48,7 @@ class UserFacts:
 class Facts:
     """What was found out about one profile beside its access keys.
 
-    `users`: by user name. `last_uses`: by access key id: None where it could not be read, absent where nobody asked.
+    `users`: by user name. `last_uses`: by access key id: None if it could not be read, absent if nobody asked.
     `sees_whole_account`: the scan is complete, and this profile speaks for its account: what it does not show is gone.
     """
 
@@ -64,7 +64,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class SharedFacts:
-    """What planning knows for all profiles; None where a service could not be asked.
+    """What planning knows for all profiles; None if a service could not be asked.
 
     `open_issues`: issue keys of all open issues of ours in Jira. `own_access_key_ids`: never to be disabled.
     """
@@ -90,15 +90,15 @@ class Circumstances:
         return self.settings.send_slack and self.slack_is_usable
 
     def claim_is_live(self, claim_until: datetime | None) -> bool:
-        """Whether the run that made a claim may still be at it."""
+        """Return whether the run that made a claim may still be at it."""
         return claim_is_live(claim_until, self.now, self.settings)
 
     def is_visible_in_iam(self, at: datetime) -> bool:
-        """Whether this run's listing, which began after `now`, shows what was done then."""
+        """Return whether this run's listing, which began after `now`, shows what was done then."""
         return self.now - at >= IAM_SHOWS_WITHIN
 
     def can_comment(self, record: KeyRecord) -> bool:
-        """Whether something can be said in the recorded issue: it is open, and no other run is at it."""
+        """Return whether something can be said in the recorded issue: it is open, and no other run is at it."""
         if not self.settings.create_jira or self.open_issues is None:
             return False
         return not self.claim_is_live(record.issue_claim_until) and record.issue_key in self.open_issues
@@ -108,7 +108,7 @@ class Circumstances:
 class Case:
     """One active access key that needs attention. `siblings`: all access keys of its user, itself among them.
 
-    `last_use`: None where it could not be read, or where nobody has asked yet (`use_was_asked` is False then).
+    `last_use`: None if it could not be read, or if nobody has asked yet (`use_was_asked` is False then).
     """
 
     key: LabelledKey
@@ -182,10 +182,10 @@ class Case:
 
 
 def claim_is_live(claim_until: datetime | None, now: datetime, settings: Settings) -> bool:
-    """Whether the run that made a claim may still be at it: a claim outlives its run's deadline by the margin."""
+    """Return whether the run that made a claim may still be at it. A claim outlives its deadline by the margin."""
     return claim_until is not None and claim_until - timedelta(seconds=settings.claim_margin_seconds) > now
 
 
 def first_instant(at: datetime) -> datetime:
-    """The first instant of a day in UTC: what people are told is a day."""
+    """Return the first instant of a day in UTC: what people are told is a day."""
     return at.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -32,7 +32,7 @@ class Verdict:
 
 
 def verdict(case: Case, *, warning_on_the_way: bool = False) -> Verdict:
-    """All that speaks against disabling an access key, the day's brake apart, which is about an account.
+    """Return all that speaks against disabling an access key, the day's brake apart, which is about an account.
 
     A row: the reason, whether it speaks, and what its owner is told to happen, if that reason has its own answer.
     `warning_on_the_way`: this run is about to tell its owner the day; acting/ waits for the delivery.
@@ -58,8 +58,8 @@ def verdict(case: Case, *, warning_on_the_way: bool = False) -> Verdict:
 
 
 def earliest_disabling(case: Case) -> datetime:
-    """The latest of: its expiry, the end of its notice, the latest day told, and, where a person re-enabled it, the end
-    of the grace. A notice that was not given yet begins now.
+    """Return the latest of: its expiry, the end of its notice, the latest day told, and, if a person re-enabled it, the
+    end of the grace. A notice that was not given yet begins now.
     """
     instants = [case.key.expires_at, case.record.disable_from, left_alone_until(case.record, case.settings)]
     if case.settings.warns_owners:
@@ -71,7 +71,7 @@ def earliest_disabling(case: Case) -> datetime:
 
 
 def left_alone_until(record: KeyRecord, settings: Settings) -> datetime | None:
-    """Until when an access key that a person re-enabled is left alone; None where nobody did."""
+    """Return until when an access key that a person re-enabled is left alone; None if nobody did."""
     return None if record.reenabled_at is None else record.reenabled_at + settings.reenable_grace_days * A_DAY
 
 
@@ -81,15 +81,15 @@ def is_left_alone(case: Case) -> bool:
 
 
 def is_enough_seen(scan: Scan) -> bool:
-    """Whether enough of an account was seen to disable anything in it: ListUsers came to its end, and at most 5 % of
-    the users asked for failed. A user whose access keys were not read has none in the plan anyway.
+    """Return whether enough of an account was seen to disable anything in it: ListUsers came to its end, and at most
+    5 % of the users asked for failed. A user whose access keys were not read has none in the plan anyway.
     """
     asked = scan.users_read + scan.users_failed
     return scan.is_listed and scan.users_failed <= asked * FAILED_USERS_AT_MOST
 
 
 def is_in_use(last_use: LastUse | None, now: datetime, hours: int) -> bool:
-    """Whether an access key may be in use: used within so many hours, or its last use (None) could not be read.
+    """Return whether an access key may be in use: used within so many hours, or its last use (None) could not be read.
 
     With 0 hours the rule is off. AWS's note of a use lags by some minutes, and one in the future is a use.
     """
@@ -102,7 +102,7 @@ def is_in_use(last_use: LastUse | None, now: datetime, hours: int) -> bool:
 
 
 def outlook(case: Case, against: Verdict, *, is_disabled_now: bool) -> Outlook:
-    """What messages and issues say of an access key beside its age."""
+    """Return what messages and issues say of an access key beside its age."""
     what_happens, day = next_step(case, against, is_disabled_now=is_disabled_now)
     return Outlook(
         what_happens,
@@ -116,7 +116,7 @@ def outlook(case: Case, against: Verdict, *, is_disabled_now: bool) -> Outlook:
 
 
 def next_step(case: Case, against: Verdict, *, is_disabled_now: bool) -> tuple[NextStep, datetime | None]:
-    """What is told to happen, and the day: never one before a day that was told already."""
+    """Return what is told to happen, and the day: never one before a day that was told already."""
     if not case.settings.disable_key:
         return NextStep.STAYS_ACTIVE, None
     step = NextStep.DISABLED_NOW if is_disabled_now else against.next_step
@@ -124,7 +124,7 @@ def next_step(case: Case, against: Verdict, *, is_disabled_now: bool) -> tuple[N
 
 
 def notice(case: Case, told: Outlook) -> Notice | None:
-    """What a warning promises once it is delivered. None to a user who is held: who is may be exempt."""
+    """Return what a warning promises once it is delivered. None to a user who is held: who is may be exempt."""
     if told.day is None or case.user.not_disabled_because is not None:
         return None
     return Notice(case.owner.identity, told.day)
@@ -134,7 +134,7 @@ def notice(case: Case, told: Outlook) -> Notice | None:
 
 
 def is_overdue(case: Case, *, was_warned_now: bool) -> bool:
-    """Whether it is expired, active, not exempt, and its notice over.
+    """Return whether it is expired, active, not exempt, and its notice over.
 
     The notice of an access key that nobody was told about is counted from its expiry: else one whose owner cannot be
     told would never be seen. `was_warned_now`: this run delivered the first warning.

@@ -13,14 +13,14 @@ from keycheck.rules.filing import disabling_run
 
 
 def no_longer_due(record: KeyRecord, key: LabelledKey, run: Circumstances) -> CommentIssue | None:
-    """An active access key that is younger than it seemed: the settings have changed. Its issue stays open."""
+    """Answer for an active access key that is younger than it seemed. The settings have changed; its issue stays."""
     if key.label is AgeLabel.OK and run.can_comment(record) and not record.was_said("ok"):
         return CommentIssue(record, IssueEvent.NO_LONGER_DUE, "ok", key)
     return None
 
 
 def last_word(record: KeyRecord, key: LabelledKey | None, run: Circumstances) -> CommentIssue | SkipReason | None:
-    """What there is to say in the issue of an access key that is inactive or gone, and whether it ends by it."""
+    """Return what there is to say in the issue of an access key that is inactive or gone, and whether it ends by it."""
     if not run.settings.create_jira or record.issue is None or record.issue.ended_at is not None:
         return None
     event, mark = event_of_ended(record, key, run)

@@ -18,12 +18,12 @@ ISSUES_WITHIN = timedelta(days=7)
 
 
 def needs_issue(case: Case) -> bool:
-    """Whether no open issue is known for it, where issues are filed at all."""
+    """Return whether no open issue is known for it, if issues are filed at all."""
     return case.files_issues and (case.run.open_issues is None or case.open_issue is None)
 
 
 def why_not_filed(case: Case) -> SkipReason | None:
-    """Why an access key that needs an issue gets none in this run."""
+    """Return why an access key that needs an issue gets none in this run."""
     if case.run.open_issues is None:
         return SkipReason.JIRA_OFF
     if case.run.claim_is_live(case.record.issue_claim_until):
@@ -49,19 +49,19 @@ def filing(case: Case, told: Outlook) -> FileIssue:
 
 
 def filing_warns(case: Case) -> bool:
-    """Whether a new issue counts as a warning: unassigned for an owner nobody knows, else once it is assigned."""
+    """Return whether a new issue counts as a warning: for an owner nobody knows at once, else once it is assigned."""
     return case.owner.kind is OwnerKind.UNKNOWN or _has_known_email(case.owner)
 
 
 def comment_warns(case: Case) -> bool:
-    """Whether a comment on the open issue counts as a warning."""
+    """Return whether a comment on the open issue counts as a warning."""
     if case.owner.kind is OwnerKind.UNKNOWN:
         return True
     return _has_known_email(case.owner) and assigned_to(case.record) == case.owner.email
 
 
 def assigned_to(record: KeyRecord) -> str | None:
-    """The e-mail of whom the issue on record was assigned to."""
+    """Return the e-mail of whom the issue on record was assigned to."""
     return None if record.issue is None else record.issue.assigned_to
 
 
@@ -73,7 +73,7 @@ def _has_known_email(owner: Owner) -> bool:
 
 
 def about_open_issue(case: Case, told: Outlook) -> list[AssignIssue | CommentIssue]:
-    """What there is to do about the open issue of an active access key: at most one comment a run."""
+    """Return what there is to do about the open issue of an active access key: at most one comment a run."""
     record, owner = case.record, case.owner
     if not case.files_issues or not case.run.can_comment(record):
         return []
@@ -88,7 +88,7 @@ def about_open_issue(case: Case, told: Outlook) -> list[AssignIssue | CommentIss
 
 
 def event_of_active(case: Case, told: Outlook) -> tuple[IssueEvent | None, str]:
-    """The first of these that was not said yet, and the mark under which it is said."""
+    """Return the first of these that was not said yet, and the mark under which it is said."""
     record = case.record
     if record.reenabled_at is not None:
         mark = f"re-enabled after run {disabling_run(record)}"

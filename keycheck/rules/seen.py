@@ -14,7 +14,7 @@ from keycheck.rules.case import Circumstances
 
 
 def is_not_visible_yet(record: KeyRecord, run: Circumstances) -> bool:
-    """Whether an access key that is shown as active may be inactive by now, or be about to be."""
+    """Return whether an access key that is shown as active may be inactive by now, or be about to be."""
     disabled_at = None if record.disabled is None else record.disabled.at
     return any(at is not None and not run.is_visible_in_iam(at) for at in (record.disabling_at, disabled_at))
 
@@ -27,7 +27,7 @@ def exempt(record: KeyRecord, key: LabelledKey, exemption: Exemption) -> tuple[O
 
 
 def active(record: KeyRecord, key: LabelledKey, run: Circumstances) -> tuple[KeyRecord, tuple[Observation, ...]]:
-    """An active access key with an intent that came to nothing, or one that a person has re-enabled."""
+    """Answer for an active access key with an intent that came to nothing, or one that a person has re-enabled."""
     notes = []
     if record.disabling_at is not None and run.is_visible_in_iam(record.disabling_at):
         notes.append(Observation(record, ObservationKind.DROPPED, key))
@@ -40,7 +40,9 @@ def active(record: KeyRecord, key: LabelledKey, run: Circumstances) -> tuple[Key
 
 
 def inactive_or_gone(record: KeyRecord, key: LabelledKey | None) -> tuple[KeyRecord, tuple[Observation, ...]]:
-    """An intent on an access key that is inactive was carried out; on one that is gone (None) it is past."""
+    """Answer for an access key that is inactive or gone. An intent on an access key that is inactive was carried out;
+    on one that is gone (None) it is past.
+    """
     if record.disabling_at is None:
         return record, ()
     if key is None:

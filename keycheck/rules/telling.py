@@ -30,7 +30,7 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 class Audience:
     """The access keys that one addressee is told about; None: nobody can be told on Slack.
 
-    `named`: those that this run's message names, none where no message is due. `reason`: why there can be none.
+    `named`: those that this run's message names, none if no message is due. `reason`: why there can be none.
     `claim_until`: when the claim on messaging this addressee lapses, if there is one.
     """
 
@@ -67,14 +67,14 @@ def _audience(addressee: Addressee | None, cases: Sequence[Case], state: State, 
 
 
 def may_message(record: AddresseeRecord, now: datetime, settings: Settings) -> bool:
-    """Whether the addressee's last message is absent, or at least the interval old: equal is old enough."""
+    """Return whether the addressee's last message is absent, or at least the interval old: equal is old enough."""
     return record.messaged_at is None or now - record.messaged_at >= timedelta(hours=settings.nag_interval_hours)
 
 
 def why_no_message(
     addressee: Addressee | None, cases: Sequence[Case], state: State, run: Circumstances
 ) -> SkipReason | None:
-    """Why no message can be sent, whether one is due or not."""
+    """Return why no message can be sent, whether one is due or not."""
     if not run.slack_is_usable:
         return SkipReason.SLACK_OFF
     if addressee is None:
@@ -91,12 +91,14 @@ def why_no_message(
 
 
 def message_warns(case: Case) -> bool:
-    """Whether a message that names it counts as a warning: the fallback channel's only for an owner nobody knows."""
+    """Return whether a message that names it counts as a warning: the fallback channel's only for an owner nobody
+    knows.
+    """
     return not case.owner.is_told_by_others
 
 
 def message(audience: Audience, told: Mapping[str, Outlook]) -> SendMessage | None:
-    """The message to an audience; `told`: what is said, by access key id."""
+    """Return the message to an audience; `told`: what is said, by access key id."""
     if audience.addressee is None or not audience.named:
         return None
     keys = []

@@ -70,7 +70,7 @@ class Lost(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One UpdateItem. `needs`: its condition; `otherwise`: what is done where that does not hold."""
+    """One UpdateItem. `needs`: its condition; `otherwise`: what is done if that does not hold."""
 
     set: Mapping[str, Value] = field(default_factory=dict)
     add: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -119,7 +119,7 @@ def record_issue(
     said: Iterable[str] = (),
     warning: Warned | None = None,
 ) -> Write:
-    """Record the issue, and release the claim where it is still this one's; lost where another issue was recorded
+    """Record the issue, and release the claim if it is still this one's; lost if another issue was recorded
     meanwhile. `answered`: all filings that Jira answered, this one included; empty leaves them.
 
     What was said in, and done about, an issue recorded before is forgotten: `said` is all that was said in this.
@@ -143,7 +143,7 @@ def record_issue(
 def record_said(
     record: KeyRecord, token: str, said: str, *, ended_at: datetime | None = None, warning: Warned | None = None
 ) -> Write:
-    """Record what was said in the issue of `record`, and release the claim; lost where it is not this one's any more,
+    """Record what was said in the issue of `record`, and release the claim; lost if it is not this one's any more,
     or another issue was recorded meanwhile. `ended_at`: nothing more is said in it.
     """
     change = Change(
@@ -156,7 +156,7 @@ def record_said(
 
 
 def record_assigned(record: KeyRecord, email: str, warning: Warned | None = None) -> Write:
-    """Record to whom the issue of `record` is assigned; lost where another one is on record by now."""
+    """Record to whom the issue of `record` is assigned; lost if another one is on record by now."""
     change = Change({"issue_assigned_to": email}, needs=Is("issue_key", record.issue_key or ""))
     return Write("record_assigned", record.access_key_id, (change, *_warning(warning)))
 
@@ -175,7 +175,7 @@ def release_issue(record: KeyRecord, token: str) -> Write:
 
 
 def claim_message(addressee: Addressee, token: str, interval_hours: int, *, now: datetime, lapses: datetime) -> Write:
-    """Claim the message to one addressee; lost also where the last message is too young by now."""
+    """Claim the message to one addressee; lost also if the last message is too young by now."""
     latest = floor(now - timedelta(hours=interval_hours))
     change = Change(
         {
@@ -257,7 +257,7 @@ def _warning(warning: Warned | None) -> tuple[Change, ...]:
 
 
 def begin_disabling(access_key: AccessKey, token: str, at: datetime, settled: datetime) -> Write:
-    """Write the intent; where even that fails, nothing is disabled. Lost where another run has begun to disable it, or
+    """Write the intent; if even that fails, nothing is disabled. Lost if another run has begun to disable it, or
     has disabled it, after `settled` (a person may have re-enabled it since), or has told somebody a day after `at`.
     """
     lately = floor(settled)
@@ -290,7 +290,7 @@ def record_disabled(access_key_id: str, at: datetime, run: str, why: str) -> Wri
 
 
 def disablings_of_account(account_id: str, token: str, expected: str | None, times: Sequence[datetime]) -> Write:
-    """The times at which access keys of an account were disabled lately; lost where another write came first.
+    """Return the times at which access keys of an account were disabled lately; lost if another write came first.
 
     `expected`: the token of the write that the times were read from. A token of its own, since botocore may send it
     again.

@@ -77,31 +77,33 @@ class Iam(Protocol):
     """What keycheck asks of one account's IAM. Every method raises ServiceError, or Stopped past the deadline."""
 
     def list_users(self, marker: str | None) -> tuple[Sequence[tuple[str, str]], str | None]:
-        """One page: (user name, account id) of each user, and the marker of the next page or None."""
+        """Return one page: (user name, account id) of each user, and the marker of the next page or None."""
         ...
 
     def list_access_keys(self, user_name: str, account_id: str) -> Sequence[AccessKey] | None:
-        """All access keys of one user, all pages; None where the user is gone."""
+        """Return all access keys of one user, all pages; None if the user is gone."""
         ...
 
     def deactivate(self, access_key: AccessKey) -> bool:
-        """Set Inactive; False where the access key is gone."""
+        """Set Inactive; False if the access key is gone."""
         ...
 
     def list_user_tags(self, user_name: str) -> Mapping[str, str] | None:
-        """All tags of one user, all pages; None where the user is gone."""
+        """Return all tags of one user, all pages; None if the user is gone."""
         ...
 
     def last_used(self, access_key: AccessKey) -> LastUse:
-        """When, by which service and in which Region it was last used. Raises ServiceError also where it is gone."""
+        """Return when, by which service and in which Region it was last used. Raises ServiceError if it is gone."""
         ...
 
     def root_access_keys(self) -> int:
-        """How many access keys the root user has: there must be none. GetAccountSummary, AccountAccessKeysPresent."""
+        """Return how many access keys the root user has: there must be none. GetAccountSummary,
+        AccountAccessKeysPresent.
+        """
         ...
 
     def own_access_key_ids(self) -> frozenset[str]:
-        """Every access key id in any profile botocore sees, and the one this session signs with."""
+        """Return every access key id in any profile botocore sees, and the one this session signs with."""
         ...
 
 
@@ -164,7 +166,7 @@ class Messages(Protocol):
 
 
 class Outside(Protocol):
-    """Opens the services of a run, each only when it is needed. Raises ServiceError where one cannot be begun with."""
+    """Opens the services of a run, each only when it is needed. Raises ServiceError if one cannot be begun with."""
 
     def open_iam(self, profile: str) -> Iam: ...
 
@@ -175,7 +177,7 @@ class Outside(Protocol):
     def open_messages(self) -> Messages: ...
 
     def secret_access_key_ids(self) -> frozenset[str]:
-        """The access keys that reading secrets depends on."""
+        """Return the access keys that reading secrets depends on."""
         ...
 
 

@@ -53,7 +53,7 @@ class AwsIam:
         self._sent.is_one = True
 
     def list_users(self, marker: str | None) -> tuple[Sequence[tuple[str, str]], str | None]:
-        """One page of (user name, account id). The account id is the one in the user's ARN."""
+        """Return one page of (user name, account id). The account id is the one in the user's ARN."""
         more = {"Marker": marker} if marker else {}
         if marker is None:
             self._user_markers.clear()
@@ -63,7 +63,7 @@ class AwsIam:
             return users, _next_marker(answer, self._user_markers, "ListUsers")
 
     def list_access_keys(self, user_name: str, account_id: str) -> Sequence[AccessKey] | None:
-        """All pages of one user's access keys; None where the user was deleted since the listing."""
+        """Return all pages of one user's access keys; None if the user was deleted since the listing."""
         return self._all_pages(
             "ListAccessKeys",
             lambda **more: self._client.list_access_keys(UserName=user_name, **more),
@@ -71,7 +71,7 @@ class AwsIam:
         )
 
     def list_user_tags(self, user_name: str) -> Mapping[str, str] | None:
-        """All pages of one user's tags; None where the user was deleted since the listing."""
+        """Return all pages of one user's tags; None if the user was deleted since the listing."""
         tags = self._all_pages(
             "ListUserTags",
             lambda **more: self._asker.list_user_tags(UserName=user_name, **more),
@@ -80,7 +80,7 @@ class AwsIam:
         return None if tags is None else dict(tags)
 
     def _all_pages(self, operation: str, ask: Callable[..., Any], read: Callable[[Any], list[T]]) -> list[T] | None:
-        """Everything of one user; None where there is no such user any more."""
+        """Return everything of one user; None if there is no such user any more."""
         found: list[T] = []
         seen: set[str] = set()
         more: dict[str, str] = {}
@@ -99,7 +99,7 @@ class AwsIam:
             more = {"Marker": marker}
 
     def last_used(self, access_key: AccessKey) -> LastUse:
-        """When, by which service and where an access key was last used, by its full id: GetAccessKeyLastUsed.
+        """Return when, by which service and where an access key was last used, by its full id: GetAccessKeyLastUsed.
 
         AWS's note lags by some minutes. Raises ServiceError for an answer about another user's access key.
         """
@@ -118,7 +118,7 @@ class AwsIam:
             return LastUse(at, word(str(last["ServiceName"])) or "N/A", word(str(last["Region"])) or "N/A")
 
     def root_access_keys(self) -> int:
-        """How many access keys the root user has, as GetAccountSummary says."""
+        """Return how many access keys the root user has, as GetAccountSummary says."""
         with aws_errors(SERVICE, "GetAccountSummary", self._profile):
             count = self._client.get_account_summary()["SummaryMap"]["AccountAccessKeysPresent"]
             if not isinstance(count, int) or count < 0:
@@ -127,10 +127,10 @@ class AwsIam:
             return count
 
     def deactivate(self, access_key: AccessKey) -> bool:
-        """Set Inactive; repeating it is harmless. False where the user or the access key is gone.
+        """Set Inactive; repeating it is harmless. False if the user or the access key is gone.
 
         No read afterwards decides success: IAM is eventually consistent, its 200 is what counts (services.md 1.4).
-        Raises Stopped only where nothing was sent; out of time between two attempts, the outcome is unknown.
+        Raises Stopped only if nothing was sent; out of time between two attempts, the outcome is unknown.
         """
         self._sent.is_one = False
         try:
@@ -162,7 +162,7 @@ def _account_id(arn: str) -> str:
 
 
 def _next_marker(answer: dict[str, Any], seen: set[str], operation: str) -> str | None:
-    """The next page's marker; IsTruncated decides, not the number of items. One `seen` before would never end."""
+    """Return the next page's marker. IsTruncated decides, not the number of items; one `seen` would never end."""
     if not answer.get("IsTruncated") and not answer.get("Marker"):
         return None
     marker = answer.get("Marker")
@@ -173,8 +173,8 @@ def _next_marker(answer: dict[str, Any], seen: set[str], operation: str) -> str 
 
 
 def _access_key(item: dict[str, Any], user_name: str, account_id: str) -> AccessKey:
-    """Raises ServiceError for an id or a date that AWS cannot have meant: botocore reads a bare `0` as 1970, and an
-    access key that old would be disabled.
+    """Read one access key. Raises ServiceError for an id or a date that AWS cannot have meant: botocore reads a bare
+    `0` as 1970, and an access key that old would be disabled.
     """
     access_key_id, created = item["AccessKeyId"], item["CreateDate"]
     if created.tzinfo is None:

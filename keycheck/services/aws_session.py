@@ -112,7 +112,7 @@ class ClockOff(Exception):
 
 
 def check_clock(date_header: str | None, now: datetime) -> None:
-    """Raise ClockOff where an answer's Date header is more than five minutes from `now`: ages could not be trusted.
+    """Raise ClockOff if an answer's Date header is more than five minutes from `now`: ages could not be trusted.
 
     AWS itself refuses requests signed so far off ("Signature expired"); this says so in one clear line.
     """
@@ -130,7 +130,7 @@ def check_clock(date_header: str | None, now: datetime) -> None:
 
 
 def open_session(profile: str, service: str) -> Session:
-    """Open one profile. Raises ServiceError where botocore cannot even begin with it."""
+    """Open one profile. Raises ServiceError if botocore cannot even begin with it."""
     with aws_errors(service, "credentials", profile):
         session = _boto_session(profile)
         profiles = session._session.full_config.get("profiles", {})  # noqa: SLF001 - boto3 has no public way to see all
@@ -147,7 +147,7 @@ def open_session(profile: str, service: str) -> Session:
 
 
 def _boto_session(profile: str) -> Any:
-    """A session whose own calls (STS for a role, SSO) time out as well: botocore would wait a minute for each."""
+    """Make a session whose own calls (STS for a role, SSO) time out as well: botocore would wait a minute for each."""
     import boto3
     import botocore.session
     from botocore.config import Config
@@ -160,7 +160,7 @@ def _boto_session(profile: str) -> Any:
 
 
 def _source_chain(profile: str, profiles: Mapping[str, Any]) -> list[str]:
-    """The profile and those that its source_profile leads to, as far as they exist."""
+    """Return the profile and those that its source_profile leads to, as far as they exist."""
     chain = [profile]
     while (source := profiles.get(chain[-1], {}).get("source_profile")) in profiles and source not in chain:
         chain.append(source)
@@ -168,7 +168,7 @@ def _source_chain(profile: str, profiles: Mapping[str, Any]) -> list[str]:
 
 
 def _own_access_key_ids(session: Any, chain: Sequence[str], profiles: Mapping[str, Any]) -> frozenset[str]:
-    """Every access key id that botocore sees in any profile, and the one this session resolves to.
+    """Return every access key id that botocore sees in any profile, and the one this session resolves to.
 
     Also those that a `source_profile` gets from a credential_process. Temporary credentials are left alone: they are
     no IAM user's access key, and resolving them would need the network.
@@ -189,7 +189,7 @@ def _own_access_key_ids(session: Any, chain: Sequence[str], profiles: Mapping[st
 def make_client(
     session: Session, service: str, calls: Calls, check: Callable[[], None], region: str | None = None
 ) -> Any:
-    """A client whose every attempt, retries included, first asks `check` (which raises Stopped past the deadline).
+    """Make a client whose every attempt, retries included, first asks `check` (which raises Stopped past the deadline).
 
     IAM needs a region to sign with when `AWS_ENDPOINT_URL` is set and the profile has none (botocore alone raises
     NoRegionError there); the partition still comes from the profile's own region.
@@ -235,7 +235,7 @@ def aws_errors(service: str, operation: str, profile: str) -> Iterator[None]:
 
 
 def error_code(error: BaseException) -> str:
-    """The AWS error code, matched by name: exception classes differ between two sessions (services.md 2.1)."""
+    """Return the AWS error code, matched by name: exception classes differ between two sessions (services.md 2.1)."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         return str(response.get("Error", {}).get("Code", ""))
@@ -300,5 +300,5 @@ CONFIGURATION_ERRORS = {
 
 
 def word(code: str) -> str:
-    """An error code, or another word from the network, as it may be shown."""
+    """Return an error code, or another word from the network, as it may be shown."""
     return "".join(c for c in code if c.isalnum() or c in "._-")[:60]

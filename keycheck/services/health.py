@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class RateLimited(Exception):
-    """HTTP 429: the request was not served. `retry_after_seconds` is None where the answer named no time."""
+    """HTTP 429: the request was not served. `retry_after_seconds` is None if the answer named no time."""
 
     def __init__(self, retry_after_seconds: float | None) -> None:
         super().__init__()
@@ -42,8 +42,8 @@ class Health:
         return self._is_off
 
     def call(self, operation: str, request: Callable[[], T]) -> T:
-        """Make one call: `request` raises ServiceError or RateLimited. A 429 is waited out at most twice, where its
-        Retry-After ends before the run's deadline. Raises ServiceError, or Stopped where nothing new may be started.
+        """Make one call: `request` raises ServiceError or RateLimited. A 429 is waited out at most twice, if its
+        Retry-After ends before the run's deadline. Raises ServiceError, or Stopped if nothing new may be started.
         """
         for waits in range(WAITS_AT_MOST + 1):
             self._clock.check()
@@ -83,14 +83,14 @@ def _limited(service: str, pause: float | None) -> str:
 
 
 def retry_after(text: str | None) -> float | None:
-    """Seconds out of a Retry-After header; None where it is absent or a date, which neither Slack nor Jira sends."""
+    """Return the seconds of a Retry-After header; None if it is absent or a date, which neither of them sends."""
     if text is None or not text.strip().isascii() or not text.strip().isdigit():
         return None
     return min(float(text.strip()), LONGEST_RETRY_AFTER)
 
 
 def was_never_sent(error: BaseException) -> bool:
-    """Whether an exception of urllib or requests was raised before the request was on the wire.
+    """Return whether an exception of urllib or requests was raised before the request was on the wire.
 
     Both libraries wrap a refused connection, a failed TLS handshake, a drop in mid-request and one in mid-answer in
     much the same types, so the type cannot tell. Where it was raised can: name look-up, TCP, proxy tunnel and TLS all

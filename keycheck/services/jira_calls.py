@@ -31,7 +31,7 @@ PERMISSIONS = {
     "read transitions": "Transition Issues in the issue's project",
     "close issue": "Transition Issues in the issue's project",
 }
-"""What the account needs besides filing, by operation: where it lacks one of these, it can file all the same."""
+"""What the account needs besides filing, by operation: if it lacks one of these, it can file all the same."""
 
 T = TypeVar("T")
 
@@ -126,7 +126,7 @@ class JiraCalls:
         return self._not_jira(operation, is_write=is_write)
 
     def _without_credentials(self, text: str) -> str:
-        """A text of Jira's, or of a proxy's in between, that repeats what it was sent is not repeated."""
+        """Hide the credentials: a text of Jira's, or of a proxy's in between, may repeat what it was sent."""
         basic = base64.b64encode(f"{self._email}:{self._token}".encode()).decode()
         for secret in (basic, self._token, self._email or ""):
             text = text.replace(secret, "***") if secret else text
@@ -141,7 +141,9 @@ class JiraCalls:
     def _answered(
         self, operation: str, status: int, response: Any, *, is_write: bool, is_sign_in: bool
     ) -> ServiceError:
-        """An answer that is not ok. What would be the same for every further call turns Jira off for the run."""
+        """Return the error for an answer that is not ok. What would be the same for every further call turns Jira off
+        for the run.
+        """
 
         def failed(text: str, **more: Any) -> ServiceError:
             return ServiceError(SERVICE, operation, text, code=str(status), **more)
@@ -212,7 +214,7 @@ def _refusal(response: Any) -> tuple[Mapping[str, str], list[str]]:
 
 
 def at(value: Any, *path: str) -> Any:
-    """A value deep in parsed JSON; None where the answer is of another shape."""
+    """Return a value deep in parsed JSON; None if the answer is of another shape."""
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value

@@ -51,15 +51,17 @@ class JiraIssues:
         self._jira.connect()
 
     def open_issue_keys(self) -> frozenset[str]:
-        """All open issues of ours, whatever their project: somebody may have moved one. Raises where any page fails."""
+        """Return all open issues of ours, whatever their project: somebody may have moved one. Raises if any page
+        fails.
+        """
         return frozenset(self._search(f'labels = "{FAMILY_LABEL}" AND statusCategory != Done'))
 
     def find_open(self, issue_label: str) -> str | None:
-        """The open issue that carries one access key's label; the first by key where there are several."""
+        """Return the open issue that carries one access key's label; the first by key if there are several."""
         return min(self._search(f'labels = "{issue_label}" AND statusCategory != Done'), default=None)
 
     def count_filed(self, issue_label: str, days: int) -> int | None:
-        """How many issues with this label were made within so many days, whatever became of them; None where this
+        """Return how many issues with this label were made within so many days, whatever became of them; None if this
         account may not see the project's issues, so that no search can tell.
         """
         self._jira.connect()
@@ -73,7 +75,7 @@ class JiraIssues:
         return len(self._search(f'labels = "{issue_label}" AND created >= -{days}d'))
 
     def _search(self, jql: str) -> list[str]:
-        """Issue keys, all pages. Asked for one small field, since Cloud gives ids alone where none is asked for.
+        """Return issue keys, all pages. Asked for one small field, since Cloud gives ids alone if none is asked for.
 
         Cloud: /search/jql by token (the old search answers 410 there). Server: /search by startAt, which has no other.
         """
@@ -104,7 +106,7 @@ class JiraIssues:
         return found, None, start + len(found) >= total
 
     def is_open(self, issue_key: str) -> bool:
-        """Whether an issue is there and its status category is not Done; False where it is gone (404)."""
+        """Return whether an issue is there and its status category is not Done; False if it is gone (404)."""
         self._jira.connect()
         try:
             return self._status_category(issue_key) != DONE
@@ -121,7 +123,7 @@ class JiraIssues:
         return category
 
     def create(self, draft: IssueDraft) -> str:
-        """One POST. Raises ServiceError, UNKNOWN where an issue may exist all the same."""
+        """Make one POST. Raises ServiceError, UNKNOWN if an issue may exist all the same."""
         self._jira.connect()
         fields = {
             **self._extra_fields,
@@ -155,8 +157,8 @@ class JiraIssues:
         return None
 
     def assign(self, issue_key: str, email: str) -> bool:
-        """Assign it, which may be repeated. False where Jira knows nobody by that address (and so it says to an account
-        that may not browse users), where it will not assign to them (400), and where the issue is gone (404).
+        """Assign it, which may be repeated. False if Jira knows nobody by that address (and so it says to an account
+        that may not browse users), if it will not assign to them (400), and if the issue is gone (404).
         """
         self._jira.connect()
         assignee = self._jira.call("find user", partial(self._find_user, email))
@@ -166,8 +168,9 @@ class JiraIssues:
         return self._unless_refused(ASSIGN, put, ("400", "404"))
 
     def _find_user(self, email: str) -> dict[str, str] | None:
-        """An active user as an assignee is named. Both kinds of Jira also find who merely begins like the address, so
-        one who hides it (on Cloud, unless the account may see all addresses) is not believed: it could be another.
+        """Return an active user as an assignee is named. Both kinds of Jira also find who merely begins like the
+        address, so one who hides it (on Cloud, unless the account may see all addresses) is not believed: it could be
+        another.
         """
         is_cloud = self._jira.is_cloud
         asked = {"query" if is_cloud else "username": email, "maxResults": PAGE}
@@ -177,8 +180,8 @@ class JiraIssues:
         return {id_name: _text(same[0][id_name])} if same else None
 
     def was_said(self, issue_key: str, mark: str) -> bool:
-        """Whether a comment contains this very text. Raises where any page before the one that does fails, and with
-        code "404" where the issue is gone.
+        """Return whether a comment contains this very text. Raises if any page before the one that does fails, and with
+        code "404" if the issue is gone.
         """
         self._jira.connect()
         read = known = 0
@@ -204,7 +207,7 @@ class JiraIssues:
         return bodies, total
 
     def comment(self, issue_key: str, text: str) -> None:
-        """One POST. Raises ServiceError, UNKNOWN where the comment may be there all the same."""
+        """Make one POST. Raises ServiceError, UNKNOWN if the comment may be there all the same."""
         self._jira.connect()
 
         def post() -> str:
@@ -213,9 +216,9 @@ class JiraIssues:
         self._jira.call("add comment", post, is_write=True)
 
     def close(self, issue_key: str) -> bool:
-        """Take it to a status that is not open, if it is open; True also where it is gone.
+        """Take it to a status that is not open, if it is open; True also if it is gone.
 
-        False where its workflow offers this account no way there, or Jira refuses the one offered: a field that must be
+        False if its workflow offers this account no way there, or Jira refuses the one offered: a field that must be
         filled in (400), a permission (403), somebody else's change (409).
         """
         if not self.is_open(issue_key):
@@ -238,14 +241,14 @@ class JiraIssues:
 
 
 def _issue_key(key: Any) -> str:
-    """Raises ValueError for anything that could not be one, before it gets into a URL or a record."""
+    """Raise ValueError for anything that could not be an issue key, before it gets into a URL or a record."""
     if not is_issue_key(key):
         raise ValueError("not an issue key")
     return str(key)
 
 
 def _issue_keys(page: Any) -> list[str]:
-    """The keys in one page of a search. "None" is believed only where the answer says so: an empty list of issues."""
+    """Return the keys in one page of a search. "None" is believed only of an empty list of issues."""
     issues = page["issues"]
     if not isinstance(issues, list):
         raise TypeError("unexpected answer")
@@ -265,7 +268,7 @@ def _text(value: Any, *, may_be_empty: bool = False) -> str:
 
 
 def _way_to_done(answer: Any) -> str | None:
-    """The id of the transition to take. "None" is believed only where each one offered says where it leads."""
+    """Return the id of the transition to take. "None" is believed only where each one offered says where it leads."""
     ways: list[tuple[str, str]] = []
     for transition in _list_of_dicts(answer["transitions"]):
         status = transition["to"]

@@ -57,7 +57,7 @@ class RealServices:
         return SlackMessages(token, self._settings.slack_api_base_url, self._clock)
 
     def secret_access_key_ids(self) -> frozenset[str]:
-        """The access keys that reading secrets depends on."""
+        """Return the access keys that reading secrets depends on."""
         return self._secret_store().own_access_key_ids()
 
     def _secret_store(self) -> Secrets:

@@ -41,7 +41,7 @@ class Secrets:
         self._clients: tuple[Any, Any] | None = None
 
     def own_access_key_ids(self) -> frozenset[str]:
-        """The access keys that reading secrets depends on; none where the profile cannot even be opened."""
+        """Return the access keys that reading secrets depends on; none if the profile cannot even be opened."""
         with self._lock:
             try:
                 return self._opened().own_access_key_ids
@@ -49,7 +49,7 @@ class Secrets:
                 return frozenset()
 
     def read(self, name: str) -> str:
-        """The newest version of one secret, stripped of white space around it."""
+        """Return the newest version of one secret, stripped of white space around it."""
         with self._lock:
             self._clock.check()
             try:

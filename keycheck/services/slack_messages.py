@@ -65,7 +65,7 @@ class SlackMessages:
         self._client: Any = None
 
     def send(self, slack_id: str, draft: SlackDraft) -> None:
-        """Post one message; returns only where Slack answered ok."""
+        """Post one message; returns only if Slack answered ok."""
         self._health.call("chat.postMessage", lambda: self._post(slack_id, draft))
 
     def _post(self, slack_id: str, draft: SlackDraft) -> None:
@@ -82,7 +82,7 @@ class SlackMessages:
             raise _service_error(error, slack_id) from error
 
     def find_user(self, email: str) -> str | None:
-        """The Slack id of who has this e-mail address; None where nobody does, or who has it has left.
+        """Return the Slack id of who has this e-mail address; None if nobody does, or who has it has left.
 
         A bot that may not look people up can still send: the two do not turn each other off.
         """
@@ -144,7 +144,7 @@ def _service_error(error: Exception, slack_id: str) -> ServiceError | RateLimite
 
 
 def _lookup_error(error: ServiceError) -> ServiceError:
-    """A look-up that failed: it is a read, so nothing may have happened."""
+    """Return the error for a look-up that failed: it is a read, so nothing may have happened."""
     what = f" ({error.code})" if error.code else ""
     advice = "the bot needs the scope users:read.email" if error.code == "missing_scope" else "the next run asks again"
     return ServiceError(
@@ -188,7 +188,7 @@ def _header(headers: Any, name: str) -> str | None:
 
 
 def _kind(error: Exception) -> str:
-    """The innermost name, such as ConnectionRefusedError; never the text, which can hold the request."""
+    """Return the innermost name, such as ConnectionRefusedError; never the text, which can hold the request."""
     reason = getattr(error, "reason", None)
     return type(reason if isinstance(reason, Exception) else error).__name__
 

@@ -1,7 +1,7 @@
 """What an item of the state table is: DynamoDB's notation, plain values, and the records that they make.
 
 In: items as DynamoDB sends them. Out: KeyRecord, AddresseeRecord, Lookup, times; or ServiceError, naming no access key
-in full, where an item holds what keycheck did not write. Attributes that nothing here knows are left alone.
+in full, if an item holds what keycheck did not write. Attributes that nothing here knows are left alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ HASH_KEY = "iam_access_key_id"
 WireItem = Mapping[str, Any]
 """As DynamoDB writes it: `{"told_at": {"N": "1750000000"}}`."""
 Item = Mapping[str, Value | None]
-"""The same as plain values; None where it is of a kind that keycheck does not write."""
+"""The same as plain values; None if it is of a kind that keycheck does not write."""
 
 
 def to_wire(value: Value) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def lookup(item: Item) -> Lookup:
 
 
 def disablings(item: Item) -> tuple[tuple[datetime, ...], str | None]:
-    """The times, and the token of the write that left them so: None where there was none."""
+    """Return the times, and the token of the write that left them so: None if there was none."""
     with _reading("disablings"):
         if "disabled_times" not in item:
             raise ValueError("no times")
@@ -138,7 +138,7 @@ def _instants(item: Item, name: str) -> tuple[datetime, ...]:
 
 
 def _issue(item: Item) -> IssueRecord | None:
-    """A recorded issue counts as a warning delivered, so it must be one."""
+    """Read the issue on record. It counts as a warning delivered, so it must be one."""
     comments_made, assigned_to = _texts(item, "issue_said"), _text(item, "issue_assigned_to")
     key, ended_at = _text(item, "issue_key"), _instant(item, "issue_ended_at")
     if key is None:
@@ -149,13 +149,15 @@ def _issue(item: Item) -> IssueRecord | None:
 
 
 def _warning(item: Item) -> WarningRecord | None:
-    """One half of a warning is none: the next one is written over it."""
+    """Read the warning on record. One half of one is none: the next one is written over it."""
     at, owner = _instant(item, "warned_at"), _text(item, "warned_owner")
     return None if at is None or owner is None else WarningRecord(at, owner)
 
 
 def _disabled(item: Item) -> DisabledRecord | None:
-    """An access key cannot have been re-enabled that was not disabled: whoever wrote so, it is to be left alone."""
+    """Read whether it was disabled. An access key cannot have been re-enabled that was not disabled: whoever wrote so,
+    it is to be left alone.
+    """
     at, by, reenabled_at = _instant(item, "disabled_at"), _text(item, "disabled_by"), _instant(item, "reenabled_at")
     if at is None:
         if reenabled_at is not None:
@@ -165,7 +167,7 @@ def _disabled(item: Item) -> DisabledRecord | None:
 
 
 def _claim_until(item: Item, claim: str) -> datetime | None:
-    """When a claim lapses. One that never would holds its access key for ever, so that is no record of ours."""
+    """Return when a claim lapses. One that never would holds its access key for ever, so that is no record of ours."""
     if claim not in item and f"{claim}_until" not in item:
         return None
     return datetime.fromtimestamp(_number(item, f"{claim}_until"), UTC)

@@ -23,7 +23,7 @@ moves backwards. Instants are epoch seconds UTC (N); attributes end in `_at`, `_
     disabled_at        N  it was answered; disabled_by S: which run; disabled_why S
     reenabled_at       N  first seen active after that
     exempt_until       N  the first instant of an exemption's last day
-    slack_id           S  who has that e-mail address, absent where nobody; looked_up_at N
+    slack_id           S  who has that e-mail address, absent if nobody; looked_up_at N
     disabled_times     L  of N: when access keys of that account were disabled lately
     times_token        S  of the last write of those: the next one rests on it
     messaged_at        N  the addressee's last message, unknown outcomes included
@@ -72,7 +72,7 @@ class StateTable:
         self._client = make_client(session, SERVICE, CALLS, clock.check_exit, region)
 
     def open(self, *, create: bool) -> bool:
-        """Make sure that the table is there, has our shape and is ready. Without `create`, False where it is absent.
+        """Make sure that the table is there, has our shape and is ready. Without `create`, False if it is absent.
 
         Another run may create it at the same moment, or be at it already: then this waits, a poll every half second.
         """
@@ -141,7 +141,8 @@ class StateTable:
         emails: Iterable[str] = (),
         account_ids: Iterable[str] = (),
     ) -> State:
-        """The records of these, by consistent BatchGetItem; what the table leaves unprocessed is asked for again.
+        """Return the records of these, by consistent BatchGetItem; what the table leaves unprocessed is asked for
+        again.
 
         An item that keycheck did not write costs only what it is about; of an account's disablings, or of an e-mail
         address, it is an error, or none.
@@ -172,7 +173,7 @@ class StateTable:
         return State(keys, addressed, frozenset(unreadable), lookups, disablings)
 
     def scan_account(self, account_id: str) -> State:
-        """The records of one account that hold an issue that was not ended, or an intent: all pages, consistent.
+        """Return the records of one account that hold an issue that was not ended, or an intent: all pages, consistent.
 
         One page is up to 1 MB of what the table holds, before the filter: an empty page is not the last one.
         """
@@ -228,8 +229,8 @@ class StateTable:
         return items
 
     def apply(self, write: Write) -> Item:
-        """Make the changes of a write, one after the other; the item as the last one left it, empty where nothing of it
-        was needed. Raises ClaimLost where another run was first.
+        """Make the changes of a write, one after the other; the item as the last one left it, empty if nothing of it
+        was needed. Raises ClaimLost if another run was first.
         """
         item: Item = {}
         for change in write.changes:
@@ -248,9 +249,9 @@ class StateTable:
             raise
 
     def take_disabling(self, account_id: str, at: datetime, most: int) -> bool:
-        """Take one of the disablings that an account may have in any 24 hours; False where all are taken.
+        """Take one of the disablings that an account may have in any 24 hours; False if all are taken.
 
-        The times are read, and written back only where they are still those: several runners share them.
+        The times are read, and written back only if they are still those: several runners share them.
         """
         for attempt in range(TRIES_AT_TIMES):
             times, token = self._read_times(account_id)
@@ -267,7 +268,7 @@ class StateTable:
         raise ServiceError(SERVICE, "UpdateItem", text)
 
     def give_back_disabling(self, account_id: str, at: datetime) -> None:
-        """Surely nothing was disabled then. Raises ClaimLost where that could not be written: it stays counted."""
+        """Surely nothing was disabled then. Raises ClaimLost if that could not be written: it stays counted."""
         recorded = datetime.fromtimestamp(writes.ceil(at), UTC)
         for _ in range(TRIES_AT_TIMES):
             times, token = self._read_times(account_id)
@@ -282,13 +283,13 @@ class StateTable:
         raise ClaimLost
 
     def _read_times(self, account_id: str) -> tuple[tuple[datetime, ...], str | None]:
-        """The times, and the token of the write that left them so: None where there was none."""
+        """Return the times, and the token of the write that left them so: None if there was none."""
         name = writes.disablings_id(account_id)
         item = self._read_items([name]).get(name)
         return ((), None) if item is None else state_items.disablings(item)
 
     def _update(self, name: str, change: Change) -> Item:
-        """One UpdateItem; the item as it is now. Raises ClaimLost where its condition does not hold."""
+        """Make one UpdateItem; return the item as it is now. Raises ClaimLost if its condition does not hold."""
         try:
             with aws_errors(SERVICE, "UpdateItem", self._profile):
                 answer = self._client.update_item(
@@ -306,7 +307,9 @@ class StateTable:
 
 
 def expressions(change: Change) -> dict[str, Any]:
-    """A change in the words of UpdateItem. Attribute names need no stand-ins: none is a reserved word of DynamoDB's."""
+    """Return a change in the words of UpdateItem. Attribute names need no stand-ins: none is a reserved word of
+    DynamoDB's.
+    """
     words = _Words()
     clauses = (
         ("SET", [f"{name} = {words.value(name, value)}" for name, value in change.set.items()]),

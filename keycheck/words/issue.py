@@ -38,7 +38,7 @@ class IssueDraft:
 
 
 def issue_draft(action: FileIssue, profile: str) -> IssueDraft:
-    """The issue for one access key, named by its last five characters: an issue has more readers than its owner."""
+    """Return the issue for one access key. It has more readers than the owner, so it names the last five characters."""
     key, access_key = action.key, action.key.access_key
     where = f"AWS account *{_wiki(profile)}* ({access_key.account_id}) {_outlook(key)}"
     summary = f"Rotate AWS access key ...{access_key.last_five} of {access_key.user_name} ({profile})"
@@ -70,12 +70,12 @@ def issue_draft(action: FileIssue, profile: str) -> IssueDraft:
 
 
 def marker_line(mark: str) -> str:
-    """The last line of a comment of ours, by which a later run finds that it was said: the same in every run."""
+    """Return the last line of a comment of ours, by which a later run finds that it was said: the same in every run."""
     return f"keycheck noted: {mark}."
 
 
 def comment_text(action: CommentIssue, profile: str) -> str:
-    """A comment on the issue of one access key, named by its last five characters; its mark is its last line."""
+    """Return a comment on the issue of one access key, named by its last five characters; its mark is its last line."""
     record, outlook, key = action.record, action.outlook, action.key
     user_name = key.access_key.user_name if key is not None else record.user_name
     name = f"The access key ending in *{record.access_key_id[-5:]}* of *{_wiki(user_name)}* ({_wiki(profile)})"
@@ -114,7 +114,7 @@ _NEWS = {
 
 
 def issue_refused(field_errors: Mapping[str, str], messages: Sequence[str], issue_type: str) -> str:
-    """Why Jira refused a new issue (HTTP 400), by field, and the setting to change."""
+    """Return why Jira refused a new issue (HTTP 400), by field, and the setting to change."""
     if not field_errors:
         said = one_line("; ".join(messages))[:200] or "no reason given"
         return f"Jira refused the new issue: {said}; see jira_project_key, jira_issue_type and jira_extra_fields"

@@ -28,7 +28,7 @@ from keycheck.words.parts import list_cut, name_access_key, name_key
 
 
 def describe(action: Action) -> str:
-    """What a real run would do, for --dry-run: one line."""
+    """Return what a real run would do, for --dry-run: one line."""
     match action:
         case FileIssue(key=key):
             return f"would file an issue for {name_key(key)}"
@@ -151,20 +151,20 @@ SAID: Final[Mapping[SkipReason, Said]] = {
 
 
 def describe_found(action: FileIssue, issue_key: str) -> str:
-    """What a real run would do instead of filing, where a look has found an open issue: one line."""
+    """Return what a real run would do instead of filing, if a look has found an open issue: one line."""
     return f"would file no issue for {name_key(action.key)}: {issue_key} is open"
 
 
 def describe_skip(skip: Skip) -> str:
-    """What is due and would not be done, for --dry-run and -v."""
+    """Return what is due and would not be done, for --dry-run and -v."""
     name = name_access_key(skip.key) if isinstance(skip.key, KeyRecord) else name_key(skip.key)
     return f"would not {skip.what.value}: {name}: {SAID[skip.reason].why}"
 
 
 def skip_problems(skips: Iterable[Skip], profile: str, *, issues_are_filed: bool) -> list[Problem]:
-    """One line a reason, however many access keys: a warning where a person should act, else only with -v.
+    """Return one line a reason, however many access keys: a warning if a person should act, else only with -v.
 
-    A user without a known owner is a warning only where no issue tells anybody either.
+    A user without a known owner is a warning only if no issue tells anybody either.
     """
     grouped: dict[SkipReason, list[LabelledKey | KeyRecord]] = {}
     for skip in skips:

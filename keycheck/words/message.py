@@ -28,7 +28,7 @@ from keycheck.words.parts import (
 )
 
 KEYS_IN_FULL = 8
-"""A message shows at most so many access keys with their commands, fewer where they do not fit; the others get a line
+"""A message shows at most so many access keys with their commands, fewer if they do not fit; the others get a line
 each, and the commands once for all of them.
 """
 
@@ -60,9 +60,9 @@ def slack_draft(
     jira_address: str | None,
     interval_hours: int,
 ) -> SlackDraft:
-    """The one message to an addressee about one account.
+    """Return the one message to an addressee about one account.
 
-    `issue_keys`: access key id -> Jira issue key, as known by now; they become links where Jira's address is.
+    `issue_keys`: access key id -> Jira issue key, as known by now; they become links if Jira's address is known.
     """
     links = {access_key_id: _issue_link(jira_address, issue) for access_key_id, issue in issue_keys.items()}
     title = _title(action)
@@ -90,7 +90,7 @@ def _title(action: SendMessage) -> str:
 def _blocks(
     action: SendMessage, profile: str, links: Mapping[str, str], interval_hours: int, in_full: int
 ) -> tuple[dict[str, Any], ...]:
-    """The message with its first `in_full` access keys in full, and the others in a line each."""
+    """Return the message with its first `in_full` access keys in full, and the others in a line each."""
     account_id = action.keys[0].key.access_key.account_id
     mentions = "".join(f"<!subteam^{group}> " for group in action.groups[:5])
     blocks = [_section(f"{mentions}:key: *{_title(action)}* in account `{_tick(profile[:100])}` ({account_id})")]
@@ -116,7 +116,7 @@ def _blocks(
 
 
 def _size(blocks: Iterable[Mapping[str, Any]]) -> int:
-    """What Slack counts of the blocks, as near as is known."""
+    """Return what Slack counts of the blocks, as near as is known."""
     return sum(CHARACTERS_A_BLOCK + len(block.get("text", {}).get("text", "")) for block in blocks)
 
 

@@ -82,7 +82,7 @@ def _filled_in(text: str, outlook: Outlook) -> str:
 
 
 def when_used(last_use: LastUse | None) -> str:
-    """When and by what an access key was last used; AWS began to note that in April 2015."""
+    """Return when and by what an access key was last used; AWS began to note that in April 2015."""
     if last_use is None:
         return "could not be read"
     if last_use.at is None:
@@ -91,7 +91,7 @@ def when_used(last_use: LastUse | None) -> str:
 
 
 def worth_knowing(outlook: Outlook) -> list[str]:
-    """What else the owner should know, a sentence each."""
+    """Return what else the owner should know, a sentence each."""
     found = []
     if outlook.newer is not None:
         found.append(
@@ -121,7 +121,7 @@ def user_option(user_name: str) -> str:
 def rotation_commands(
     user_name: str, access_key_id: str | None, last_five: str, next_step: NextStep = NextStep.STAYS_ACTIVE
 ) -> list[str]:
-    """The AWS CLI steps: create, switch, deactivate, delete. Without the id, a step to find it comes first; with
+    """Return the AWS CLI steps: create, switch, deactivate, delete. Without the id, a step to find it comes first; with
     keycheck deactivating it anyway, that step has no command.
     """
     user = user_option(user_name)
@@ -155,17 +155,19 @@ def one_line(text: str) -> str:
 
 
 def shown(text: str, long: str = "a value of {count} characters") -> str:
-    """A wrong value, as a message may repeat it. A long one could be a secret in the wrong place: its length alone."""
+    """Return a wrong value, as a message may repeat it. A long one could be a secret in the wrong place: its length
+    alone.
+    """
     return repr(text) if len(text) <= CHARACTERS_SHOWN else long.format(count=len(text))
 
 
 def list_cut(names: Sequence[str]) -> str:
-    """The first five, and whether there are more."""
+    """Return the first five, and whether there are more."""
     return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
 
 
 def name_key(key: LabelledKey) -> str:
-    """An access key as lines on stderr name it: never in full."""
+    """Return an access key as lines on stderr name it: never in full."""
     access_key = key.access_key
     return (
         f"access key ...{access_key.last_five} of {access_key.user_name} ({key.label.value}, {days(key.age_days)} old)"
@@ -173,5 +175,5 @@ def name_key(key: LabelledKey) -> str:
 
 
 def name_access_key(record: KeyRecord) -> str:
-    """An access key that AWS no longer shows, as lines on stderr name it."""
+    """Return an access key that AWS no longer shows, as lines on stderr name it."""
     return f"access key ...{record.access_key_id[-5:]} of {record.user_name or 'an unknown user'}"
