@@ -1,6 +1,6 @@
 """keycheck keeps IAM access keys from going stale. The map:
 
-    profile --scan--> keys --labels--> labelled keys --planning--> Plan --execute--> Outcomes --metrics--> stdout
+    profile --scan--> keys --labels--> labelled keys --planning--> Plan --acting--> Outcomes  --metrics--> stdout
                                               ^ records (state table)      \\--dry run: words --> stderr
 
     iam-accesskey-check.py   the entry: finds its package, takes SIGTERM, calls cli.run
@@ -22,7 +22,7 @@
       filing.py     pure     is an issue to be filed, and what is there to say in an open one
       ending.py     pure     which issues end
       writes.py     pure     every write to the state table, as a value: what it changes, and what it rests on
-    planning.py   pure       labelled keys + records + settings -> Plan: what to do, in what order, what not and why
+    planning.py   pure       keys + records + settings -> what must still be read; then a Plan: what to do, and why not
     words/                   what people read:
       parts.py      pure     days, what happens next, the commands of a rotation
       issue.py      pure     the issue, and the comments on it

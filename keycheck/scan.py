@@ -166,7 +166,7 @@ class _ProfileScan:
                 self.profile,
                 keys=tuple(sorted(set(self._keys), key=_print_order)) if was_scanned else (),
                 user_count=len(self._user_names) - self._gone,
-                is_complete=self._is_listed and self._read == len(self._user_names) and not unread,
+                is_complete=self._is_listed and self._read == len(self._user_names),
                 was_scanned=was_scanned,
                 problems=tuple(problems),
                 is_listed=self._is_listed,

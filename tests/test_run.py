@@ -204,6 +204,7 @@ def test_an_access_key_that_two_profiles_show_is_measured_twice_and_acted_on_onc
     assert [counted(result, "keys", profile) for profile in ("first", "second")] == [1, 1]
     assert [counted(result, "disabled", profile) for profile in ("first", "second")] == [1, 1], "in both, as it is now"
     assert [counted(result, "keys_disabled", profile) for profile in ("first", "second")] == [1, 0]
+    assert [counted(result, "skipped", profile) for profile in ("first", "second")] == [0, 0], "and planned once"
     assert (len(account.issues), len(account.sent), len(account.disabled)) == (1, 1, 1)
 
 

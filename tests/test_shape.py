@@ -88,6 +88,18 @@ def test_every_folder_of_modules_is_a_package_that_is_installed() -> None:
     assert {path.parent for path in MODULES} == {path.parent for path in PACKAGE.rglob("__init__.py")}
 
 
+# Sizes
+
+
+def test_no_class_is_longer_than_250_lines_and_no_module_than_400() -> None:
+    """Longer ones are read by nobody who is woken at night: split them by what they answer."""
+    for path in MODULES:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ClassDef):
+                assert (node.end_lineno or 0) - node.lineno < 250, (path, node.name)
+
+
 # Pure modules
 
 

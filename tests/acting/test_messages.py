@@ -1,0 +1,163 @@
+"""One message to one addressee: nobody gets it twice, and what was told is on record before anything rests on it."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import pytest
+
+from keycheck.acting.messages import send
+from keycheck.actions import Outcomes, Result, SendMessage, SkipReason
+from keycheck.clock import Stopped
+from keycheck.rules import writes
+from keycheck.services import ClaimLost, Failure
+from tests.acting.desk import SAID, Desk, ended, error, said
+from tests.builders import HOUR, MINUTE, NOW, make_addressee
+from tests.situations import KEY_ID, Situation
+
+OWNER = make_addressee()
+NO_JIRA = {"create_jira": "False"}
+
+
+def the_message() -> SendMessage:
+    """To an owner who was not warned yet, so that it promises a day."""
+    planned = Situation(record={"warned_at": None, "warned_owner": None}, settings={"create_jira": "False"}).plan()
+    (message,) = [chain.message for chain in planned.chains if chain.message is not None]
+    return message
+
+
+def desk_of(**more: Any) -> Desk:
+    return Desk(the_message(), settings=NO_JIRA, **more)
+
+
+def sent(desk: Desk, issue_keys: dict[str, str] | None = None) -> Outcomes:
+    assert isinstance(desk.task.action, SendMessage)
+    send(desk.means, desk.task, desk.task.action, issue_keys or {})
+    return desk.ledger.close()
+
+
+def addressee(desk: Desk) -> dict[str, Any]:
+    return desk.item(OWNER.record_id)
+
+
+def is_claim_left(desk: Desk) -> bool:
+    return "message_claim" in addressee(desk)
+
+
+# Delivered
+
+
+def test_what_was_delivered_is_recorded_of_the_addressee_and_of_each_access_key() -> None:
+    desk = desk_of()
+    closed = sent(desk)
+    assert (ended(closed), said(closed), len(desk.account.sent)) == (Result.DONE, [], 1)
+    assert addressee(desk)["messaged_at"] == writes.ceil(NOW)
+    assert desk.item()["told_at"] == writes.floor(NOW)
+    assert desk.item()["warned_owner"] == OWNER.slack_id
+    assert desk.ledger.was_warned(KEY_ID)
+    assert not is_claim_left(desk)
+
+
+def test_the_claim_stands_before_the_post_and_the_records_come_after_it() -> None:
+    seen: dict[str, int] = {}
+
+    def look(write: str) -> None:
+        seen[write] = len(desk.account.sent)
+
+    desk = desk_of(before=look)
+    sent(desk)
+    assert seen == {"claim_message": 0, "record_message": 1, "record_told": 1}
+
+
+def test_the_link_is_to_the_issue_that_this_run_has_found() -> None:
+    desk = desk_of()
+    sent(desk, {KEY_ID: "SEC-9"})
+    assert "SEC-9" in str(desk.account.sent[0].draft)
+
+
+# Not sent
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"message_claim": "theirs", "message_claim_until": writes.floor(NOW + HOUR)},
+        {"messaged_at": writes.floor(NOW - HOUR)},
+        {"not_before": writes.floor(NOW + MINUTE)},
+    ],
+    ids=["claimed", "messaged meanwhile", "Slack failed twice meanwhile"],
+)
+def test_where_another_run_was_first_nothing_is_posted(item: dict[str, Any]) -> None:
+    desk = desk_of()
+    desk.account.items[OWNER.record_id] = {"iam_access_key_id": OWNER.record_id, **item}
+    assert ended(sent(desk)) is SkipReason.CLAIMED
+    assert (desk.messages.asked, addressee(desk)) == ([], {"iam_access_key_id": OWNER.record_id, **item})
+
+
+def test_without_the_table_nothing_is_posted() -> None:
+    desk = desk_of(spoiled={"claim_message": error()})
+    assert ended(sent(desk)) is SkipReason.NO_STATE
+    assert desk.messages.asked == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "errors_in_a_row"),
+    [(Failure.REFUSED, 0), (Failure.NO_ANSWER, 1), (Failure.SERVER_ERROR, 2)],
+)
+def test_a_refusal_gives_the_claim_back_and_counts_only_slacks_own_failures(
+    failure: Failure, errors_in_a_row: int
+) -> None:
+    """After the second 5xx in a row, which may have delivered all the same, an hour goes by."""
+    desk = desk_of()
+    desk.account.items[OWNER.record_id] = {"iam_access_key_id": OWNER.record_id, "server_errors": 1}
+    desk.messages.errors["send"] = error(failure)
+    closed = sent(desk)
+    assert (ended(closed), said(closed)) == (Result.REFUSED, [SAID])
+    assert addressee(desk)["server_errors"] == errors_in_a_row
+    assert ("not_before" in addressee(desk)) is (errors_in_a_row == 2)
+    assert not is_claim_left(desk)
+    assert "messaged_at" not in addressee(desk)
+    assert not desk.ledger.was_warned(KEY_ID)
+
+
+def test_a_signal_before_the_post_gives_the_claim_back() -> None:
+    desk = desk_of()
+    desk.messages.errors["send"] = Stopped()
+    assert ended(sent(desk)) is SkipReason.OUT_OF_TIME
+    assert not is_claim_left(desk)
+
+
+def test_a_signal_before_the_claim_leaves_nothing() -> None:
+    desk = desk_of()
+    desk.clock._on_signal(signal.SIGTERM, None)
+    with pytest.raises(Stopped):
+        sent(desk)
+    assert addressee(desk) == {}
+
+
+# Perhaps sent
+
+
+@pytest.mark.parametrize("has_arrived", [False, True])
+def test_an_unknown_message_counts_as_sent_and_warns_nobody(has_arrived: bool) -> None:
+    desk = desk_of()
+    desk.messages.errors["send"] = error(Failure.UNKNOWN)
+    desk.messages.served = ["send"] if has_arrived else []
+    closed = sent(desk)
+    assert (ended(closed), said(closed)) == (Result.UNKNOWN, [SAID])
+    assert addressee(desk)["messaged_at"] == writes.ceil(NOW)
+    assert desk.item() == {}, "what it promised is not known to be heard"
+    assert not desk.ledger.was_warned(KEY_ID)
+
+
+# Sent, and not recorded
+
+
+@pytest.mark.parametrize("spoiler", [ClaimLost(), error(), Stopped()], ids=["lost", "failed", "stopped"])
+@pytest.mark.parametrize("write", ["record_message", "record_told"])
+def test_what_could_not_be_recorded_is_said_and_only_a_warning_on_record_counts(write: str, spoiler: Exception) -> None:
+    desk = desk_of(spoiled={write: spoiler})
+    closed = sent(desk)
+    assert (ended(closed), len(desk.account.sent), len(said(closed))) == (Result.DONE, 1, 1)
+    assert desk.ledger.was_warned(KEY_ID) is (write == "record_message")
