@@ -29,6 +29,7 @@
       message.py    pure     the one message to an addressee
       lines.py      pure     the dry run, and what was due and is not done
     metrics.py    pure       labelled keys + outcomes -> line protocol
+    workers.py    shell      calls side by side, waited for no longer than somebody says
     run.py        shell      one run: scan, survey, plan, act, measure
     scan.py       shell      IAM -> access keys
     survey.py     shell      reads what planning must know: state, owners, Jira

@@ -96,7 +96,8 @@ def render(
 ) -> Lines:
     """Return every line of one profile: one an access key in the order given, then its `iam_run`.
 
-    `keys` carry their settled labels; `outcomes` are this profile's. The `errors` field counts the lines dropped here.
+    `keys` carry their labels after this run; `outcomes` are this profile's. The `errors` field counts the lines that
+    are dropped here.
     `finished_at`: this instant; what scrapes, as Prometheus does, sees only by it how old a value is. `more`: exempt,
     overdue and root_access_keys, each only if it is known.
     """

@@ -142,7 +142,7 @@ def is_issue_key(text: object) -> bool:
 class IssueRecord:
     """The issue last filed or found for an access key.
 
-    `comments_made`: marks of what was said in it, each once. `assigned_to`: the e-mail of whom it was assigned to.
+    `comments_made`: markers of what was said in it, each once. `assigned_to`: the e-mail of whom it was assigned to.
     `ended_at`: when keycheck was done with it: closed, or found closed or gone.
     """
 
@@ -208,9 +208,9 @@ class KeyRecord:
         """When a person was first seen to have re-enabled it."""
         return None if self.disabled is None else self.disabled.reenabled_at
 
-    def was_said(self, mark: str) -> bool:
+    def was_said(self, marker: str) -> bool:
         """Return whether something was said in the issue on record."""
-        return self.issue is not None and mark in self.issue.comments_made
+        return self.issue is not None and marker in self.issue.comments_made
 
 
 @dataclass(frozen=True, slots=True)

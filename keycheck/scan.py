@@ -12,15 +12,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 
 from keycheck.clock import RunClock, Stopped
 from keycheck.model import AccessKey, Level, Problem, Scan
 from keycheck.services import Iam, ServiceError
 from keycheck.words.parts import list_cut
+from keycheck.workers import call_all
 
 PROFILES_AT_ONCE = 4
 USERS_AT_ONCE = 16
-POLL_SECONDS = 0.05
 
 
 class Scanner:
@@ -33,11 +34,8 @@ class Scanner:
 
     def run(self) -> None:
         """Scan every profile; returns when all are done, or when the scan's share of the time is over."""
-        pool = ThreadPoolExecutor(PROFILES_AT_ONCE, thread_name_prefix="scan")
-        futures = [pool.submit(scan.run, self._open_iam) for scan in self._profiles.values()]
-        while wait(futures, timeout=POLL_SECONDS).not_done and not self._must_end():
-            pass
-        pool.shutdown(wait=False, cancel_futures=True)
+        scans = [partial(scan.run, self._open_iam) for scan in self._profiles.values()]
+        call_all(scans, PROFILES_AT_ONCE, "scan", self._must_end)
 
     def _must_end(self) -> bool:
         """At its share of the time at once, since acting comes next; after a signal, once the grace is over too."""

@@ -299,8 +299,8 @@ class MemoryIssues:
         self._issue(issue_key).assignee = email
         return True
 
-    def was_said(self, issue_key: str, mark: str) -> bool:
-        return any(mark in text for _, text in self._issue(issue_key).comments)
+    def was_said(self, issue_key: str, marker: str) -> bool:
+        return any(marker in text for _, text in self._issue(issue_key).comments)
 
     def comment(self, issue_key: str, text: str) -> None:
         self._issue(issue_key).comments.append((self._account.now, text))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from keycheck.acting.disabling import disable
 from keycheck.acting.issues import IssueWork
@@ -33,10 +34,10 @@ from keycheck.actions import (
 from keycheck.clock import RunClock, Stopped
 from keycheck.model import Level
 from keycheck.settings import Settings
+from keycheck.workers import call_all
 
 CHAINS_AT_ONCE = 8
 FILINGS_AT_ONCE = 8
-POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,8 @@ class Executor:
 
     def run(self) -> None:
         """Walk all chains; returns when all are walked, or soon after the run is over."""
-        chains = ThreadPoolExecutor(CHAINS_AT_ONCE, thread_name_prefix="chain")
-        futures: list[Future[None]] = [chains.submit(self._walk, one) for one in self._in_turn]
-        while wait(futures, timeout=POLL_SECONDS).not_done and self._clock.grace_seconds() > 0:
-            pass
-        chains.shutdown(wait=False, cancel_futures=True)
+        walks = [partial(self._walk, one) for one in self._in_turn]
+        call_all(walks, CHAINS_AT_ONCE, "chain", lambda: self._clock.grace_seconds() <= 0)
         self._filings.shutdown(wait=False, cancel_futures=True)
 
     def finish(self) -> Outcomes:

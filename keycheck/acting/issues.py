@@ -225,7 +225,7 @@ class IssueWork:
             return
         try:
             self._comment_claimed(task, action, issues, claimed, token)
-        except Stopped:  # what was said by then is found by its mark
+        except Stopped:  # what was said by then is found by its marker
             self._release(claimed, token)
             raise
 

@@ -23,10 +23,10 @@ def last_word(record: KeyRecord, key: LabelledKey | None, run: Circumstances) ->
     """Return what there is to say in the issue of an access key that is inactive or gone, and whether it ends by it."""
     if not run.settings.create_jira or record.issue is None or record.issue.ended_at is not None:
         return None
-    event, mark = event_of_ended(record, key, run)
+    event, marker = event_of_ended(record, key, run)
     if event is IssueEvent.DISABLED and record.disabled is not None and record.disabled.by is None:
         return None  # confirmed by this run only now: the next one knows by whom, and says so
-    if record.was_said(mark) or (event.closes and not run.settings.resolve_jira):
+    if record.was_said(marker) or (event.closes and not run.settings.resolve_jira):
         return None
     if run.open_issues is None:
         return SkipReason.JIRA_OFF
@@ -34,7 +34,7 @@ def last_word(record: KeyRecord, key: LabelledKey | None, run: Circumstances) ->
         return SkipReason.CLAIMED
     if not event.closes and not run.can_comment(record):
         return None
-    return CommentIssue(record, event, mark, key, at=None if record.disabled is None else record.disabled.at)
+    return CommentIssue(record, event, marker, key, at=None if record.disabled is None else record.disabled.at)
 
 
 def event_of_ended(record: KeyRecord, key: LabelledKey | None, run: Circumstances) -> tuple[IssueEvent, str]:

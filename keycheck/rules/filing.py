@@ -80,30 +80,30 @@ def about_open_issue(case: Case, told: Outlook) -> list[AssignIssue | CommentIss
     actions: list[AssignIssue | CommentIssue] = []
     if owner.email is not None and assigned_to(record) != owner.email:
         actions.append(AssignIssue(case.key, record, owner.email))
-    event, mark = event_of_active(case, told)
-    if event is not None and not record.was_said(mark):
+    event, marker = event_of_active(case, told)
+    if event is not None and not record.was_said(marker):
         promised = disabling.notice(case, told) if comment_warns(case) else None
-        actions.append(CommentIssue(record, event, mark, case.key, told, record.reenabled_at, promised))
+        actions.append(CommentIssue(record, event, marker, case.key, told, record.reenabled_at, promised))
     return actions
 
 
 def event_of_active(case: Case, told: Outlook) -> tuple[IssueEvent | None, str]:
-    """Return the first of these that was not said yet, and the mark under which it is said."""
+    """Return the first of these that was not said yet, and the marker under which it is said."""
     record = case.record
     if record.reenabled_at is not None:
-        mark = f"re-enabled after run {disabling_run(record)}"
-        if not record.was_said(mark):
-            return IssueEvent.REENABLED, mark
+        marker = f"re-enabled after run {disabling_run(record)}"
+        if not record.was_said(marker):
+            return IssueEvent.REENABLED, marker
     if told.next_step is NextStep.IN_USE and told.last_use is not None and told.last_use.at is not None:
-        mark = f"in use {told.last_use.at:%Y-%m}"
-        if not record.was_said(mark):
-            return IssueEvent.IN_USE, mark
+        marker = f"in use {told.last_use.at:%Y-%m}"
+        if not record.was_said(marker):
+            return IssueEvent.IN_USE, marker
     if case.is_expired and not record.was_said("expired"):
         return IssueEvent.EXPIRED, "expired"
     if told.ended_exemption is not None and not case.settings.send_slack:
-        mark = f"exempt until {told.ended_exemption:%Y-%m-%d}"
-        if not record.was_said(mark):
-            return IssueEvent.EXEMPTION_ENDED, mark
+        marker = f"exempt until {told.ended_exemption:%Y-%m-%d}"
+        if not record.was_said(marker):
+            return IssueEvent.EXEMPTION_ENDED, marker
     is_told = case.was_warned or told.day is None
     if comment_warns(case) and not is_told:
         return IssueEvent.NOTICE, f"notice {case.now:%Y-%m-%d}"

@@ -124,13 +124,13 @@ def record_issue(
 
     What was said in, and done about, an issue recorded before is forgotten: `said` is all that was said in this.
     """
-    marks = frozenset(said)
+    markers = frozenset(said)
     sets: dict[str, Value] = {"issue_key": issue_key}
     if answered:
         sets["answered_filings"] = _floors(answered[-FILINGS_KEPT:])
-    if marks:
-        sets["issue_said"] = marks
-    forgotten = () if marks else ("issue_said",)
+    if markers:
+        sets["issue_said"] = markers
+    forgotten = () if markers else ("issue_said",)
     change = Change(
         sets,
         remove=(*forgotten, "issue_claim", "issue_claim_until", "issue_ended_at", "issue_assigned_to"),
@@ -256,11 +256,12 @@ def _warning(warning: Warned | None) -> tuple[Change, ...]:
 # Disabling
 
 
-def begin_disabling(access_key: AccessKey, token: str, at: datetime, settled: datetime) -> Write:
+def begin_disabling(access_key: AccessKey, token: str, at: datetime, visible_since: datetime) -> Write:
     """Write the intent; if even that fails, nothing is disabled. Lost if another run has begun to disable it, or
-    has disabled it, after `settled` (a person may have re-enabled it since), or has told somebody a day after `at`.
+    has disabled it, after `visible_since` (a person may have re-enabled it since), or has told somebody a day after
+    `at`.
     """
-    lately = floor(settled)
+    lately = floor(visible_since)
     needs = All(
         (
             AnyOf((Absent("disabling_at"), AtMost("disabling_at", lately), Is("disabling_claim", token))),

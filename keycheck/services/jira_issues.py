@@ -179,7 +179,7 @@ class JiraIssues:
         id_name = "accountId" if is_cloud else "name"
         return {id_name: _text(same[0][id_name])} if same else None
 
-    def was_said(self, issue_key: str, mark: str) -> bool:
+    def was_said(self, issue_key: str, marker: str) -> bool:
         """Return whether a comment contains this very text. Raises if any page before the one that does fails, and with
         code "404" if the issue is gone.
         """
@@ -187,7 +187,7 @@ class JiraIssues:
         read = known = 0
         for _ in range(PAGES_AT_MOST):
             bodies, total = self._jira.call("read comments", partial(self._comment_page, issue_key, read))
-            if any(mark in body for body in bodies):
+            if any(marker in body for body in bodies):
                 return True
             if total < known:  # one was deleted meanwhile: the others moved up, one of them past this page's beginning
                 raise ServiceError(SERVICE, "read comments", "an issue's comments became fewer while they were read")

@@ -15,7 +15,7 @@ moves backwards. Instants are epoch seconds UTC (N); attributes end in `_at`, `_
     issue_key          S  the issue last filed or found
     issue_filings      L  of N: when a POST was begun; answered_filings: those that Jira answered with an issue
     issue_claim        S  token; issue_claim_until N
-    issue_said         SS marks of what was said in that issue
+    issue_said         SS markers of what was said in that issue
     issue_assigned_to  S  e-mail; issue_ended_at N
     warned_at          N  the first delivered warning that named a day; warned_owner S: to whom
     disable_from       N  the first instant of the latest day told

@@ -69,13 +69,13 @@ def issue_draft(action: FileIssue, profile: str) -> IssueDraft:
     )
 
 
-def marker_line(mark: str) -> str:
+def marker_line(marker: str) -> str:
     """Return the last line of a comment of ours, by which a later run finds that it was said: the same in every run."""
-    return f"keycheck noted: {mark}."
+    return f"keycheck noted: {marker}."
 
 
 def comment_text(action: CommentIssue, profile: str) -> str:
-    """Return a comment on the issue of one access key, named by its last five characters; its mark is its last line."""
+    """Return a comment on the issue of one access key, named by its last five characters. It ends with its marker."""
     record, outlook, key = action.record, action.outlook, action.key
     user_name = key.access_key.user_name if key is not None else record.user_name
     name = f"The access key ending in *{record.access_key_id[-5:]}* of *{_wiki(user_name)}* ({_wiki(profile)})"
