@@ -225,3 +225,11 @@ def iam_world(fake_iam_world: World) -> Iterator[World]:
     iam.latency, iam.clock_skew = 0, timedelta()
     fake_iam_world.owners.clear()
     fake_iam_world.config_file.write_text(config, encoding="utf-8")
+
+
+@pytest.fixture
+def mapping(tmp_path: Path) -> Path:
+    """A mapping file that names the owner of dev_kramer."""
+    path = tmp_path / "mapping.py"
+    path.write_text('mapping = {"dev_kramer": "U012KRAMER"}\n', encoding="utf-8")
+    return path

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import signal
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,46 +14,14 @@ import pytest
 
 from keycheck.model import AccessKey, Level
 from keycheck.run import Run, RunResult
-from keycheck.services import Claims, Iam, Issues, Messages, ServiceError
+from keycheck.services import ServiceError
 from keycheck.settings import parse
 from sandbox.in_memory import HourlyClock, MemoryAccount
 from tests.builders import ACCOUNT, ALL_ON, DAY, EVERYTHING, NOW, PROFILE, make_access_key
+from tests.opened import Opened
 
 OFF = dict.fromkeys(ALL_ON, "False")
 OWNER = "U012KRAMER"
-
-
-@dataclass
-class Opened:
-    """keycheck.services.Outside: an account in memory, what was opened of it, and what opening one of it raises."""
-
-    account: MemoryAccount
-    opened: list[str] = field(default_factory=list)
-    errors: dict[str, Exception] = field(default_factory=dict)
-
-    def _open(self, what: str) -> None:
-        self.opened.append(what)
-        if what in self.errors:
-            raise self.errors[what]
-
-    def open_iam(self, profile: str) -> Iam:
-        self._open(f"iam {profile}")
-        return self.account.open_iam(profile)
-
-    def open_claims(self) -> Claims:
-        self._open("claims")
-        return self.account.open_claims()
-
-    def open_issues(self) -> Issues:
-        self._open("issues")
-        return self.account.open_issues()
-
-    def open_messages(self) -> Messages:
-        self._open("messages")
-        return self.account.open_messages()
-
-    def secret_access_key_ids(self) -> frozenset[str]:
-        return frozenset()
 
 
 @pytest.fixture
@@ -64,13 +31,6 @@ def account() -> MemoryAccount:
 
 def keyed(*keys: AccessKey) -> dict[str, AccessKey]:
     return {key.access_key_id: key for key in keys}
-
-
-@pytest.fixture
-def mapping(tmp_path: Path) -> Path:
-    path = tmp_path / "mapping.py"
-    path.write_text(f'mapping = {{"dev_kramer": "{OWNER}"}}\n', encoding="utf-8")
-    return path
 
 
 def a_run(

@@ -1,7 +1,7 @@
 """The right owner, the right access key, never without reason: the real script, run day after day in the sandbox.
 
 One test for each promise of README's "When an access key is not disabled"; every pair of rules that can meet is walked
-in test_planning_safety.py, and thirty days of a whole account in test_rehearsal.py.
+in tests/rules, and thirty days of a whole account in test_rehearsal.py.
 """
 
 from __future__ import annotations

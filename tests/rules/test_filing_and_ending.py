@@ -1,4 +1,4 @@
-"""What is said in an issue once it is filed, when it is closed, and whose issues are left alone (planning.py)."""
+"""What is said in an issue once it is filed, when it is closed, and whose issues are left alone (rules/, by plans)."""
 
 from __future__ import annotations
 

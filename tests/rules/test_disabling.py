@@ -1,4 +1,4 @@
-"""What speaks against disabling: each rule alone, each two together, and all of them in any mixture (planning.py)."""
+"""What speaks against disabling: each rule alone, each two together, all of them in any mixture (rules/, by plans)."""
 
 from __future__ import annotations
 
