@@ -609,35 +609,6 @@ def test_every_page_of_users_and_of_keys_is_followed(iam_world: World) -> None:
     assert (run_fields(ran)["users"], run_fields(ran)["incomplete"]) == (60, 0)
 
 
-def test_a_user_deleted_meanwhile_is_no_error(iam_world: World) -> None:
-    iam = fake_iam(iam_world)
-    iam.add_user("here", [1])
-    iam.add_user("gone", [1])
-    iam.delete_user_after_listing("gone")
-    ran = run(iam_world, "acme-dev", "--fail-on-errors")
-    assert (ran.code, ran.stderr) == (0, "")
-    assert len(iam_lines(ran)) == 1
-    fields = run_fields(ran)
-    assert (fields["users"], fields["keys"], fields["errors"], fields["incomplete"]) == (1, 1, 0, 0)
-
-
-@pytest.mark.parametrize("code", ["AccessDenied", "SomethingNew"])
-def test_a_user_that_cannot_be_read_makes_the_scan_incomplete_and_hides_no_other(iam_world: World, code: str) -> None:
-    iam = fake_iam(iam_world)
-    for name in ("ana", "ben", "eve"):
-        iam.add_user(name, [200])
-    iam.inject(iam_error(code), about("ListAccessKeys", "ben"))
-    ran = run(iam_world, "acme-dev")
-    assert ran.code == 0
-    assert [parse_line(line)["tags"]["name"] for line in iam_lines(ran)] == ["ana", "eve"]
-    fields = run_fields(ran)
-    assert (fields["users"], fields["keys"], fields["errors"], fields["incomplete"]) == (3, 2, 1, 1)
-    assert ran.stderr.startswith("E! acme-dev: the access keys of 1 of 3 users were not read: ")
-    assert code in ran.first_line
-    assert ran.first_line.endswith(": ben")
-    assert ran.stderr.count("\n") == 1
-
-
 def test_when_no_user_can_be_read_nothing_was_scanned(iam_world: World) -> None:
     iam = fake_iam(iam_world)
     for number in range(30):
@@ -653,37 +624,6 @@ def test_when_no_user_can_be_read_nothing_was_scanned(iam_world: World) -> None:
     fields = run_fields(ran)
     assert fields.keys() == {"errors", "incomplete", "duration_seconds", "finished_at"}
     assert fields["incomplete"] == 1
-
-
-def test_a_page_of_users_that_fails_keeps_the_pages_before_it(iam_world: World) -> None:
-    """Also those of its users who were not yet asked for their keys when the next page failed."""
-    iam = fake_iam(iam_world)
-    iam.users_per_page = 40
-    for number in range(60):
-        iam.add_user(f"user_{number:02}", [200])
-    iam.inject(iam_error("AccessDenied"), about("ListUsers", page=2))
-    iam.latency = 0.05
-    ran = run(iam_world, "acme-dev", disable_key="True")
-    assert ran.code == 0
-    assert [parse_line(line)["tags"]["name"] for line in iam_lines(ran)] == [f"user_{n:02}" for n in range(40)]
-    fields = run_fields(ran)
-    assert (fields["errors"], fields["incomplete"], fields["keys_disabled"]) == (1, 1, 0)
-    assert fields["skipped"] == 40
-    assert iam.calls["UpdateAccessKey"] == 0, "nothing is disabled on the strength of half a list"
-    assert ran.stderr.startswith("E! acme-dev: iam:ListUsers was refused (AccessDenied)")
-
-
-def test_a_failed_disabling_is_an_error_and_the_key_stays_expired_in_the_metrics(iam_world: World) -> None:
-    iam = fake_iam(iam_world)
-    iam.add_user("ana", [200])
-    iam.add_user("ben", [201])
-    iam.inject(iam_error("AccessDenied"), about("UpdateAccessKey", "ana"))
-    ran = run(iam_world, "acme-dev", disable_key="True")
-    assert ran.code == 0
-    assert [parse_line(line)["tags"]["status"] for line in iam_lines(ran)] == ["expired", "disabled"]
-    fields = run_fields(ran)
-    assert (fields["keys_disabled"], fields["errors"], fields["incomplete"]) == (1, 1, 0)
-    assert ran.stderr.startswith("E! acme-dev: iam:UpdateAccessKey was refused (AccessDenied)")
 
 
 def test_an_addressee_for_whom_slack_failed_twice_is_left_alone_for_an_hour(world: World) -> None:
@@ -712,20 +652,6 @@ def test_a_channel_that_owns_users_and_is_the_fallback_too_gets_one_message_abou
     (message,) = world.slack.messages_to(team)
     assert all(name in str(message.blocks) for name in ("ci_deploy", "nobodys"))
     assert FULL_ACCESS_KEY_ID.search(str(message.blocks)) is None
-
-
-def test_one_access_key_under_two_profiles_is_disabled_once_and_counted_once(world: World) -> None:
-    world.config_file.write_text(
-        world.aws.aws_config({"acme-dev": ACCOUNTS["acme-dev"], "acme-too": ACCOUNTS["acme-dev"]}), encoding="utf-8"
-    )
-    world.aws.add_user("dev_kramer", [197])
-    world.owners["dev_kramer"] = KRAMER
-    ran = run(world, "acme-dev", "acme-too", **ALL_ON)
-    assert (ran.code, ran.stderr) == (0, "")
-    assert [parse_line(line)["tags"]["status"] for line in iam_lines(ran)] == ["disabled", "disabled"]
-    for name in ("issues_filed", "nags_sent", "keys_disabled"):
-        assert run_fields(ran, "acme-dev")[name] + run_fields(ran, "acme-too")[name] == 1
-    assert "SEC-1" in str(world.slack.messages[0].blocks)
 
 
 def test_a_dry_run_without_slacks_secret_plans_as_the_real_run_will(world: World) -> None:
@@ -765,27 +691,6 @@ def test_more_old_access_keys_than_fit_into_a_message_take_turns(world: World) -
     said = "".join(str(message.blocks) for message in world.slack.messages)
     assert len(world.slack.messages) == 2
     assert [number for number in range(27) if f"user_{number:02}" not in said] == []
-
-
-def test_an_answer_to_a_disabling_that_is_lost_is_not_called_a_refusal(iam_world: World) -> None:
-    iam = fake_iam(iam_world)
-    iam.add_user("dev_kramer", [197])
-    iam.inject(Fault.drop_after_serving(), about("UpdateAccessKey"))
-    ran = run(iam_world, "acme-dev", disable_key="True")
-    assert (ran.code, run_fields(ran)["errors"], run_fields(ran)["keys_disabled"]) == (0, 1, 0)
-    assert "may be disabled" in ran.first_line
-
-
-def test_where_the_first_profile_may_not_disable_the_next_that_shows_the_key_does(iam_world: World) -> None:
-    iam = fake_iam(iam_world)
-    iam_world.config_file.write_text(
-        iam_world.aws.aws_config({"acme-dev": ACCOUNTS["acme-dev"], "acme-too": ACCOUNTS["acme-dev"]}), encoding="utf-8"
-    )
-    iam.add_user("dev_kramer", [197])
-    iam.inject(iam_error("AccessDenied"), about("UpdateAccessKey"), times=1)
-    ran = run(iam_world, "acme-dev", "acme-too", disable_key="True")
-    assert (ran.code, ran.stderr, iam.users["dev_kramer"].keys[0].status) == (0, "", "Inactive")
-    assert iam.calls["UpdateAccessKey"] == 2
 
 
 def test_a_key_whose_issue_another_run_is_filing_is_no_cause_for_alarm(world: World) -> None:
