@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from keycheck.scan import USERS_AT_ONCE
+from sandbox.fake_iam import about
 from sandbox.gate import action_of, is_action
 from sandbox.http_fake import FakeServer, Match, Request, calls
 from sandbox.warm_parent import Process
@@ -276,18 +278,19 @@ def test_a_host_that_slept_past_the_deadline_does_nothing_new(staffed: World, wa
 
 @pytest.mark.exhaustive
 def test_a_host_that_slept_through_its_scan_prints_what_it_had_and_acts_on_none(world: World) -> None:
-    for name in ("ana", "ben"):
+    """As many users are held as are asked about at once: so the run has heard all of what it asked before them."""
+    held = [f"ben{number:02}" for number in range(USERS_AT_ONCE)]
+    for name in ("ana", *held):
         world.aws.add_user(name, [200])
-    with holding(
-        world.gate.after, lambda request: is_action("ListAccessKeys")(request) and b"UserName=ben" in request.body
-    ) as hold:
-        slept = sleep_until(world, TIMEOUT_SECONDS + 1.5, [hold], disable_key="True")
+    with ExitStack() as stack:
+        holds = [stack.enter_context(holding(world.gate.after, about("ListAccessKeys", name))) for name in held]
+        slept = sleep_until(world, TIMEOUT_SECONDS + 1.5, holds, disable_key="True")
     check_nothing_new_since(world, slept.before)
     ran = slept.ran
     assert ran.code == 0
     assert "ana" in ran.lines[0]
     assert run_fields(ran)["keys"] == len(iam_lines(ran)) >= 1
-    assert statuses(world, "ana") + statuses(world, "ben") == ["Active", "Active"]
+    assert {status for name in ("ana", *held) for status in statuses(world, name)} == {"Active"}
     assert "left for the next run" in ran.stderr
 
 
