@@ -31,12 +31,12 @@ from keycheck.actions import (
     Step,
 )
 from keycheck.clock import RunClock, Stopped
-from keycheck.model import KeyRecord, Level, Problem
+from keycheck.model import KeyRecord, LabelledKey, Level, Problem
 from keycheck.rules.case import claim_is_live
 from keycheck.services import ClaimLost, Failure, ServiceError
 from keycheck.settings import Settings
 from keycheck.words.lines import describe
-from keycheck.words.parts import name_access_key, name_key
+from keycheck.words.parts import name_key
 
 RECORDING_AT_ONCE = 8
 SETTLING_SECONDS = 1.2
@@ -268,7 +268,7 @@ def _subject(action: Action, error: ServiceError) -> str:
         case FileIssue(key=key) | DisableKey(key=key) | AssignIssue(key=key):
             return name_key(key)
         case CommentIssue(record=record) | Observation(record=record):
-            return name_access_key(record)
+            return name_key(record)
 
 
 def access_key_ids(action: Action) -> tuple[str, ...]:
@@ -289,8 +289,8 @@ def access_key_ids(action: Action) -> tuple[str, ...]:
 def skips_of(task: Task, reason: SkipReason) -> tuple[Skip, ...]:
     """Return one skip an access key that the action was about."""
 
-    def skip(what: Step, *keys: object) -> Iterable[Skip]:
-        return (Skip(task.profile, what, key, reason) for key in keys)  # type: ignore[arg-type]
+    def skip(what: Step, *keys: LabelledKey | KeyRecord) -> Iterable[Skip]:
+        return (Skip(task.profile, what, key, reason) for key in keys)
 
     match task.action:
         case FileIssue(key=key):

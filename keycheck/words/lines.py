@@ -5,7 +5,6 @@ In: actions and skips. Out: one line each, which names no access key in full.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -24,7 +23,7 @@ from keycheck.actions import (
     SkipReason,
 )
 from keycheck.model import KeyRecord, LabelledKey, Level, Problem
-from keycheck.words.parts import list_cut, name_access_key, name_key
+from keycheck.words.parts import list_cut, name_in_short, name_key
 
 
 def describe(action: Action) -> str:
@@ -34,9 +33,8 @@ def describe(action: Action) -> str:
             return f"would file an issue for {name_key(key)}"
         case SendMessage(addressee=addressee, keys=keys):
             kind = "a digest to the fallback channel" if addressee.is_fallback else "a message to"
-            what = "access key" if len(keys) == 1 else "access keys"
-            named = list_cut([f"{key.key.access_key.user_name} ...{key.key.access_key.last_five}" for key in keys])
-            return f"would send {kind} {addressee.slack_id} about {len(keys)} {what}: {named}"
+            named = list_cut([name_in_short(one.key) for one in keys])
+            return f"would send {kind} {addressee.slack_id} about {_count(keys)}: {named}"
         case DisableKey(key=key, needs_warning=needs_warning, was_warned=was_warned):
             only = ", once the warning above is delivered" if needs_warning and not was_warned else ""
             return f"would disable {name_key(key)}{only}"
@@ -44,11 +42,9 @@ def describe(action: Action) -> str:
             return f"would assign {record.issue_key} to the owner of {name_key(key)}"
         case CommentIssue(record=record, event=event, key=shown):
             what = "comment on and close" if event.closes else "comment on"
-            name = name_access_key(record) if shown is None else name_key(shown)
-            return f"would {what} {record.issue_key} ({_EVENTS[event]}): {name}"
+            return f"would {what} {record.issue_key} ({_EVENTS[event]}): {name_key(shown or record)}"
         case Observation(record=record, kind=kind, key=shown):
-            name = name_access_key(record) if shown is None else name_key(shown)
-            return f"would note in the state table that {_NOTES[kind]}: {name}"
+            return f"would note in the state table that {_NOTES[kind]}: {name_key(shown or record)}"
 
 
 _EVENTS = {
@@ -157,8 +153,7 @@ def describe_found(action: FileIssue, issue_key: str) -> str:
 
 def describe_skip(skip: Skip) -> str:
     """Return what is due and would not be done, for --dry-run and -v."""
-    name = name_access_key(skip.key) if isinstance(skip.key, KeyRecord) else name_key(skip.key)
-    return f"would not {skip.what.value}: {name}: {SAID[skip.reason].why}"
+    return f"would not {skip.what.value}: {name_key(skip.key)}: {SAID[skip.reason].why}"
 
 
 def skip_problems(skips: Iterable[Skip], profile: str, *, issues_are_filed: bool) -> list[Problem]:
@@ -185,15 +180,9 @@ def _oldest_first(key: LabelledKey | KeyRecord) -> tuple[int, str, str]:
     return (-key.age_days, key.access_key.user_name, key.access_key.last_five)
 
 
-def _count(keys: Sequence[LabelledKey | KeyRecord]) -> str:
+def _count(keys: Sequence[object]) -> str:
     return "1 access key" if len(keys) == 1 else f"{len(keys)} access keys"
 
 
 def _some(keys: Sequence[LabelledKey | KeyRecord]) -> str:
-    names = Counter(
-        f"{key.user_name} ...{key.access_key_id[-5:]}"
-        if isinstance(key, KeyRecord)
-        else f"{key.access_key.user_name} ...{key.access_key.last_five}"
-        for key in keys
-    )
-    return list_cut(list(names))
+    return list_cut(list(dict.fromkeys(name_in_short(key) for key in keys)))

@@ -16,10 +16,7 @@ from keycheck.model import KeyRecord, LabelledKey, LastUse
 
 NAMES_SHOWN: Final = 5
 CHARACTERS_SHOWN: Final = 12
-
 ROTATION_PAGE = "https://docs.aws.amazon.com/IAM/latest/UserGuide/id-credentials-access-keys-update.html"
-
-
 ACCESS_KEYS_AT_MOST = 2
 """AWS's quota of access keys a user: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
 
@@ -166,14 +163,18 @@ def list_cut(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
 
 
-def name_key(key: LabelledKey) -> str:
-    """Return an access key as lines on stderr name it: never in full."""
+def name_key(key: LabelledKey | KeyRecord) -> str:
+    """Return an access key as lines on stderr name it: never in full. AWS no longer shows that of a KeyRecord."""
+    if isinstance(key, KeyRecord):
+        return f"access key ...{key.access_key_id[-5:]} of {key.user_name or 'an unknown user'}"
     access_key = key.access_key
     return (
         f"access key ...{access_key.last_five} of {access_key.user_name} ({key.label.value}, {days(key.age_days)} old)"
     )
 
 
-def name_access_key(record: KeyRecord) -> str:
-    """Return an access key that AWS no longer shows, as lines on stderr name it."""
-    return f"access key ...{record.access_key_id[-5:]} of {record.user_name or 'an unknown user'}"
+def name_in_short(key: LabelledKey | KeyRecord) -> str:
+    """Return an access key as a list of several names it."""
+    if isinstance(key, KeyRecord):
+        return f"{key.user_name} ...{key.access_key_id[-5:]}"
+    return f"{key.access_key.user_name} ...{key.access_key.last_five}"
