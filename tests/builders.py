@@ -33,6 +33,8 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 MORE_THAN_A_DAY = timedelta(days=1, seconds=1)
+BEYOND_A_CLAIM = timedelta(minutes=16)
+"""Beyond run_timeout_seconds and claim_margin_seconds by default, and beyond the 15 minutes of a begun disabling."""
 ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
 """All three actions, as the environment says it."""
 EVERYTHING = {

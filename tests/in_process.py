@@ -33,15 +33,10 @@ from keycheck.services import Claims, Failure, Iam, Issues, Messages, ServiceErr
 from keycheck.services.state_table import StateTable
 from keycheck.settings import parse
 from sandbox.in_memory import HourlyClock, MemoryAccount
-from tests.builders import EVERYTHING
+from tests.builders import ACCOUNT, EVERYTHING, PROFILE
 from tests.reliability.chains import CALLS, Moment, name_of_update
 
 BEGAN: Final = datetime(2026, 11, 23, 8, 30, tzinfo=UTC)
-ACCOUNT: Final = "123456789012"
-PROFILE: Final = "acme-dev"
-A_DAY: Final = timedelta(days=1, seconds=1)
-BEYOND_A_CLAIM: Final = timedelta(minutes=16)
-"""Beyond run_timeout_seconds and claim_margin_seconds by default, and beyond the 15 minutes of a begun disabling."""
 TABLE: Final = "iam-access-key-alert"
 KRAMER: Final = "U012KRAMER"
 USER: Final = "dev_kramer"

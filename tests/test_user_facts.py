@@ -65,13 +65,6 @@ def workspace() -> Iterator[FakeSlack]:
         yield server
 
 
-@pytest.fixture(name="mapping")
-def mapping_file(tmp_path: Path) -> Path:
-    path = tmp_path / "slack_ids.py"
-    path.write_text("mapping = {'dev_kramer': 'U012KRAMER'}\n", encoding="utf-8")
-    return path
-
-
 class Remembers(MemoryClaims):
     """A state table of which only the look-ups are of interest."""
 

@@ -19,7 +19,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from keycheck.model import AccessKey, Level
 from sandbox.in_memory import Filed
-from tests.in_process import A_DAY, ACCOUNT, BEYOND_A_CLAIM, FAILURES, By, Cut, Ran, Stage, Stages, Trouble
+from tests.builders import ACCOUNT, BEYOND_A_CLAIM, MORE_THAN_A_DAY
+from tests.in_process import FAILURES, By, Cut, Ran, Stage, Stages, Trouble
 from tests.reliability.chains import Moment
 
 OWNERS = {"ana": "U0ANA", "ben": "U0BEN", "svc": "U0BEN"}
@@ -38,7 +39,7 @@ INTERVAL = timedelta(hours=24)
 SETTLES_IN_DAYS = 30
 SPANS = (
     *(timedelta(minutes=5), timedelta(minutes=11), BEYOND_A_CLAIM, timedelta(hours=6)),
-    *(timedelta(hours=23, minutes=59), A_DAY, timedelta(days=3), timedelta(days=8)),
+    *(timedelta(hours=23, minutes=59), MORE_THAN_A_DAY, timedelta(days=3), timedelta(days=8)),
 )
 CALLS = (
     *("iam list_users", "iam list_access_keys", "iam root_access_keys", "iam last_used", "iam deactivate"),
@@ -319,7 +320,7 @@ class HistoryInProcess(RuleBasedStateMachine):
             calm = calm + 1 if is_calm else 0
             if calm > GRACE.days + 1:
                 break
-            self.time_passes(A_DAY)
+            self.time_passes(MORE_THAN_A_DAY)
         self.nothing_is_said_twice_in_an_issue()
         self.the_exempt_user_is_left_alone()
         self._check_everybody_was_served()

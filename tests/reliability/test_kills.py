@@ -15,7 +15,7 @@ from datetime import timedelta
 import pytest
 
 from sandbox.world import World
-from tests.builders import ALL_ON, MORE_THAN_A_DAY
+from tests.builders import ALL_ON, BEYOND_A_CLAIM, MORE_THAN_A_DAY
 from tests.reliability.chains import (
     CHAIN,
     END,
@@ -30,9 +30,6 @@ from tests.reliability.chains import (
 )
 from tests.reliability.kill_at_request import requests_of_a_run, run_cut
 from tests.running import KRAMER, issue_posts, records, run, run_fields, sound, statuses
-
-BEYOND_A_CLAIM = timedelta(minutes=16)
-"""Beyond run_timeout_seconds and claim_margin_seconds by default, and beyond the 15 minutes of a begun disabling."""
 
 END_AT = 14
 """How many requests a run with Jira alone makes before it ends an issue; END holds what it finds there to that."""

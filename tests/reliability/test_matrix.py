@@ -15,7 +15,8 @@ from itertools import pairwise
 import pytest
 
 from keycheck.model import Level
-from tests.in_process import A_DAY, BEYOND_A_CLAIM, FAILURES, KRAMER, SAID, USER, Ran, Stage, Stages, Trouble, error
+from tests.builders import BEYOND_A_CLAIM, MORE_THAN_A_DAY
+from tests.in_process import FAILURES, KRAMER, SAID, USER, Ran, Stage, Stages, Trouble, error
 
 EMAIL = "kramer@example.com"
 
@@ -38,7 +39,7 @@ def an_owner_by_email(stage: Stage) -> None:
 def a_re_enabled_access_key(stage: Stage) -> None:
     key = stage.add_key(197)
     stage.run()
-    stage.pass_time(A_DAY)
+    stage.pass_time(MORE_THAN_A_DAY)
     stage.set_status(key, "Active")
 
 
@@ -194,7 +195,7 @@ def test_a_call_that_fails_costs_what_rests_on_it_and_the_next_runs_put_it_right
             stage.run()
             stage.pass_time(BEYOND_A_CLAIM)
             stage.run()
-            stage.pass_time(A_DAY)
+            stage.pass_time(MORE_THAN_A_DAY)
             last = stage.run()
             assert (last.said(Level.ERROR), last.said(Level.WARNING)) == ([], []), name
             assert done(stage) == expected[1], name
@@ -211,7 +212,7 @@ def test_a_fault_of_ours_is_said_as_such_and_costs_no_metric(stages: Stages, cas
         assert sum(line.startswith("iam,") for line in ran.lines) == (case.call not in UNREAD)
         assert [line.startswith("iam_run,") for line in ran.lines][-1]
         stage.run()
-        stage.pass_time(A_DAY)
+        stage.pass_time(MORE_THAN_A_DAY)
         assert stage.run().said(Level.ERROR) == []
         check_nobody_was_cut_off_untold(stage, case)
 

@@ -18,11 +18,9 @@ from sandbox.gate import action_of, aws_error, is_action
 from sandbox.http_fake import Answer, Fault, Match, Request
 from sandbox.moto_aws import STATE_TABLE
 from sandbox.world import Ran, World
-from tests.builders import ALL_ON, MORE_THAN_A_DAY
+from tests.builders import ALL_ON, BEYOND_A_CLAIM, MORE_THAN_A_DAY
 from tests.running import KRAMER, closed_port, iam_lines, issue_posts, records, run, run_fields, statuses
 
-BEYOND_A_CLAIM = timedelta(minutes=16)
-"""Beyond run_timeout_seconds and claim_margin_seconds by default, and beyond the 15 minutes of a begun disabling."""
 DENIED = Fault(served=False, answer=aws_error("AccessDeniedException"))
 OVERLOADED = Fault(served=False, answer=aws_error("ProvisionedThroughputExceededException"))
 THROTTLED = Fault(served=False, answer=aws_error("ThrottlingException"))

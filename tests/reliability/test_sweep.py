@@ -12,7 +12,8 @@ from datetime import timedelta
 import pytest
 
 from keycheck.model import Level
-from tests.in_process import A_DAY, BEYOND_A_CLAIM, KRAMER, By, Cut, Ran, Stage, Stages
+from tests.builders import BEYOND_A_CLAIM, MORE_THAN_A_DAY
+from tests.in_process import KRAMER, By, Cut, Ran, Stage, Stages
 from tests.reliability.chains import (
     END,
     FIRST_RUN,
@@ -87,7 +88,7 @@ def test_a_first_run_killed_at_any_call_is_finished_by_the_runs_after_it(stages:
             last = stage.run()
             if is_untold := (FIRST[number], moment) in UNRECORDED_WARNING:
                 assert (last.count("disabled"), messages(stage)) == (0, 1), moment
-                stage.pass_time(A_DAY)
+                stage.pass_time(MORE_THAN_A_DAY)
                 last = stage.run()
             assert quiet(last).count("disabled") == 1, moment
             assert (stage.statuses(), len(stage.account.issues)) == (["Inactive"], 1), moment
@@ -111,7 +112,7 @@ def test_a_later_run_killed_at_any_call_of_its_chain_is_finished_by_the_runs_aft
             in_flight = (NEXT[number], moment) in {("send the message", "after"), ("record the message", "before")}
             assert messages(stage) == 2 + in_flight, moment
             assert not stage.is_claim_left(), moment
-            stage.pass_time(A_DAY)
+            stage.pass_time(MORE_THAN_A_DAY)
             quiet(stage.run())
             assert (messages(stage), len(stage.account.issues)) == (3 + in_flight, 2), moment
             assert stage.statuses() == ["Active"], moment
