@@ -9,14 +9,14 @@ import enum
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from keycheck.model import Addressee, KeyRecord, LabelledKey, LastUse, Problem
+from keycheck.model import Addressee, KeyRecord, LabelledKey, LastUse, Owner, Problem, Void
 
 
 class NextStep(enum.Enum):
     """What will happen to an access key if nobody acts: what its owner is told.
 
     DISABLED_FROM: not before a day. DISABLED_NOW: in this run. IN_USE: due, but somebody uses it. LEFT_ALONE: a person
-    re-enabled it, so not before a day. NEVER_DISABLED: keycheck itself depends on it.
+    took it back, so until a day no notice is given. NEVER_DISABLED: keycheck itself depends on it.
     """
 
     STAYS_ACTIVE = enum.auto()
@@ -60,11 +60,14 @@ class SkipReason(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
-    """What a warning promises once it is delivered: to whom (an Owner's `identity`), and the day told."""
+class Promise:
+    """What a message or an issue promises by naming a day, once it is delivered: not to disable before that day.
 
-    owner: str
+    `owner`: whom it gives a notice by that (an Owner's `identity`); None: nobody who is asked now.
+    """
+
     day: datetime
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +93,14 @@ class Outlook:
 class FileIssue:
     """Make sure that an open issue exists for this access key. `record` is what the decision rests on.
 
-    `email`: whom it is assigned to. `notice`: what it promises, if it counts as a warning: unassigned for an owner
-    nobody knows, otherwise only once it is assigned.
+    `email`: whom it is assigned to: it gives its notice only once it is.
     """
 
     key: LabelledKey
     record: KeyRecord
     outlook: Outlook
     email: str | None = None
-    notice: Notice | None = None
+    promise: Promise | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,39 +145,45 @@ class CommentIssue:
     key: LabelledKey | None = None
     outlook: Outlook | None = None
     at: datetime | None = None
-    notice: Notice | None = None
+    promise: Promise | None = None
 
 
 class ObservationKind(enum.Enum):
-    """CONFIRMED: an intent was carried out. DROPPED: an intent came to nothing. REENABLED, EXEMPT: seen first."""
+    """CONFIRMED: an intent was carried out. DROPPED: an intent is past, since the access key is gone. INACTIVE,
+    REENABLED, EXEMPT: seen first. KEPT: this run would still say what the notice says. VOID: it would not.
+    """
 
     CONFIRMED = enum.auto()
     DROPPED = enum.auto()
+    INACTIVE = enum.auto()
     REENABLED = enum.auto()
     EXEMPT = enum.auto()
+    KEPT = enum.auto()
+    VOID = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """Write down in the state table what this scan has shown of an access key. `until`: an exemption's last day."""
+    """Write down in the state table what this scan has shown of an access key. `until`: an exemption's last day.
+    `why`: why its notice is VOID.
+    """
 
     record: KeyRecord
     kind: ObservationKind
     key: LabelledKey | None = None
     until: date | None = None
+    why: Void | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MessageKey:
-    """One access key as its owner's message names it. `issue_key` is the issue on record, if any.
-
-    `notice`: what the message promises, if its delivery counts as a warning to the owner.
-    """
+    """One access key as its owner's message names it. `issue_key` is the issue on record, if any."""
 
     key: LabelledKey
+    record: KeyRecord
     outlook: Outlook
     issue_key: str | None = None
-    notice: Notice | None = None
+    promise: Promise | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +203,16 @@ class SendMessage:
 
 @dataclass(frozen=True, slots=True)
 class DisableKey:
-    """Set this access key Inactive. `was_warned`: a warning is on record; otherwise one must be delivered first.
+    """Set this access key Inactive.
 
-    `needs_warning` is False only if neither Slack nor Jira is on.
+    `owner`: to whom the notice was given that it rests on; None only if neither Slack nor Jira is on. `has_notice`: it
+    is on record; otherwise this run must give it first.
     """
 
     key: LabelledKey
-    needs_warning: bool
-    was_warned: bool
+    record: KeyRecord
+    owner: Owner | None
+    has_notice: bool
 
 
 Action = Observation | FileIssue | AssignIssue | CommentIssue | SendMessage | DisableKey
@@ -290,18 +300,20 @@ class Outcomes:
             tuple(one for one in self.problems if one.profile == profile),
         )
 
-    def warned_access_key_ids(self) -> frozenset[str]:
-        """Return those whose owner was warned in this run, the day named: by a message, an issue or a comment."""
+    def told_access_key_ids(self) -> frozenset[str]:
+        """Return those about which this run gave a notice: by a message, an issue or a comment."""
         done = [outcome.action for outcome in self.outcomes if outcome.result is Result.DONE]
-        warned = {
+        told = {
             one.key.access_key.access_key_id
             for action in done
             if isinstance(action, SendMessage)
             for one in action.keys
-            if one.notice is not None
+            if one.promise is not None and one.promise.owner is not None
         }
-        return frozenset(warned) | {
+        return frozenset(told) | {
             action.record.access_key_id
             for action in done
-            if isinstance(action, FileIssue | CommentIssue) and action.notice is not None
+            if isinstance(action, FileIssue | CommentIssue)
+            and action.promise is not None
+            and action.promise.owner is not None
         }

@@ -153,31 +153,46 @@ class IssueRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class WarningRecord:
-    """The first delivery of a warning that named a day, to `owner` (an Owner's `identity`)."""
+class Notice:
+    """Somebody was told from which day on an access key is disabled: design.md 5.
 
-    at: datetime
+    `owner`: to whom it was given (an Owner's `identity`), `given_at`: when first. `kept_at`: when it was last noted
+    that a run would still say the same. A void one is not on record.
+    """
+
     owner: str
+    given_at: datetime
+    kept_at: datetime
+
+
+class Void(enum.Enum):
+    """Why a notice is void; the value stands in the state table, for people."""
+
+    STAYS_ACTIVE = "it was to stay active"
+    NOT_DUE = "it needed no rotating"
+    EXEMPT = "its user was exempt"
+    INACTIVE = "it was inactive"
+    REENABLED = "a person took it back"
+    OTHER_OWNER = "it had another owner"
+    GONE = "it was gone"
 
 
 @dataclass(frozen=True, slots=True)
 class DisabledRecord:
-    """AWS answered that an access key is Inactive, to the run `by`: None until a later run has confirmed an intent.
-
-    `reenabled_at`: when it was first seen Active again.
-    """
+    """AWS answered that an access key is Inactive, to the run `by`: None until a later run has confirmed an intent."""
 
     at: datetime
     by: str | None = None
-    reenabled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRecord:
     """The item of the state table for one access key; `None` and empty if nothing is on record.
 
-    `told_at`: when a message naming it was last answered ok. `disable_from`: the latest day told to anybody, as its
-    first instant in UTC. `disabling_at`: an intent to disable that was never confirmed. `exempt_until`: the exemption
+    `told_at`: when a message naming it was last answered ok. `notice`: what it may be disabled on. `disable_from`: the
+    latest day told to anybody, as its first instant in UTC: it outlives every notice. `disabling_at`: an intent to
+    disable that was never confirmed. `inactive_at`: since when it is seen inactive, though keycheck is not on record as
+    having done that. `reenabled_at`: when it was first seen active after any of these. `exempt_until`: the exemption
     last seen, until it is said that it has ended.
 
     `issue_filings`: when a POST of an issue was begun, oldest first, kept also if its outcome is unknown;
@@ -193,20 +208,17 @@ class KeyRecord:
     issue_filings: tuple[datetime, ...] = ()
     answered_filings: tuple[datetime, ...] = ()
     issue_claim_until: datetime | None = None
-    warning: WarningRecord | None = None
+    notice: Notice | None = None
     disable_from: datetime | None = None
     disabling_at: datetime | None = None
     disabled: DisabledRecord | None = None
+    inactive_at: datetime | None = None
+    reenabled_at: datetime | None = None
     exempt_until: date | None = None
 
     @property
     def issue_key(self) -> str | None:
         return None if self.issue is None else self.issue.key
-
-    @property
-    def reenabled_at(self) -> datetime | None:
-        """When a person was first seen to have re-enabled it."""
-        return None if self.disabled is None else self.disabled.reenabled_at
 
     def was_said(self, marker: str) -> bool:
         """Return whether something was said in the issue on record."""
@@ -241,15 +253,6 @@ class Addressee:
         return f"slack:{self.account_id}:{self.slack_id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Warned:
-    """A delivered warning that named a day: when, under which Owner's `identity`, and the first instant of that day."""
-
-    at: datetime
-    owner: str
-    day: datetime
-
-
 class OwnerKind(enum.Enum):
     """KNOWN: a switched-on channel reaches the owner. UNKNOWN: nobody is named. UNREAD: it could not be found out in
     this run (tags, or Slack's answer, are missing), so nobody else is told, and nothing is disabled.
@@ -275,7 +278,7 @@ class Owner:
 
     @property
     def identity(self) -> str:
-        """What a delivered warning is recorded under: a new owner has not been warned."""
+        """What a notice is given to: whoever owns it next was not told."""
         if self.kind is not OwnerKind.KNOWN:
             return "unknown"
         if self.addressee is not None and not self.is_told_by_others:

@@ -23,14 +23,15 @@ from keycheck.actions import (
     DisableKey,
     FileIssue,
     Observation,
+    ObservationKind,
     Outlook,
     Plan,
     Skip,
     SkipReason,
     Step,
 )
-from keycheck.model import AccessKey, AgeLabel, KeyRecord, LabelledKey, State
-from keycheck.rules import disabling, ending, filing, seen, telling
+from keycheck.model import AccessKey, AgeLabel, KeyRecord, LabelledKey, State, Void
+from keycheck.rules import disabling, ending, filing, notice, seen, telling
 from keycheck.rules.case import A_DAY, Case, Circumstances, Facts, SharedFacts
 from keycheck.rules.disabling import Verdict
 from keycheck.rules.telling import Audience
@@ -52,11 +53,11 @@ def count_exempt(keys: Iterable[LabelledKey], facts: Facts) -> int:
 
 
 def count_overdue(
-    keys: Iterable[LabelledKey], facts: Facts, state: State, run: Circumstances, *, warned_now: Collection[str]
+    keys: Iterable[LabelledKey], facts: Facts, state: State, run: Circumstances, *, told_now: Collection[str]
 ) -> int:
-    """Return how many access keys are overdue. `warned_now`: access key ids of those whom this run has warned."""
+    """Return how many access keys are overdue. `told_now`: ids of those about which this run gave a notice."""
     return sum(
-        disabling.is_overdue(case, was_warned_now=case.access_key_id in warned_now)
+        disabling.is_overdue(case, was_told_now=case.access_key_id in told_now)
         for case in cases_of(keys, facts, state, run)
     )
 
@@ -124,10 +125,10 @@ def plan_profile(
         served = sorted(due_keys(keys, settings), key=_oldest_first)
         return Plan(profile, skips=tuple(Skip(profile, Step.ACT, key, SkipReason.NO_STATE) for key in served))
     found = _find(profile, keys, facts, known, known.state, settings, now)
-    chains = [_chain(profile, group, found.chosen, found.told) for group in found.groups]
+    chains = [_chain(profile, group, found) for group in found.groups]
     chains += _ending_chains(keys, found.due, facts, known.state, found.run, found.book)
     noted = [Chain(profile, notes=(note,)) for note in found.book.notes]  # a chain each: none waits for another's
-    acting = [chain for chain in chains if chain.issue_actions or chain.message or chain.disablings]
+    acting = [chain for chain in chains if chain.notes or chain.issue_actions or chain.message or chain.disablings]
     return Plan(profile, (*noted, *acting), tuple(found.book.skips))
 
 
@@ -137,11 +138,14 @@ def _oldest_first(key: LabelledKey) -> tuple[int, str]:
 
 @dataclass(slots=True)
 class _Book:
-    """What is not done, and what is to be noted, in the order in which it was found."""
+    """What is not done, and what is to be noted, in the order in which it was found. `first`: by access key id, what is
+    noted before anything else is done about it.
+    """
 
     profile: str
     skips: list[Skip] = field(default_factory=list)
     notes: list[Observation] = field(default_factory=list)
+    first: dict[str, tuple[Observation, ...]] = field(default_factory=dict)
 
     def skip(self, what: Step, key: LabelledKey | KeyRecord, reason: SkipReason) -> None:
         self.skips.append(Skip(self.profile, what, key, reason))
@@ -155,10 +159,10 @@ class _Group:
     to_file: frozenset[str]
     named: frozenset[str]
 
-    def warns(self, case: Case) -> bool:
-        """Return whether this run is about to tell the owner of this access key the day."""
-        by_issue = case.access_key_id in self.to_file and filing.filing_warns(case)
-        return by_issue or (case.access_key_id in self.named and telling.message_warns(case))
+    def reaches_owner(self, case: Case) -> bool:
+        """Return whether this run is about to tell its owner."""
+        by_issue = case.access_key_id in self.to_file and filing.filing_reaches(case)
+        return by_issue or (case.access_key_id in self.named and telling.message_reaches(case))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +194,14 @@ def _find(
     book = _Book(profile)
     active = list(_active(cases, state, run, book))
     groups = [_group(audience, book) for audience in telling.audiences(active, state, run)]
+    book.notes += [
+        Observation(case.record, ObservationKind.KEPT, case.key)
+        for group in groups
+        for case in group.audience.cases
+        if notice.is_to_be_kept(case, is_named=case.access_key_id in group.named)
+    ]
     verdicts = {
-        case.access_key_id: disabling.verdict(case, warning_on_the_way=group.warns(case))
+        case.access_key_id: disabling.verdict(case, notice_on_the_way=group.reaches_owner(case))
         for group in groups
         for case in group.audience.cases
     }
@@ -217,7 +227,8 @@ def _active(cases: Sequence[Case], state: State, run: Circumstances, book: _Book
             book.skip(Step.ACT, case.key, SkipReason.JUST_DISABLED)
         else:
             record, notes = seen.active(case.record, case.key, run)
-            book.notes += notes
+            record, voided = seen.void(record, case.key, notice.why_void(replace(case, record=record)))
+            book.first[case.access_key_id] = (*notes, *voided)
             yield replace(case, record=record)
 
 
@@ -257,7 +268,8 @@ def _disablings(
         account_id = case.access_key.account_id
         if left.setdefault(account_id, _disablings_left_today(account_id, state, run)) > 0:
             left[account_id] -= 1
-            chosen[case.access_key_id] = DisableKey(case.key, run.settings.warns_owners, case.was_warned)
+            owner = case.owner if run.settings.warns_owners else None
+            chosen[case.access_key_id] = DisableKey(case.key, case.record, owner, notice.of(case) is not None)
         else:
             book.skip(Step.DISABLE, case.key, SkipReason.BRAKE)
     return chosen
@@ -269,7 +281,8 @@ def _disablings_left_today(account_id: str, state: State, run: Circumstances) ->
     return max(0, run.settings.max_disables_per_day - len(lately))
 
 
-def _chain(profile: str, group: _Group, chosen: Mapping[str, DisableKey], told: Mapping[str, Outlook]) -> Chain:
+def _chain(profile: str, group: _Group, found: _Findings) -> Chain:
+    chosen, told = found.chosen, found.told
     issues: list[FileIssue | AssignIssue | CommentIssue] = []
     for case in group.audience.cases:
         said = told[case.access_key_id]
@@ -279,6 +292,7 @@ def _chain(profile: str, group: _Group, chosen: Mapping[str, DisableKey], told: 
             issues += filing.about_open_issue(case, said)
     return Chain(
         profile,
+        notes=tuple(note for case in group.audience.cases for note in found.book.first[case.access_key_id]),
         issue_actions=tuple(issues),
         message=telling.message(group.audience, told),
         disablings=tuple(chosen[case.access_key_id] for case in group.audience.cases if case.access_key_id in chosen),
@@ -296,17 +310,16 @@ def _ending_chains(
         if access_key_id in due or (key is None and not _is_gone(record, scanned, facts)):
             continue
         if key is not None and key.access_key.is_active:
-            book.notes += seen.active(record, key, run)[1]
+            record, notes = seen.active(record, key, run)  # noqa: PLW2901 - it reads so from here on
+            record, voided = seen.void(record, key, Void.NOT_DUE if run.settings.warns_owners else None)  # noqa: PLW2901
+            notes = (*notes, *voided)
             word: CommentIssue | SkipReason | None = ending.no_longer_due(record, key, run)
         else:
-            record, notes = seen.inactive_or_gone(record, key)  # noqa: PLW2901 - it reads so from here on
-            book.notes += notes
+            record, notes = seen.inactive_or_gone(record, key, run)  # noqa: PLW2901
             word = ending.last_word(record, key, run)
-        match word:
-            case CommentIssue():
-                yield Chain(book.profile, issue_actions=(word,))
-            case SkipReason():
-                book.skip(Step.UPDATE_ISSUE, key or record, word)
+        if isinstance(word, SkipReason):
+            book.skip(Step.UPDATE_ISSUE, key or record, word)
+        yield Chain(book.profile, notes, (word,) if isinstance(word, CommentIssue) else ())
 
 
 def _is_gone(record: KeyRecord, scanned: Collection[str], facts: Facts) -> bool:

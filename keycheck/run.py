@@ -198,8 +198,8 @@ class Run:
             counts["exempt"] = count_exempt(keys, facts)
             if state is not None:
                 run = Circumstances(self._settings, self._clock.now)
-                warned_now = outcomes.warned_access_key_ids()
-                counts["overdue"] = count_overdue(keys, facts, state, run, warned_now=warned_now)
+                told_now = outcomes.told_access_key_ids()
+                counts["overdue"] = count_overdue(keys, facts, state, run, told_now=told_now)
         if scan.root_access_keys is not None:
             counts["root_access_keys"] = scan.root_access_keys
         return counts

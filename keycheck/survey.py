@@ -101,7 +101,6 @@ class Surveyor:
         """
         settings = self._settings
         accounts = {scan.account_id for scan in scans if scan.account_id}
-        whole = {one.account_id for one in scans if one.account_id and one.is_complete and one.was_scanned}
         concerned = [profile for profile, keys in due.items() if keys]
         try:
             claims = self._outside.open_claims()
@@ -111,7 +110,7 @@ class Surveyor:
                 return State(), claims if concerned else None
             access_key_ids = [key.access_key.access_key_id for keys in due.values() for key in keys]
             state = claims.read(access_key_ids, (), emails=emails, account_ids=accounts)
-            for account_id in sorted(whole):
+            for account_id in sorted(accounts):
                 found = claims.scan_account(account_id)
                 keys = {**found.keys, **state.keys}
                 state = replace(state, keys=keys, unreadable=state.unreadable | found.unreadable)

@@ -17,7 +17,7 @@ from itertools import count
 from keycheck.clock import RunClock
 from keycheck.model import AccessKey, Addressee, LastUse, State
 from keycheck.rules import writes
-from keycheck.rules.writes import Absent, All, AnyOf, AtMost, Change, Condition, Is, IsNot, Lost, Value, Write
+from keycheck.rules.changes import Absent, All, AnyOf, AtMost, Change, Condition, Is, Lost, Value, Write, ceil
 from keycheck.services import ClaimLost, ServiceError, state_items
 from keycheck.words.issue import IssueDraft
 from keycheck.words.message import SlackDraft
@@ -171,7 +171,7 @@ class MemoryClaims:
             if ":" in name:
                 continue
             has_issue = "issue_key" in item and "issue_ended_at" not in item
-            if item.get("account_id") == account_id and (has_issue or "disabling_at" in item):
+            if item.get("account_id") == account_id and (has_issue or {"disabling_at", "notice_kept_at"} & item.keys()):
                 found[name] = state_items.key_record(name, item)
         return State(found)
 
@@ -190,8 +190,11 @@ class MemoryClaims:
         match change.otherwise:
             case Lost.FINE:
                 return {}
-            case Change():
-                return self._make(name, change.otherwise)
+            case tuple():
+                made: Mapping[str, Value] = {}
+                for instead in change.otherwise:
+                    made = self._make(name, instead)
+                return made
         raise ClaimLost
 
     def take_disabling(self, account_id: str, at: datetime, most: int) -> bool:
@@ -205,7 +208,7 @@ class MemoryClaims:
     def give_back_disabling(self, account_id: str, at: datetime) -> None:
         with self._lock:
             times = list(self._times(account_id))
-            times.remove(datetime.fromtimestamp(writes.ceil(at), UTC))
+            times.remove(datetime.fromtimestamp(ceil(at), UTC))
             self._write_times(account_id, times)
 
     def _times(self, account_id: str) -> tuple[datetime, ...]:
@@ -229,8 +232,6 @@ def holds(condition: Condition, item: Mapping[str, Value]) -> bool:
             return name not in item
         case Is(name=name, value=value):
             return item.get(name) == value
-        case IsNot(name=name, value=value):
-            return item.get(name) != value
         case AtMost(name=name, value=number):
             found = item.get(name)
             return isinstance(found, int) and found <= number

@@ -17,10 +17,10 @@ from keycheck.model import (
     KeyRecord,
     LabelledKey,
     LastUse,
+    Notice,
     Owner,
     OwnerKind,
     Scan,
-    WarningRecord,
 )
 from keycheck.rules.case import Facts, UserFacts
 from keycheck.settings import Settings, parse
@@ -126,7 +126,7 @@ def make_record(key: LabelledKey, owner: Owner | None = None, **known: Any) -> K
 
 def flat_record(access_key_id: str, account_id: str = "", user_name: str = "", **known: Any) -> KeyRecord:
     """A record by the flat names that the state table has (`comments_made` for issue_said). What cannot stand alone is
-    as if it were not there; what was re-enabled had been disabled the day before.
+    as if it were not there; a notice was kept an hour ago, if nothing else is said.
     """
 
     def part(**names: str) -> dict[str, Any]:
@@ -139,16 +139,16 @@ def flat_record(access_key_id: str, account_id: str = "", user_name: str = "", *
         assigned_to="issue_assigned_to",
         ended_at="issue_ended_at",
     )
-    warning = part(at="warned_at", owner="warned_owner")
-    disabled = part(at="disabled_at", by="disabled_by", reenabled_at="reenabled_at")
-    if "reenabled_at" in disabled:
-        disabled.setdefault("at", disabled["reenabled_at"] - DAY)
+    notice = part(given_at="warned_at", owner="warned_owner", kept_at="notice_kept_at")
+    if "given_at" in notice:
+        notice.setdefault("kept_at", max(notice["given_at"], NOW - HOUR))
+    disabled = part(at="disabled_at", by="disabled_by")
     return KeyRecord(
         access_key_id,
         account_id,
         user_name,
         issue=IssueRecord(**issue) if "key" in issue else None,
-        warning=WarningRecord(**warning) if len(warning) == 2 else None,
+        notice=Notice(**notice) if len(notice) == 3 else None,
         disabled=DisabledRecord(**disabled) if "at" in disabled else None,
         **known,
     )

@@ -46,7 +46,7 @@ def filing(key: LabelledKey = EXPIRED, next_step: NextStep = NextStep.STAYS_ACTI
 
 
 def listed(key: LabelledKey = EXPIRED, next_step: NextStep = NextStep.STAYS_ACTIVE, key_count: int = 1) -> MessageKey:
-    return MessageKey(key, outlook(next_step, key_count))
+    return MessageKey(key, KeyRecord(key.access_key.access_key_id), outlook(next_step, key_count))
 
 
 def draft_of(message: SendMessage, profile: str = PROFILE, issues: Mapping[str, str] | None = None) -> SlackDraft:

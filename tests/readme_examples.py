@@ -10,7 +10,7 @@ from keycheck.model import KeyRecord, LastUse
 from keycheck.words.issue import issue_draft
 from keycheck.words.message import slack_draft
 from sandbox import fake_slack
-from tests.builders import NOW, PROFILE, make_access_key, make_addressee
+from tests.builders import NOW, PROFILE, make_access_key, make_addressee, make_record
 
 KEY = label_key(
     make_access_key("dev_kramer", age=timedelta(days=170), access_key_id="AKIAIOSFODNN7EXVHXVM"),
@@ -27,7 +27,7 @@ STANDING = Outlook(
 
 def slack_message() -> str:
     """What dev_kramer sees in Slack."""
-    listed = MessageKey(KEY, STANDING)
+    listed = MessageKey(KEY, make_record(KEY), STANDING)
     draft = slack_draft(
         SendMessage(make_addressee(), (listed,)),
         PROFILE,

@@ -112,7 +112,7 @@ class Situation:
     def is_overdue(self) -> bool:
         state, run = State(self.records()), Circumstances(make_settings(**self.settings), NOW)
         (case,) = cases_of([KEY], self.facts(), state, run)
-        return is_overdue(case, was_warned_now=False)
+        return is_overdue(case, was_told_now=False)
 
 
 USERS = ("dev_kramer", "dev_jones", "robot", "nobody")

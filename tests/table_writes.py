@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from keycheck.model import AccessKey, Addressee, AddresseeRecord, KeyRecord, Lookup, Warned
+from keycheck.model import AccessKey, Addressee, AddresseeRecord, KeyRecord, Lookup, Notice, Void
 from keycheck.rules import writes
+from keycheck.rules.writes import Given
 from keycheck.services.state_items import addressee_record, key_record
 from keycheck.services.state_table import StateTable
 
@@ -39,9 +40,9 @@ def record_issue(
     answered: Sequence[datetime] = (),
     *,
     said: Iterable[str] = (),
-    warning: Warned | None = None,
+    given: Given | None = None,
 ) -> None:
-    table.apply(writes.record_issue(access_key_id, token, issue_key, answered, said=said, warning=warning))
+    table.apply(writes.record_issue(access_key_id, token, issue_key, answered, said=said, given=given))
 
 
 def record_said(
@@ -51,13 +52,13 @@ def record_said(
     said: str,
     *,
     ended_at: datetime | None = None,
-    warning: Warned | None = None,
+    given: Given | None = None,
 ) -> None:
-    table.apply(writes.record_said(record, token, said, ended_at=ended_at, warning=warning))
+    table.apply(writes.record_said(record, token, said, ended_at=ended_at, given=given))
 
 
-def record_assigned(table: StateTable, record: KeyRecord, email: str, warning: Warned | None = None) -> None:
-    table.apply(writes.record_assigned(record, email, warning))
+def record_assigned(table: StateTable, record: KeyRecord, email: str, given: Given | None = None) -> None:
+    table.apply(writes.record_assigned(record, email, given))
 
 
 def release_issue(table: StateTable, record: KeyRecord, token: str) -> None:
@@ -84,15 +85,17 @@ def record_told(
     table: StateTable,
     access_key: AccessKey,
     at: datetime,
-    warning: Warned | None = None,
+    given: Given | None = None,
     *,
     ends_exemption: bool = False,
 ) -> None:
-    table.apply(writes.record_told(access_key, at, warning, ends_exemption=ends_exemption))
+    table.apply(writes.record_told(access_key, at, given, ends_exemption=ends_exemption))
 
 
-def begin_disabling(table: StateTable, access_key: AccessKey, token: str, at: datetime, settled: datetime) -> None:
-    table.apply(writes.begin_disabling(access_key, token, at, settled))
+def begin_disabling(
+    table: StateTable, access_key: AccessKey, token: str, at: datetime, settled: datetime, notice: Notice | None = None
+) -> None:
+    table.apply(writes.begin_disabling(access_key, token, at, settled, notice))
 
 
 def drop_disabling(table: StateTable, access_key_id: str, begun_at: datetime) -> None:
@@ -107,9 +110,23 @@ def record_reenabled(table: StateTable, record: KeyRecord, at: datetime) -> None
     table.apply(writes.record_reenabled(record, at))
 
 
-def record_exempt(table: StateTable, access_key: AccessKey, until: date) -> None:
-    table.apply(writes.record_exempt(access_key, until))
+def record_exempt(table: StateTable, access_key: AccessKey, until: date, at: datetime) -> None:
+    table.apply(writes.record_exempt(access_key, until, at))
 
 
 def record_lookup(table: StateTable, email: str, lookup: Lookup) -> None:
     table.apply(writes.record_lookup(email, lookup))
+
+
+def record_inactive(table: StateTable, record: KeyRecord, at: datetime) -> None:
+    table.apply(writes.record_inactive(record, at))
+
+
+def keep_notice(table: StateTable, record: KeyRecord, at: datetime) -> None:
+    assert record.notice is not None
+    table.apply(writes.keep_notice(record, record.notice, at))
+
+
+def void_notice(table: StateTable, record: KeyRecord) -> None:
+    """Since it stays active."""
+    table.apply(writes.void_notice(record, Void.STAYS_ACTIVE, table._clock.now))

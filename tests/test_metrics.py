@@ -42,7 +42,7 @@ from keycheck.metrics import (
     run_line,
 )
 from keycheck.model import AgeLabel, KeyRecord, LabelledKey, Level, Problem, Scan
-from tests.builders import NOW, PROFILE, make_addressee, make_key
+from tests.builders import NOW, PROFILE, make_addressee, make_key, make_owner, make_record
 
 OKAY = make_key("amy", age_days=3, access_key_id="AKIAIOSFODNN7EX00001")
 EXPIRING = make_key("bob", age_days=170, access_key_id="AKIAIOSFODNN7EX00002")
@@ -63,12 +63,16 @@ def make_filing(key: LabelledKey) -> FileIssue:
     return FileIssue(key, KeyRecord(key.access_key.access_key_id), Outlook(NextStep.STAYS_ACTIVE))
 
 
+def make_named(key: LabelledKey) -> MessageKey:
+    return MessageKey(key, make_record(key), Outlook(NextStep.STAYS_ACTIVE))
+
+
 def make_message(*keys: LabelledKey) -> SendMessage:
-    return SendMessage(make_addressee(), tuple(MessageKey(key, Outlook(NextStep.STAYS_ACTIVE)) for key in keys))
+    return SendMessage(make_addressee(), tuple(make_named(key) for key in keys))
 
 
 def make_disabling(key: LabelledKey) -> DisableKey:
-    return DisableKey(key, needs_warning=True, was_warned=True)
+    return DisableKey(key, make_record(key), make_owner(), has_notice=True)
 
 
 def outcome(action: Action, result: Result) -> Outcome:

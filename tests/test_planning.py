@@ -21,9 +21,9 @@ from keycheck.actions import (
     IssueEvent,
     MessageKey,
     NextStep,
-    Notice,
     Outlook,
     Plan,
+    Promise,
     SendMessage,
     SkipReason,
     Step,
@@ -36,10 +36,10 @@ from keycheck.model import (
     IssueRecord,
     KeyRecord,
     LabelledKey,
+    Notice,
     Owner,
     OwnerKind,
     State,
-    WarningRecord,
 )
 from keycheck.planning import due_keys, plan_profile
 from keycheck.rules.case import SharedFacts, first_instant
@@ -182,17 +182,17 @@ def test_everything_on_one_user_is_one_chain_written_out() -> None:
                 PROFILE,
                 (),
                 (
-                    FileIssue(EXPIRED, KeyRecord("AKIAIOSFODNN7EXVHXVM"), expired),
-                    FileIssue(EXPIRING, KeyRecord("AKIAIOSFODNN7EXPIRNG"), expiring),
+                    FileIssue(EXPIRED, KeyRecord("AKIAIOSFODNN7EXVHXVM"), expired, promise=Promise(today)),
+                    FileIssue(EXPIRING, KeyRecord("AKIAIOSFODNN7EXPIRNG"), expiring, promise=Promise(later)),
                 ),
                 SendMessage(
                     make_addressee(),
                     (
-                        MessageKey(EXPIRED, expired, None, Notice(KRAMER, today)),
-                        MessageKey(EXPIRING, expiring, None, Notice(KRAMER, later)),
+                        MessageKey(EXPIRED, KeyRecord("AKIAIOSFODNN7EXVHXVM"), expired, None, Promise(today, KRAMER)),
+                        MessageKey(EXPIRING, KeyRecord("AKIAIOSFODNN7EXPIRNG"), expiring, None, Promise(later, KRAMER)),
                     ),
                 ),
-                (DisableKey(EXPIRED, needs_warning=True, was_warned=False),),
+                (DisableKey(EXPIRED, KeyRecord("AKIAIOSFODNN7EXVHXVM"), make_owner(), has_notice=False),),
             ),
         ),
     )
@@ -462,7 +462,11 @@ def test_only_expired_keys_are_disabled(switches: list[str]) -> None:
 
 def test_disabling_alone_asks_for_no_warning() -> None:
     planned = plan([EXPIRED], known(open_issues=None), only("disable_key"), make_owner(None))
-    assert planned == Plan(PROFILE, (Chain(PROFILE, disablings=(DisableKey(EXPIRED, False, False),)),))
+    (chain,) = planned.chains
+    (one,) = chain.disablings
+    assert (one.key, one.owner, one.has_notice) == (EXPIRED, None, False)
+    assert chain == Chain(PROFILE, disablings=(one,))
+    assert planned.skips == ()
 
 
 JUST_MESSAGED = AddresseeRecord(messaged_at=NOW - HOUR)
@@ -511,7 +515,7 @@ def test_with_slack_an_expired_key_is_disabled_only_after_a_warning(
 ) -> None:
     planned = plan([EXPIRED], known(make_record(EXPIRED, **record), **facts), only("send_slack", "disable_key"), owner)
     nobody_told = (Step.DISABLE, "VHXVM", SkipReason.NOBODY_TOLD)
-    assert disablings(planned) == ([DisableKey(EXPIRED, True, was_warned)] if is_planned else [])
+    assert [one.has_notice for one in disablings(planned)] == ([was_warned] if is_planned else [])
     assert (nobody_told in skipped(planned)) is not is_planned
 
 
@@ -535,7 +539,7 @@ def test_with_jira_an_expired_key_is_disabled_only_after_a_warning(
         EXPIRED, owner if record.get("warned") else None, **{k: v for k, v in record.items() if k != "warned"}
     )
     planned = plan([EXPIRED], known(found, open_issues=open_issues), only("create_jira", "disable_key"), owner)
-    assert disablings(planned) == ([DisableKey(EXPIRED, True, was_warned)] if is_planned else [])
+    assert [one.has_notice for one in disablings(planned)] == ([was_warned] if is_planned else [])
     assert ((Step.DISABLE, "VHXVM", SkipReason.NOBODY_TOLD) in skipped(planned)) is not is_planned
 
 
@@ -562,7 +566,7 @@ def test_the_owner_of_an_access_key_of_our_own_is_told_that_it_stays() -> None:
     planned = plan([EXPIRED, EXPIRING], known(own=[EXPIRED, EXPIRING]))
     assert [filing.outlook.next_step for filing in filings(planned)] == [NextStep.NEVER_DISABLED] * 2
     assert [one.outlook.next_step for one in messages(planned)[0].keys] == [NextStep.NEVER_DISABLED] * 2
-    assert [one.notice for one in messages(planned)[0].keys] == [None] * 2, "no day was named"
+    assert [one.promise for one in messages(planned)[0].keys] == [None] * 2, "no day was named"
 
 
 @pytest.mark.parametrize("own", [(), (EXPIRED,)], ids=["another's", "our own"])
@@ -570,7 +574,7 @@ def test_without_disabling_every_key_stays_active(own: tuple[LabelledKey, ...]) 
     planned = plan([EXPIRED, EXPIRING], known(own=own), only("send_slack", "create_jira"))
     assert {filing.outlook for filing in filings(planned)} == {Outlook(NextStep.STAYS_ACTIVE, key_count=2)}
     assert {one.outlook.next_step for one in messages(planned)[0].keys} == {NextStep.STAYS_ACTIVE}
-    assert {one.notice for one in messages(planned)[0].keys} == {None}, "no day was named"
+    assert {one.promise for one in messages(planned)[0].keys} == {None}, "no day was named"
 
 
 @pytest.mark.parametrize(
@@ -630,25 +634,26 @@ def recorded(planned: Plan, before: SharedFacts, gone: Iterable[LabelledKey] = (
     assert before.state is not None
     keys, addressees = dict(before.state.keys), dict(before.state.addressees)
 
-    def write(key: LabelledKey, notice: Notice | None, **changes: Any) -> None:
+    def write(key: LabelledKey, promise: Promise | None, **changes: Any) -> None:
         access_key = key.access_key
         record = keys.get(access_key.access_key_id, KeyRecord(access_key.access_key_id, ACCOUNT, access_key.user_name))
-        if notice is not None:
-            changes |= {"warning": WarningRecord(NOW, notice.owner), "disable_from": notice.day}
+        if promise is not None:
+            notice = None if promise.owner is None else Notice(promise.owner, NOW, NOW)
+            changes |= {"notice": notice, "disable_from": promise.day}
         keys[access_key.access_key_id] = replace(record, **changes)
 
     filed_issues = set()
     for filing in filings(planned):
         issue_key, answered = f"SEC-{filing.record.access_key_id}", (*filing.record.answered_filings, NOW)
         said = frozenset({filing.key.label.value})
-        write(filing.key, filing.notice, issue=IssueRecord(issue_key, said), answered_filings=answered)
+        write(filing.key, filing.promise, issue=IssueRecord(issue_key, said), answered_filings=answered)
         filed_issues.add(issue_key)
     for message in messages(planned):
         addressees[message.addressee.record_id] = AddresseeRecord(messaged_at=NOW)
         for one in message.keys:
-            write(one.key, one.notice, told_at=NOW)
+            write(one.key, one.promise, told_at=NOW)
     for key in gone:
-        write(key, None, disabled=DisabledRecord(NOW, "run-1"))
+        write(key, None, disabled=DisabledRecord(NOW, "run-1"), notice=None)
     open_issues = None if before.open_issues is None else before.open_issues | filed_issues
     return replace(before, state=State(keys, addressees), open_issues=open_issues)
 
@@ -673,7 +678,10 @@ def test_planning_again_after_everything_was_done_only_says_in_the_issue_what_wa
 
 def test_a_disabling_that_failed_is_all_that_is_planned_again() -> None:
     again = plan(EVERY_LABEL, recorded(plan(EVERY_LABEL, known()), known()))
-    assert again == Plan(PROFILE, (Chain(PROFILE, disablings=(DisableKey(EXPIRED, True, was_warned=True),)),))
+    (chain,) = again.chains
+    (one,) = chain.disablings
+    assert (one.key, one.has_notice) == (EXPIRED, True)
+    assert again == Plan(PROFILE, (Chain(PROFILE, disablings=(one,)),))
 
 
 # Whatever the situation

@@ -193,7 +193,7 @@ def test_a_dry_run_says_what_a_run_would_do_and_writes_nothing(account: MemoryAc
     assert [line.partition(" for ")[0].partition(" about ")[0] for _, line in result.dry_run_lines] == [
         "would file an issue",
         f"would send a message to {OWNER}",
-        "would disable access key ...VHXVM of dev_kramer (expired, 197 days old), once the warning above is delivered",
+        "would disable access key ...VHXVM of dev_kramer (expired, 197 days old), once the notice above is delivered",
     ]
     assert (account.items, account.issues, account.sent, account.disabled) == ({}, {}, [], [])
     assert counted(result, "expired") == 1

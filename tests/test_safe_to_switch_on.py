@@ -346,7 +346,7 @@ def test_the_message_holds_the_command_that_undoes_it_and_who_uses_it_is_left_al
         world.pass_time(MORE_THAN_A_DAY)
         run(world, "acme-dev", **ALL_ON)
         assert active(world) == ["dev_kramer"]
-    assert "a person re-enabled it, so it is left alone" in said(world)
+    assert "it was inactive and is active again, so it is left alone" in said(world)
     comments = "\n".join(comment.body for comment in world.jira.issues["SEC-1"].comments)
     assert "was disabled by keycheck" in comments
     assert "a person re-enabled it" in comments

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keycheck.model import Lookup, Warned
+from keycheck.actions import Promise
+from keycheck.model import Lookup, Notice, Void
 from keycheck.rules import writes
-from keycheck.rules.writes import Write
+from keycheck.rules.changes import Write
+from keycheck.rules.writes import Given
 from keycheck.services import ClaimLost, state_items
 from keycheck.services.state_table import StateTable
 from sandbox.in_memory import HourlyClock, MemoryAccount, MemoryClaims
@@ -28,13 +30,22 @@ OWNER: Final = make_addressee()
 INSTANTS: Final = st.integers(-2, 2).map(lambda days: START + timedelta(days=days, seconds=0.5))
 TOKENS: Final = st.sampled_from(["mine", "theirs"])
 ISSUES: Final = st.sampled_from([None, "SEC-1", "SEC-2"])
-WARNINGS: Final = st.none() | st.builds(Warned, INSTANTS, st.sampled_from(["U1", "U2"]), INSTANTS)
 RECORDS: Final = st.builds(
     flat_record,
     st.just(KEY.access_key_id),
     issue_key=ISSUES,
     issue_filings=st.lists(INSTANTS, max_size=2).map(tuple),
     disabled_at=st.none() | INSTANTS,
+    disabling_at=st.none() | INSTANTS,
+    inactive_at=st.none() | INSTANTS,
+    disable_from=st.none() | INSTANTS,
+    warned_at=st.none() | INSTANTS,
+    warned_owner=st.sampled_from(["U1", "U2"]),
+    notice_kept_at=INSTANTS,
+)
+NOTICES: Final = st.builds(Notice, st.sampled_from(["U1", "U2"]), INSTANTS, INSTANTS)
+GIVEN: Final = st.none() | st.builds(
+    Given, RECORDS, st.builds(Promise, INSTANTS, st.sampled_from(["U1", "U2", None])), INSTANTS
 )
 TIMES: Final = {"now": INSTANTS, "lapses": INSTANTS}
 ACCESS_KEY: Final = st.just(KEY)
@@ -51,20 +62,23 @@ ANY_WRITE: Final = st.one_of(
         st.sampled_from(["SEC-1", "SEC-2"]),
         st.lists(INSTANTS, max_size=2),
         said=st.lists(MARK, max_size=2),
-        warning=WARNINGS,
+        given=GIVEN,
     ),
-    st.builds(writes.record_said, RECORDS, TOKENS, MARK, ended_at=st.none() | INSTANTS, warning=WARNINGS),
-    st.builds(writes.record_assigned, RECORDS, st.just("kramer@example.com"), WARNINGS),
+    st.builds(writes.record_said, RECORDS, TOKENS, MARK, ended_at=st.none() | INSTANTS, given=GIVEN),
+    st.builds(writes.record_assigned, RECORDS, st.just("kramer@example.com"), GIVEN),
     st.builds(writes.release_issue, RECORDS, TOKENS),
     st.builds(writes.claim_message, ADDRESSEE, TOKENS, st.just(24), **TIMES),
     st.builds(writes.record_message, ADDRESSEE, TOKENS, INSTANTS),
     st.builds(writes.release_message, ADDRESSEE, TOKENS, st.integers(0, 2), st.none() | INSTANTS),
-    st.builds(writes.record_told, ACCESS_KEY, INSTANTS, WARNINGS, ends_exemption=st.booleans()),
-    st.builds(writes.begin_disabling, ACCESS_KEY, TOKENS, INSTANTS, INSTANTS),
+    st.builds(writes.record_told, ACCESS_KEY, INSTANTS, GIVEN, ends_exemption=st.booleans()),
+    st.builds(writes.begin_disabling, ACCESS_KEY, TOKENS, INSTANTS, INSTANTS, st.none() | NOTICES),
     st.builds(writes.drop_disabling, ID, INSTANTS),
     st.builds(writes.record_disabled, ID, INSTANTS, st.just("run7"), st.just("it expired")),
     st.builds(writes.record_reenabled, RECORDS, INSTANTS),
-    st.builds(writes.record_exempt, ACCESS_KEY, st.just(date(2026, 12, 1))),
+    st.builds(writes.record_exempt, ACCESS_KEY, st.just(date(2026, 12, 1)), INSTANTS),
+    st.builds(writes.record_inactive, RECORDS, INSTANTS),
+    st.builds(writes.keep_notice, RECORDS, NOTICES, INSTANTS),
+    st.builds(writes.void_notice, RECORDS, st.sampled_from(Void), INSTANTS),
     st.builds(
         writes.record_lookup,
         st.just("kramer@example.com"),

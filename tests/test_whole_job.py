@@ -473,11 +473,11 @@ def test_a_dry_run_decides_alike_and_writes_nowhere(world: World) -> None:
         for line in (
             "would create the table iam-access-key-alert",
             f"would file an issue for {of_bob}",
-            f"would disable {of_bob}, once the warning above is delivered",
+            f"would disable {of_bob}, once the notice above is delivered",
             f"would file an issue for {old}",
             f"would file an issue for {young}",
             f"would send a message to {KRAMER} about 2 access keys: {named}",
-            f"would disable {old}, once the warning above is delivered",
+            f"would disable {old}, once the notice above is delivered",
             f"would not nag: {of_bob}: {no_owner}",
         )
     ]

@@ -13,7 +13,7 @@ It decides nothing that planning decided. Each action has its own claim and its 
     issue     claim -> look (recorded issue, then label) -> note the filing -> POST -> record -> assign -> read back
     comment   claim -> look (is it open, was this said?) -> POST -> close, if it is the last word -> record
     message   claim -> POST -> record (an unknown outcome too)
-    disable   only if a warning was delivered -> last use once more -> take one of the day's disablings -> write the
+    disable   only if a notice is in force -> last use once more -> take one of the day's disablings -> write the
               intent, if no other run did in the last 15 minutes or has told a later day -> UpdateAccessKey -> record
 
 A refusal releases its claim; an unknown issue keeps it. Every call asks the clock first. Where a claim, or a

@@ -1,7 +1,7 @@
 """Walks the chains of all plans side by side, profiles taking turns, and closes the books. Shell.
 
-In: plans, services, settings, the run's clock. Out: Outcomes. Within a chain the order is fixed; the issues of one
-chain are seen to side by side.
+In: plans, services, settings, the run's clock. Out: Outcomes. Within a chain the order is fixed; its notes are
+written side by side, and so are its issues seen to.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from keycheck.settings import Settings
 from keycheck.workers import call_all
 
 CHAINS_AT_ONCE = 8
-FILINGS_AT_ONCE = 8
+WRITES_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Executor:
 
     def __init__(self, plans: Sequence[Plan], services: Services, settings: Settings, clock: RunClock) -> None:
         self._clock = clock
-        self._filings = ThreadPoolExecutor(FILINGS_AT_ONCE, thread_name_prefix="filing")
+        self._writing = ThreadPoolExecutor(WRITES_AT_ONCE, thread_name_prefix="writing")
         numbers = itertools.count()
         walks = [
             [
@@ -72,7 +72,7 @@ class Executor:
         """Walk all chains; returns when all are walked, or soon after the run is over."""
         walks = [partial(self._walk, one) for one in self._in_turn]
         call_all(walks, CHAINS_AT_ONCE, "chain", lambda: self._clock.grace_seconds() <= 0)
-        self._filings.shutdown(wait=False, cancel_futures=True)
+        self._writing.shutdown(wait=False, cancel_futures=True)
 
     def finish(self) -> Outcomes:
         """Return what became of everything: see Ledger.close."""
@@ -88,9 +88,7 @@ class Executor:
             self._ledger.problem_of(walk.chain.profile, Level.ERROR, text)
 
     def _carry_out(self, walk: _Walk) -> None:
-        for task in walk.tasks:
-            if isinstance(task.action, Observation):
-                note(self._means, task, task.action)
+        self._note(walk)
         issue_keys = self._see_to_issues(walk)
         for task in walk.tasks:
             match task.action:
@@ -99,11 +97,19 @@ class Executor:
                 case DisableKey():
                     disable(self._means, task, task.action)
 
+    def _note(self, walk: _Walk) -> None:
+        """Write down what was seen, before anybody is told anything that rests on it."""
+        self._clock.check()
+        notes = [(task, task.action) for task in walk.tasks if isinstance(task.action, Observation)]
+        futures = [self._writing.submit(note, self._means, task, action) for task, action in notes]
+        for future in futures:
+            future.result()
+
     def _see_to_issues(self, walk: _Walk) -> dict[str, str]:
         """File, assign and comment; access key id -> issue key of those whose open issue is known by then."""
         self._clock.check()
         futures = [
-            (task, self._filings.submit(self._issues.see_to, task, task.action))
+            (task, self._writing.submit(self._issues.see_to, task, task.action))
             for task in walk.tasks
             if isinstance(task.action, FileIssue | AssignIssue | CommentIssue)
         ]

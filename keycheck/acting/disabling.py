@@ -1,4 +1,4 @@
-"""Sets one access key Inactive, if a warning about it was delivered. Shell.
+"""Sets one access key Inactive, if a notice about it is in force. Shell.
 
 In: a DisableKey that planning has chosen. Out: nothing: the books say what became of it. Before the one request it
 looks once more at everything that may have changed since the plan was made.
@@ -13,8 +13,8 @@ from keycheck.acting.ledger import Task
 from keycheck.acting.means import Means
 from keycheck.actions import DisableKey, Result, SkipReason
 from keycheck.clock import Stopped
-from keycheck.model import AccessKey
-from keycheck.rules import writes
+from keycheck.model import AccessKey, Notice
+from keycheck.rules import notice, writes
 from keycheck.rules.case import IAM_SHOWS_WITHIN
 from keycheck.rules.disabling import is_in_use
 from keycheck.services import Failure, ServiceError
@@ -26,7 +26,8 @@ def disable(means: Means, task: Task, action: DisableKey) -> None:
     send anything about an access key that is inactive by then.
     """
     claims, ledger, access_key = means.claims, means.ledger, action.key.access_key
-    reason = _why_not(means, action)
+    rests_on = _notice(means, action)
+    reason = _why_not(means, action, rests_on)
     if reason is not None:
         ledger.skip(task, reason)
         return
@@ -40,7 +41,7 @@ def disable(means: Means, task: Task, action: DisableKey) -> None:
         if has_room is not None:
             ledger.skip(task, SkipReason.BRAKE)
         return
-    begin = writes.begin_disabling(access_key, uuid.uuid4().hex, at, at - IAM_SHOWS_WITHIN)
+    begin = writes.begin_disabling(access_key, uuid.uuid4().hex, at, at - IAM_SHOWS_WITHIN, rests_on)
     try:
         if ledger.write_or_skip(task, lambda: claims.apply(begin)) is None:
             if not ledger.state_failed:  # another run was first
@@ -53,16 +54,24 @@ def disable(means: Means, task: Task, action: DisableKey) -> None:
         raise
 
 
-def _why_not(means: Means, action: DisableKey) -> SkipReason | None:
-    """Return what has come of the warning that it waits for; nothing, if neither Slack nor Jira is on."""
-    if not action.needs_warning:
+def _notice(means: Means, action: DisableKey) -> Notice | None:
+    """Return the notice that it rests on, by the record as this run has left it."""
+    if action.owner is None:
         return None
-    access_key_id, ledger = action.key.access_key.access_key_id, means.ledger
-    is_live = ledger.claimed_elsewhere(access_key_id)
-    if not action.was_warned and not ledger.was_warned(access_key_id):
+    return notice.in_force(means.ledger.newest(action.record), action.owner, means.clock.now)
+
+
+def _why_not(means: Means, action: DisableKey, rests_on: Notice | None) -> SkipReason | None:
+    """Return what has come of the notice that it waits for; nothing, if neither Slack nor Jira is on."""
+    if action.owner is None:
+        return None
+    ledger = means.ledger
+    is_live = ledger.claimed_elsewhere(action.key.access_key.access_key_id)
+    if rests_on is None:
         if ledger.state_failed:
             return SkipReason.NO_STATE
-        return SkipReason.CLAIMED if is_live else SkipReason.NOBODY_TOLD
+        is_changed_since = action.has_notice  # by another run: it was in force when the plan was made
+        return SkipReason.CLAIMED if is_live or is_changed_since else SkipReason.NOBODY_TOLD
     return None if is_live is None else SkipReason.CLAIMED
 
 
@@ -84,7 +93,7 @@ def _disable_begun(means: Means, task: Task, action: DisableKey, at: datetime) -
         why = f"expired: {action.key.age_days} days old"
         write = writes.record_disabled(access_key.access_key_id, means.clock.utc_now(), means.run_id, why)
         text = f"that {name_key(action.key)} was disabled could not be recorded"
-        ledger.record(task, lambda: means.claims.apply(write), text)
+        ledger.record(task, lambda: means.write(write), text)
 
 
 def _undo(means: Means, access_key: AccessKey, at: datetime) -> None:

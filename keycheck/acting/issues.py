@@ -93,7 +93,7 @@ class IssueWork:
             self._ledger.refused(task, error)
             return None
         if found is not None:
-            self._record_issue(task, filing, token, found)
+            self._record_issue(task, filing, record, token, found)
             self._ledger.done(task, Result.NOT_NEEDED)
             return found
         if reason is not None:
@@ -114,7 +114,7 @@ class IssueWork:
             if issue_key is None:
                 return None
             self._ledger.done(task, Result.DONE)
-            self._record_issue(task, filing, token, issue_key, (*record.answered_filings, at))
+            self._record_issue(task, filing, record, token, issue_key, (*record.answered_filings, at))
             if filing.email is not None:
                 self._assign_new(task, issues, filing, replace(record, issue=IssueRecord(issue_key)), filing.email)
         self._check_created(task, issues, issue_key, access_key.issue_label)
@@ -142,19 +142,27 @@ class IssueWork:
         return SkipReason.TOO_MANY_ISSUES
 
     def _record_issue(
-        self, task: Task, filing: FileIssue, token: str, issue_key: str, answered: Sequence[datetime] = ()
+        self,
+        task: Task,
+        filing: FileIssue,
+        record: KeyRecord,
+        token: str,
+        issue_key: str,
+        answered: Sequence[datetime] = (),
     ) -> None:
-        """Record an issue that was filed (`answered`), or found: what a found one promised to whom is not known."""
-        access_key_id = filing.key.access_key.access_key_id
-        warned = self._means.warned(filing.notice) if answered and filing.email is None else None
-        write = writes.record_issue(
-            access_key_id, token, issue_key, answered, said=(filing.key.label.value,), warning=warned
-        )
+        """Record an issue that was filed (`answered`), or found: what a found one promised to whom is not known. One
+        that is to be assigned names the day already, and gives its notice only then.
+        """
+        promise = filing.promise if answered else None
+        if promise is not None and filing.email is not None:
+            promise = replace(promise, owner=None)
+        given = self._means.given(record, promise)
+        said = (filing.key.label.value,)
+        write = writes.record_issue(record.access_key_id, token, issue_key, answered, said=said, given=given)
         self._ledger.record(
             task,
-            lambda: self._means.claims.apply(write),
+            lambda: self._means.write(write),
             f"{issue_key} for {name_key(filing.key)} could not be recorded, so the next run looks for it",
-            access_key_id if warned is not None else None,
         )
 
     def _check_created(self, task: Task, issues: Issues, issue_key: str, issue_label: str) -> None:
@@ -177,12 +185,11 @@ class IssueWork:
         if not is_assigned:
             self._nobody_in_jira(task, record)
             return
-        warned = self._means.warned(filing.notice)
+        given = self._means.given(record, filing.promise)
         self._ledger.record(
             task,
-            lambda: self._means.claims.apply(writes.record_assigned(record, email, warned)),
+            lambda: self._means.write(writes.record_assigned(record, email, given)),
             f"that {record.issue_key} is assigned could not be recorded, so it is assigned again",
-            record.access_key_id if warned is not None else None,
         )
 
     def _assign(self, task: Task, action: AssignIssue, issues: Issues) -> None:
@@ -201,7 +208,7 @@ class IssueWork:
         self._ledger.done(task, Result.DONE)
         self._ledger.record(
             task,
-            lambda: self._means.claims.apply(writes.record_assigned(record, action.email)),
+            lambda: self._means.write(writes.record_assigned(record, action.email)),
             f"that {record.issue_key} is assigned could not be recorded, so it is assigned again",
         )
 
@@ -241,14 +248,13 @@ class IssueWork:
             if is_new is None:
                 return
             self._ledger.done(task, Result.DONE if is_new else Result.NOT_NEEDED)
-            warned = self._means.warned(action.notice) if is_new else None
+            given = self._means.given(record, action.promise) if is_new else None
             ended_at = self._means.clock.utc_now() if action.event.closes else None
-            write = writes.record_said(record, token, action.comment_marker, ended_at=ended_at, warning=warned)
+            write = writes.record_said(record, token, action.comment_marker, ended_at=ended_at, given=given)
             self._ledger.record(
                 task,
-                lambda: self._means.claims.apply(write),
+                lambda: self._means.write(write),
                 f"what was said in {issue_key} could not be recorded, so the next run looks whether it was",
-                record.access_key_id if warned is not None else None,
             )
 
     def _say(self, task: Task, action: CommentIssue, issues: Issues, record: KeyRecord) -> bool:

@@ -69,7 +69,7 @@ class Ledger:
         self._skips: dict[Task, tuple[Skip, ...]] = {}
         self._problems: dict[Problem, None] = {}
         self._in_flight: dict[Task, Callable[[], None]] = {}
-        self._warned: set[str] = set()
+        self._records: dict[str, KeyRecord] = {}
         self._claimed: dict[str, bool] = {}
 
     # What others ask
@@ -79,10 +79,10 @@ class Ledger:
         """Whether the state table has failed in this run: then nothing more is begun."""
         return self._state_failed
 
-    def was_warned(self, access_key_id: str) -> bool:
-        """Return whether a warning about it was delivered in this run, and is on record."""
+    def newest(self, record: KeyRecord) -> KeyRecord:
+        """Return the record of an access key as this run last wrote it; else the one given."""
         with self._lock:
-            return access_key_id in self._warned
+            return self._records.get(record.access_key_id, record)
 
     def claimed_elsewhere(self, access_key_id: str) -> bool | None:
         """None: no other run was first with its issue or its message. Else whether that run may still be at it."""
@@ -113,17 +113,17 @@ class Ledger:
             self.skip(task, SkipReason.NO_STATE)
             return None
 
-    def record(self, task: Task, write: Callable[[], object], consequence: str, warned_of: str | None = None) -> None:
+    def record(self, task: Task, write: Callable[[], KeyRecord | None], consequence: str) -> None:
         """Record what has happened. A failure changes nothing about that; it is said, with its consequence.
 
-        `warned_of`: the access key id that the owner was warned of by it: only a warning on record lets it be disabled,
-        since the day that was told must be known to every later run.
+        `write` returns the record of the access key as it is then, if it is known: only a notice on record lets it be
+        disabled, since the day that was told must be known to every later run.
         """
         try:
-            write()
-            if warned_of is not None:
+            written = write()
+            if written is not None:
                 with self._lock:
-                    self._warned.add(warned_of)
+                    self._records[written.access_key_id] = written
         except ClaimLost:
             self.problem(task, Level.ERROR, f"{consequence} (another run has recorded something else)")
         except ServiceError as error:
@@ -200,7 +200,7 @@ class Ledger:
                 return
             self._skips[task] = skips_of(task, reason)
             if reason is SkipReason.CLAIMED and not isinstance(task.action, DisableKey):
-                held = self._is_live(task.action)  # the run that has it warns, and disables
+                held = self._is_live(task.action)  # the run that has it tells, and disables
                 self._claimed |= dict.fromkeys(access_key_ids(task.action), held)
 
     def _is_live(self, action: Action) -> bool:

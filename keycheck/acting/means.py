@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keycheck.acting.ledger import Ledger
-from keycheck.actions import Notice
+from keycheck.actions import Promise
 from keycheck.clock import RunClock
-from keycheck.model import Warned
+from keycheck.model import KeyRecord
+from keycheck.rules.changes import Write
+from keycheck.rules.writes import Given
 from keycheck.services import Claims, Iam, Issues, Messages
+from keycheck.services.state_items import key_record
 from keycheck.settings import Settings
 
 
@@ -49,6 +52,11 @@ class Means:
         """Past its deadline a run no longer acts; the margin is what Jira's search takes to show what it made."""
         return self.clock.deadline + timedelta(seconds=self.settings.claim_margin_seconds)
 
-    def warned(self, notice: Notice | None) -> Warned | None:
-        """Return a notice as delivered now."""
-        return None if notice is None else Warned(self.clock.utc_now(), notice.owner, notice.day)
+    def given(self, record: KeyRecord, promise: Promise | None) -> Given | None:
+        """Return a promise as delivered now."""
+        return None if promise is None else Given(self.ledger.newest(record), promise, self.clock.utc_now())
+
+    def write(self, write: Write) -> KeyRecord | None:
+        """Write to the item of an access key; its record as it is then, None if nothing had to be written."""
+        item = self.claims.apply(write)
+        return key_record(write.item, item) if item else None

@@ -14,7 +14,6 @@ from keycheck.acting.ledger import Task
 from keycheck.acting.means import Means
 from keycheck.actions import MessageKey, Result, SendMessage, SkipReason
 from keycheck.clock import Stopped
-from keycheck.model import Warned
 from keycheck.rules import writes
 from keycheck.services import Failure, Messages, ServiceError
 from keycheck.services.state_items import addressee_record
@@ -76,23 +75,22 @@ def _unknown(means: Means, task: Task, message: SendMessage, token: str, error: 
 
 
 def _record_message(means: Means, task: Task, message: SendMessage, token: str) -> None:
-    means.ledger.record(
-        task,
-        lambda: means.claims.apply(writes.record_message(message.addressee, token, means.clock.utc_now())),
-        f"the message to {message.addressee.slack_id} could not be recorded, so it may be repeated once",
-    )
+    def write() -> None:
+        means.claims.apply(writes.record_message(message.addressee, token, means.clock.utc_now()))
+
+    consequence = f"the message to {message.addressee.slack_id} could not be recorded, so it may be repeated once"
+    means.ledger.record(task, write, consequence)
 
 
 def _record_told(means: Means, task: Task, message: SendMessage, one: MessageKey, at: datetime) -> None:
     access_key = one.key.access_key
-    warned = None if one.notice is None else Warned(at, one.notice.owner, one.notice.day)
+    given = means.given(one.record, one.promise)
     ends_exemption = one.outlook.ended_exemption is not None
-    write = writes.record_told(access_key, at, warned, ends_exemption=ends_exemption)
+    write = writes.record_told(access_key, at, given, ends_exemption=ends_exemption)
     means.ledger.record(
         task,
-        lambda: means.claims.apply(write),
+        lambda: means.write(write),
         f"that {message.addressee.slack_id} was told of {name_key(one.key)} could not be recorded",
-        access_key.access_key_id if warned is not None else None,
     )
 
 

@@ -21,7 +21,6 @@ from keycheck.model import (
     OwnerKind,
     Scan,
     State,
-    WarningRecord,
 )
 from keycheck.settings import Settings
 
@@ -153,16 +152,6 @@ class Case:
     def files_issues(self) -> bool:
         """Whether it has an issue at all: filed, commented on, and waited for before it is disabled."""
         return self.settings.create_jira
-
-    @property
-    def own_warning(self) -> WarningRecord | None:
-        """The warning that named a day, if one was delivered to whoever owns the access key now."""
-        warning = self.record.warning
-        return warning if warning is not None and warning.owner == self.owner.identity else None
-
-    @property
-    def was_warned(self) -> bool:
-        return self.own_warning is not None
 
     @property
     def open_issue(self) -> str | None:

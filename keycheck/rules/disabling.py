@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from keycheck.actions import NextStep, Notice, Outlook, SkipReason
+from keycheck.actions import NextStep, Outlook, SkipReason
 from keycheck.model import AgeLabel, KeyRecord, LastUse, OwnerKind, Scan
+from keycheck.rules import notice
 from keycheck.rules.case import A_DAY, Case, first_instant
 from keycheck.settings import Settings
 
@@ -31,14 +32,15 @@ class Verdict:
     next_step: NextStep
 
 
-def verdict(case: Case, *, warning_on_the_way: bool = False) -> Verdict:
+def verdict(case: Case, *, notice_on_the_way: bool = False) -> Verdict:
     """Return all that speaks against disabling an access key, the day's brake apart, which is about an account.
 
     A row: the reason, whether it speaks, and what its owner is told to happen, if that reason has its own answer.
-    `warning_on_the_way`: this run is about to tell its owner the day; acting/ waits for the delivery.
+    `notice_on_the_way`: this run is about to tell its owner the day; acting/ waits for the delivery.
     """
     settings, user = case.settings, case.user
     not_before = earliest_disabling(case)
+    is_untold = settings.warns_owners and notice.of(case) is None and not notice_on_the_way
     is_used = case.use_was_asked and is_in_use(case.last_use, case.now, settings.disable_in_use_hours)
     table = (
         (SkipReason.OWN_ACCESS_KEY, case.is_own, NextStep.NEVER_DISABLED),
@@ -48,7 +50,7 @@ def verdict(case: Case, *, warning_on_the_way: bool = False) -> Verdict:
         (SkipReason.REENABLED, is_left_alone(case), NextStep.LEFT_ALONE),
         # Nothing would be filed about an inactive access key.
         (SkipReason.CLAIMED, case.files_issues and case.run.claim_is_live(case.record.issue_claim_until), None),
-        (SkipReason.NOBODY_TOLD, settings.warns_owners and not case.was_warned and not warning_on_the_way, None),
+        (SkipReason.NOBODY_TOLD, is_untold, None),
         (SkipReason.NOTICE, not_before > case.now, NextStep.DISABLED_FROM),
         (SkipReason.IN_USE, is_used, NextStep.IN_USE),
     )
@@ -58,20 +60,20 @@ def verdict(case: Case, *, warning_on_the_way: bool = False) -> Verdict:
 
 
 def earliest_disabling(case: Case) -> datetime:
-    """Return the latest of: its expiry, the end of its notice, the latest day told, and, if a person re-enabled it, the
-    end of the grace. A notice that was not given yet begins now.
+    """Return the latest of: its expiry, the end of its notice, the latest day told, and, if a person took it back, the
+    end of the grace. A notice that was not given yet begins now, or when the grace is over.
     """
-    instants = [case.key.expires_at, case.record.disable_from, left_alone_until(case.record, case.settings)]
+    grace = left_alone_until(case.record, case.settings)
+    instants = [case.key.expires_at, case.record.disable_from, grace]
     if case.settings.warns_owners:
-        begins = case.now
-        if (warning := case.own_warning) is not None:
-            begins = min(warning.at, case.now)  # it is rounded up to a whole second
+        given = notice.of(case)  # rounded up to a whole second, so it may seem to come
+        begins = max(case.now, grace or case.now) if given is None else min(given.given_at, case.now)
         instants.append(begins + case.settings.disable_notice_days * A_DAY)
     return max(instant for instant in instants if instant is not None)
 
 
 def left_alone_until(record: KeyRecord, settings: Settings) -> datetime | None:
-    """Return until when an access key that a person re-enabled is left alone; None if nobody did."""
+    """Return until when an access key that a person took back is left alone; None if nobody did."""
     return None if record.reenabled_at is None else record.reenabled_at + settings.reenable_grace_days * A_DAY
 
 
@@ -120,24 +122,20 @@ def next_step(case: Case, against: Verdict, *, is_disabled_now: bool) -> tuple[N
     if not case.settings.disable_key:
         return NextStep.STAYS_ACTIVE, None
     step = NextStep.DISABLED_NOW if is_disabled_now else against.next_step
-    return step, first_instant(against.not_before) if step.has_day else None
-
-
-def notice(case: Case, told: Outlook) -> Notice | None:
-    """Return what a warning promises once it is delivered. None to a user who is held: who is may be exempt."""
-    if told.day is None or case.user.not_disabled_because is not None:
-        return None
-    return Notice(case.owner.identity, told.day)
+    if not step.has_day:
+        return step, None
+    until = left_alone_until(case.record, case.settings) if step is NextStep.LEFT_ALONE else None
+    return step, first_instant(until or against.not_before)
 
 
 # What an alert watches
 
 
-def is_overdue(case: Case, *, was_warned_now: bool) -> bool:
+def is_overdue(case: Case, *, was_told_now: bool) -> bool:
     """Return whether it is expired, active, not exempt, and its notice over.
 
     The notice of an access key that nobody was told about is counted from its expiry: else one whose owner cannot be
-    told would never be seen. `was_warned_now`: this run delivered the first warning.
+    told would never be seen. `was_told_now`: this run gave a notice.
     """
     if case.key.label is not AgeLabel.EXPIRED or case.user.exemption is not None:
         return False
@@ -147,8 +145,8 @@ def is_overdue(case: Case, *, was_warned_now: bool) -> bool:
         case.record.disable_from,
         left_alone_until(case.record, case.settings),
     ]
-    if (warning := case.own_warning) is not None:
-        ends.append(warning.at + length)
-    if was_warned_now:
+    if (given := notice.of(case)) is not None:
+        ends.append(given.given_at + length)
+    if was_told_now:
         ends.append(case.now + length)
     return max(end for end in ends if end is not None) <= case.now

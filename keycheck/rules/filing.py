@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from keycheck.actions import AssignIssue, CommentIssue, FileIssue, IssueEvent, NextStep, Outlook, SkipReason
 from keycheck.model import KeyRecord, Owner, OwnerKind
-from keycheck.rules import disabling
+from keycheck.rules import notice
 from keycheck.rules.case import Case
 
 ISSUES_AT_MOST = 2
@@ -41,20 +41,20 @@ def may_file_another(filings: Sequence[datetime], now: datetime) -> bool:
 
 
 def filing(case: Case, told: Outlook) -> FileIssue:
-    promised = disabling.notice(case, told) if filing_warns(case) else None
+    promised = notice.promise(case, told, reaches_owner=filing_reaches(case))
     return FileIssue(case.key, case.record, told, case.owner.email, promised)
 
 
-# What counts as a warning
+# Whom an issue reaches
 
 
-def filing_warns(case: Case) -> bool:
-    """Return whether a new issue counts as a warning: for an owner nobody knows at once, else once it is assigned."""
+def filing_reaches(case: Case) -> bool:
+    """Return whether a new issue reaches the owner: for an owner nobody knows at once, else once it is assigned."""
     return case.owner.kind is OwnerKind.UNKNOWN or _has_known_email(case.owner)
 
 
-def comment_warns(case: Case) -> bool:
-    """Return whether a comment on the open issue counts as a warning."""
+def comment_reaches(case: Case) -> bool:
+    """Return whether a comment on the open issue reaches the owner."""
     if case.owner.kind is OwnerKind.UNKNOWN:
         return True
     return _has_known_email(case.owner) and assigned_to(case.record) == case.owner.email
@@ -82,7 +82,7 @@ def about_open_issue(case: Case, told: Outlook) -> list[AssignIssue | CommentIss
         actions.append(AssignIssue(case.key, record, owner.email))
     event, marker = event_of_active(case, told)
     if event is not None and not record.was_said(marker):
-        promised = disabling.notice(case, told) if comment_warns(case) else None
+        promised = notice.promise(case, told, reaches_owner=comment_reaches(case))
         actions.append(CommentIssue(record, event, marker, case.key, told, record.reenabled_at, promised))
     return actions
 
@@ -91,7 +91,7 @@ def event_of_active(case: Case, told: Outlook) -> tuple[IssueEvent | None, str]:
     """Return the first of these that was not said yet, and the marker under which it is said."""
     record = case.record
     if record.reenabled_at is not None:
-        marker = f"re-enabled after run {disabling_run(record)}"
+        marker = _reenabling(record)
         if not record.was_said(marker):
             return IssueEvent.REENABLED, marker
     if told.next_step is NextStep.IN_USE and told.last_use is not None and told.last_use.at is not None:
@@ -104,10 +104,15 @@ def event_of_active(case: Case, told: Outlook) -> tuple[IssueEvent | None, str]:
         marker = f"exempt until {told.ended_exemption:%Y-%m-%d}"
         if not record.was_said(marker):
             return IssueEvent.EXEMPTION_ENDED, marker
-    is_told = case.was_warned or told.day is None
-    if comment_warns(case) and not is_told:
+    if comment_reaches(case) and notice.of(case) is None and notice.can_give(case, told):
         return IssueEvent.NOTICE, f"notice {case.now:%Y-%m-%d}"
     return None, ""
+
+
+def _reenabling(record: KeyRecord) -> str:
+    if record.disabled is not None:
+        return f"re-enabled after run {disabling_run(record)}"
+    return f"active again {record.reenabled_at:%Y-%m-%d}"
 
 
 def disabling_run(record: KeyRecord) -> str:

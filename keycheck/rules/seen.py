@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from keycheck.actions import Observation, ObservationKind
-from keycheck.model import DisabledRecord, Exemption, KeyRecord, LabelledKey
+from keycheck.model import DisabledRecord, Exemption, KeyRecord, LabelledKey, Void
 from keycheck.rules.case import Circumstances
+
+Seen = tuple[KeyRecord, tuple[Observation, ...]]
+"""A record as it reads once these notes are written."""
 
 
 def is_not_visible_yet(record: KeyRecord, run: Circumstances) -> bool:
@@ -20,32 +23,45 @@ def is_not_visible_yet(record: KeyRecord, run: Circumstances) -> bool:
 
 
 def exempt(record: KeyRecord, key: LabelledKey, exemption: Exemption) -> tuple[Observation, ...]:
-    """Warnings from before an exemption do not count after it; that it has ended is said once."""
-    if record.exempt_until == exemption.until and record.warning is None:
+    """Answer for an exempt access key: its notice is void, and once the exemption has ended, that is said once."""
+    if record.exempt_until == exemption.until and record.notice is None:
         return ()
     return (Observation(record, ObservationKind.EXEMPT, key, exemption.until),)
 
 
-def active(record: KeyRecord, key: LabelledKey, run: Circumstances) -> tuple[KeyRecord, tuple[Observation, ...]]:
-    """Answer for an active access key with an intent that came to nothing, or one that a person has re-enabled."""
-    notes = []
-    if record.disabling_at is not None and run.is_visible_in_iam(record.disabling_at):
-        notes.append(Observation(record, ObservationKind.DROPPED, key))
-        record = replace(record, disabling_at=None)
-    disabled = record.disabled
-    if disabled is not None and disabled.reenabled_at is None and run.is_visible_in_iam(disabled.at):
-        notes.append(Observation(record, ObservationKind.REENABLED, key))
-        record = replace(record, disabled=replace(disabled, reenabled_at=run.now))
-    return record, tuple(notes)
-
-
-def inactive_or_gone(record: KeyRecord, key: LabelledKey | None) -> tuple[KeyRecord, tuple[Observation, ...]]:
-    """Answer for an access key that is inactive or gone. An intent on an access key that is inactive was carried out;
-    on one that is gone (None) it is past.
+def active(record: KeyRecord, key: LabelledKey, run: Circumstances) -> Seen:
+    """Answer for an active access key: was it taken back by a person? Whoever had taken it away, keycheck or not, and
+    also if keycheck only began to and cannot know whether it did: somebody may have needed it.
     """
-    if record.disabling_at is None:
+    disabled_at = record.disabled.at if record.disabled is not None and record.reenabled_at is None else None
+    taken_away = (record.disabling_at, disabled_at, record.inactive_at)
+    if not any(at is not None and run.is_visible_in_iam(at) for at in taken_away):
         return record, ()
+    note = Observation(record, ObservationKind.REENABLED, key, why=Void.REENABLED)
+    return replace(record, disabling_at=None, inactive_at=None, reenabled_at=run.now, notice=None), (note,)
+
+
+def void(record: KeyRecord, key: LabelledKey | None, why: Void | None) -> Seen:
+    """Answer for an access key of which this run would not say what the notice on record says."""
+    if why is None or record.notice is None:
+        return record, ()
+    return replace(record, notice=None), (Observation(record, ObservationKind.VOID, key, why=why),)
+
+
+def inactive_or_gone(record: KeyRecord, key: LabelledKey | None, run: Circumstances) -> Seen:
+    """Answer for an access key that is inactive or gone. An intent on an access key that is inactive was carried out;
+    on one that is gone (None) it is past. Who else deactivated it is not known: that it was seen so is noted.
+    """
     if key is None:
-        return record, (Observation(record, ObservationKind.DROPPED),)
-    confirmed = replace(record, disabled=DisabledRecord(record.disabling_at), disabling_at=None)
-    return confirmed, (Observation(record, ObservationKind.CONFIRMED, key),)
+        record, notes = void(record, None, Void.GONE)
+        if record.disabling_at is None:
+            return record, notes
+        return record, (*notes, Observation(record, ObservationKind.DROPPED))
+    if record.disabling_at is not None:
+        note = Observation(record, ObservationKind.CONFIRMED, key)
+        return replace(record, disabled=DisabledRecord(record.disabling_at), disabling_at=None, notice=None), (note,)
+    is_by_keycheck = record.disabled is not None and record.reenabled_at is None
+    if is_by_keycheck or record.inactive_at is not None:
+        return record, ()
+    note = Observation(record, ObservationKind.INACTIVE, key, why=Void.INACTIVE)
+    return replace(record, inactive_at=run.now, notice=None), (note,)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from keycheck.actions import MessageKey, Outlook, SendMessage, SkipReason
 from keycheck.model import Addressee, AddresseeRecord, OwnerKind, State
-from keycheck.rules import disabling
+from keycheck.rules import notice
 from keycheck.rules.case import Case, Circumstances
 from keycheck.settings import Settings
 
@@ -90,9 +90,9 @@ def why_no_message(
     return None
 
 
-def message_warns(case: Case) -> bool:
-    """Return whether a message that names it counts as a warning: the fallback channel's only for an owner nobody
-    knows.
+def message_reaches(case: Case) -> bool:
+    """Return whether a message that names it reaches the owner: the fallback channel's only if nobody knows who that
+    is.
     """
     return not case.owner.is_told_by_others
 
@@ -104,8 +104,8 @@ def message(audience: Audience, told: Mapping[str, Outlook]) -> SendMessage | No
     keys = []
     for case in audience.named:
         said = told[case.access_key_id]
-        promised = disabling.notice(case, said) if message_warns(case) else None
-        keys.append(MessageKey(case.key, said, case.open_issue, promised))
+        promised = notice.promise(case, said, reaches_owner=message_reaches(case))
+        keys.append(MessageKey(case.key, case.record, said, case.open_issue, promised))
     return SendMessage(
         audience.addressee,
         tuple(keys),

@@ -7,85 +7,104 @@ a write whose answer was lost). A release touches only its own claim; a recorded
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from enum import Enum, auto
 
-from keycheck.model import AccessKey, Addressee, KeyRecord, Lookup, Warned
+from keycheck.actions import Promise
+from keycheck.model import AccessKey, Addressee, KeyRecord, Lookup, Notice, Void
+from keycheck.rules.changes import (
+    Absent,
+    All,
+    AnyOf,
+    AtMost,
+    Change,
+    Condition,
+    Is,
+    Lost,
+    Value,
+    Write,
+    ceil,
+    floor,
+    never_back,
+)
+from keycheck.rules.notice import LAPSES_AFTER
 
 FILINGS_KEPT = 5
 
-Value = str | int | tuple[int, ...] | frozenset[str]
-"""What an attribute holds: a text, epoch seconds UTC or a count, a list of epoch seconds, a set of texts."""
+# Notices
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
-    name: str
+class Given:
+    """A promise as it was delivered. `record`: what the access key's record held then."""
+
+    record: KeyRecord
+    promise: Promise
+    at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Is:
-    name: str
-    value: Value
+def _with_notice(change: Change, given: Given | None) -> Change:
+    """Return a change that gives a notice too, in one write.
 
-
-@dataclass(frozen=True, slots=True)
-class IsNot:
-    name: str
-    value: Value
-
-
-@dataclass(frozen=True, slots=True)
-class AtMost:
-    """The attribute is there, and its number is at most this one."""
-
-    name: str
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class All:
-    parts: tuple[Condition, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AnyOf:
-    parts: tuple[Condition, ...]
-
-
-Condition = Absent | Is | IsNot | AtMost | All | AnyOf
-
-
-class Lost(Enum):
-    """What a condition that does not hold means. LOST: another run was first, and ClaimLost is raised. FINE: something
-    later is on record already, so nothing is lost.
+    The latest day told to anybody stays, and so does the notice that is in force for the same owner: it is kept. Should
+    its record have changed since it was read, no notice is given; the day is noted all the same, since that one only
+    ever holds back, and then the change alone is made.
     """
+    if given is None:
+        return change
+    owner, notice, day = given.promise.owner, given.record.notice, floor(given.promise.day)
+    latest = day if given.record.disable_from is None else max(day, floor(given.record.disable_from))
+    sets: dict[str, Value] = {"disable_from": latest}
+    needs = [never_back("disable_from", latest)]
+    removed: tuple[str, ...] = ()
+    if owner is not None:
+        sets["notice_kept_at"] = ceil(given.at)
+        rests_on = _rests_on(notice)
+        if notice is None or notice.owner != owner or given.at - notice.kept_at >= LAPSES_AFTER:
+            sets |= {"warned_at": ceil(given.at), "warned_owner": owner}
+            removed = ("exempt_until", *VOIDED)
+            rests_on = AnyOf((rests_on, _rests_on(Notice(owner, given.at, given.at))))  # or it is sent again
+        needs.append(rests_on)
+    day_alone = Change({"disable_from": day}, needs=never_back("disable_from", day), otherwise=Lost.FINE)
+    return replace(
+        change,
+        set={**change.set, **sets},
+        remove=tuple(dict.fromkeys((*change.remove, *removed))),
+        needs=All((*((change.needs,) if change.needs is not None else ()), *needs)),
+        otherwise=(day_alone, change),
+    )
 
-    LOST = auto()
-    FINE = auto()
+
+def keep_notice(record: KeyRecord, notice: Notice, at: datetime) -> Write:
+    """Note that a run would still say what the notice says."""
+    change = Change({"notice_kept_at": floor(at)}, needs=_rests_on(notice), otherwise=Lost.FINE)
+    return Write("keep_notice", record.access_key_id, (change,))
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One UpdateItem. `needs`: its condition; `otherwise`: what is done if that does not hold."""
-
-    set: Mapping[str, Value] = field(default_factory=dict)
-    add: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    remove: tuple[str, ...] = ()
-    needs: Condition | None = None
-    otherwise: Lost | Change = Lost.LOST
+def void_notice(record: KeyRecord, why: Void, at: datetime) -> Write:
+    """Take the notice off the record; why and when it became void stays there, for people, and so does the day told."""
+    sets, removed = _voiding(why, at)
+    change = Change(sets, remove=removed, needs=_rests_on(record.notice), otherwise=Lost.FINE)
+    return Write("void_notice", record.access_key_id, (change,))
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
-    """Changes of one item, made one after the other. `name`: what it is for; `item`: its hash key."""
+NOTICE = ("warned_at", "warned_owner", "notice_kept_at")
+VOIDED = ("notice_void_at", "notice_void_why")
 
-    name: str
-    item: str
-    changes: tuple[Change, ...]
+
+def _voiding(why: Void, at: datetime) -> tuple[dict[str, Value], tuple[str, ...]]:
+    """Return what is set and what is removed to void a notice."""
+    return {"notice_void_at": floor(at), "notice_void_why": why.value}, NOTICE
+
+
+def _rests_on(notice: Notice | None) -> Condition:
+    """Hold as long as this notice is the one on record. One without its keeping, as earlier versions wrote it, is
+    none.
+    """
+    if notice is None:
+        return Absent("notice_kept_at")
+    return All((Is("warned_at", ceil(notice.given_at)), Is("warned_owner", notice.owner)))
 
 
 # Issues
@@ -117,7 +136,7 @@ def record_issue(
     answered: Sequence[datetime] = (),
     *,
     said: Iterable[str] = (),
-    warning: Warned | None = None,
+    given: Given | None = None,
 ) -> Write:
     """Record the issue, and release the claim if it is still this one's; lost if another issue was recorded
     meanwhile. `answered`: all filings that Jira answered, this one included; empty leaves them.
@@ -131,17 +150,18 @@ def record_issue(
     if markers:
         sets["issue_said"] = markers
     forgotten = () if markers else ("issue_said",)
+    alone = Change({"issue_key": issue_key}, needs=AnyOf((Absent("issue_key"), Is("issue_key", issue_key))))
     change = Change(
         sets,
         remove=(*forgotten, "issue_claim", "issue_claim_until", "issue_ended_at", "issue_assigned_to"),
         needs=Is("issue_claim", token),
-        otherwise=Change({"issue_key": issue_key}, needs=AnyOf((Absent("issue_key"), Is("issue_key", issue_key)))),
+        otherwise=(alone,),
     )
-    return Write("record_issue", access_key_id, (change, *_warning(warning)))
+    return Write("record_issue", access_key_id, (_with_notice(change, given),))
 
 
 def record_said(
-    record: KeyRecord, token: str, said: str, *, ended_at: datetime | None = None, warning: Warned | None = None
+    record: KeyRecord, token: str, said: str, *, ended_at: datetime | None = None, given: Given | None = None
 ) -> Write:
     """Record what was said in the issue of `record`, and release the claim; lost if it is not this one's any more,
     or another issue was recorded meanwhile. `ended_at`: nothing more is said in it.
@@ -152,13 +172,13 @@ def record_said(
         remove=("issue_claim", "issue_claim_until"),
         needs=All((Is("issue_claim", token), Is("issue_key", record.issue_key or ""))),
     )
-    return Write("record_said", record.access_key_id, (change, *_warning(warning)))
+    return Write("record_said", record.access_key_id, (_with_notice(change, given),))
 
 
-def record_assigned(record: KeyRecord, email: str, warning: Warned | None = None) -> Write:
+def record_assigned(record: KeyRecord, email: str, given: Given | None = None) -> Write:
     """Record to whom the issue of `record` is assigned; lost if another one is on record by now."""
     change = Change({"issue_assigned_to": email}, needs=Is("issue_key", record.issue_key or ""))
-    return Write("record_assigned", record.access_key_id, (change, *_warning(warning)))
+    return Write("record_assigned", record.access_key_id, (_with_notice(change, given),))
 
 
 def release_issue(record: KeyRecord, token: str) -> Write:
@@ -196,12 +216,12 @@ def claim_message(addressee: Addressee, token: str, interval_hours: int, *, now:
 
 def record_message(addressee: Addressee, token: str, at: datetime) -> Write:
     """Record that a message went out, or may have: a fact, whoever holds the claim by now."""
-    later = _never_back("messaged_at", ceil(at))
+    later = never_back("messaged_at", ceil(at))
     change = Change(
         {"messaged_at": ceil(at)},
         remove=("message_claim", "message_claim_until", "server_errors", "not_before"),
         needs=All((Is("message_claim", token), later)),
-        otherwise=Change({"messaged_at": ceil(at)}, needs=later, otherwise=Lost.FINE),
+        otherwise=(Change({"messaged_at": ceil(at)}, needs=later, otherwise=Lost.FINE),),
     )
     return Write("record_message", addressee.record_id, (change,))
 
@@ -218,7 +238,7 @@ def release_message(addressee: Addressee, token: str, server_errors: int, not_be
 
 
 def record_told(
-    access_key: AccessKey, at: datetime, warning: Warned | None = None, *, ends_exemption: bool = False
+    access_key: AccessKey, at: datetime, given: Given | None = None, *, ends_exemption: bool = False
 ) -> Write:
     """Record that a message naming this access key was answered ok, what it promised, and whether it said that an
     exemption has ended.
@@ -226,40 +246,21 @@ def record_told(
     change = Change(
         {"told_at": floor(at), **_owner(access_key)},
         remove=("exempt_until",) if ends_exemption else (),
-        needs=_never_back("told_at", floor(at)),
+        needs=never_back("told_at", floor(at)),
         otherwise=Lost.FINE,
     )
-    return Write("record_told", access_key.access_key_id, (change, *_warning(warning)))
-
-
-def _warning(warning: Warned | None) -> tuple[Change, ...]:
-    """Record a delivered warning: the day first, since that one only ever holds back.
-
-    The first warning to an owner counts, and the latest day told to anybody; what said that an exemption has ended
-    has said it.
-    """
-    if warning is None:
-        return ()
-    day = floor(warning.day)
-    unheard = AnyOf((Absent("warned_at"), Absent("warned_owner"), IsNot("warned_owner", warning.owner)))
-    return (
-        Change({"disable_from": day}, needs=_never_back("disable_from", day), otherwise=Lost.FINE),
-        Change(
-            {"warned_at": ceil(warning.at), "warned_owner": warning.owner},
-            remove=("exempt_until",),
-            needs=unheard,
-            otherwise=Lost.FINE,
-        ),
-    )
+    return Write("record_told", access_key.access_key_id, (_with_notice(change, given),))
 
 
 # Disabling
 
 
-def begin_disabling(access_key: AccessKey, token: str, at: datetime, visible_since: datetime) -> Write:
+def begin_disabling(
+    access_key: AccessKey, token: str, at: datetime, visible_since: datetime, notice: Notice | None
+) -> Write:
     """Write the intent; if even that fails, nothing is disabled. Lost if another run has begun to disable it, or
-    has disabled it, after `visible_since` (a person may have re-enabled it since), or has told somebody a day after
-    `at`.
+    has disabled it, after `visible_since` (a person may have re-enabled it since), has told somebody a day after `at`,
+    or has found the notice void that it rests on. `notice` None: no notices are given.
     """
     lately = floor(visible_since)
     needs = All(
@@ -267,6 +268,7 @@ def begin_disabling(access_key: AccessKey, token: str, at: datetime, visible_sin
             AnyOf((Absent("disabling_at"), AtMost("disabling_at", lately), Is("disabling_claim", token))),
             AnyOf((Absent("disabled_at"), AtMost("disabled_at", lately))),
             AnyOf((Absent("disable_from"), AtMost("disable_from", floor(at)))),
+            *(() if notice is None else (_rests_on(notice),)),
         )
     )
     change = Change({"disabling_at": floor(at), "disabling_claim": token, **_owner(access_key)}, needs=needs)
@@ -282,10 +284,11 @@ def drop_disabling(access_key_id: str, begun_at: datetime) -> Write:
 
 
 def record_disabled(access_key_id: str, at: datetime, run: str, why: str) -> Write:
-    """Confirm a disabling: when, by which run, and why."""
+    """Confirm a disabling: when, by which run, and why. Its notice has served."""
+    sets, removed = _voiding(Void.INACTIVE, at)
     change = Change(
-        {"disabled_at": floor(at), "disabled_by": run, "disabled_why": why},
-        remove=("disabling_at", "disabling_claim", "reenabled_at"),
+        {"disabled_at": floor(at), "disabled_by": run, "disabled_why": why, **sets},
+        remove=("disabling_at", "disabling_claim", "inactive_at", "reenabled_at", *removed),
     )
     return Write("record_disabled", access_key_id, (change,))
 
@@ -307,21 +310,41 @@ def disablings_of_account(account_id: str, token: str, expected: str | None, tim
 # What a scan has shown
 
 
-def record_reenabled(record: KeyRecord, at: datetime) -> Write:
-    """Note when an access key that keycheck had disabled was first seen active again; the first note stays."""
-    needs = All(
-        (Is("disabled_at", floor(record.disabled.at if record.disabled is not None else at)), Absent("reenabled_at"))
+def record_inactive(record: KeyRecord, at: datetime) -> Write:
+    """Note that an access key is inactive that keycheck is not on record as having disabled; the first note stays."""
+    sets, removed = _voiding(Void.INACTIVE, at)
+    change = Change(
+        {"inactive_at": floor(at), **sets}, remove=removed, needs=Absent("inactive_at"), otherwise=Lost.FINE
     )
-    change = Change({"reenabled_at": floor(at)}, needs=needs, otherwise=Lost.FINE)
+    return Write("record_inactive", record.access_key_id, (change,))
+
+
+def record_reenabled(record: KeyRecord, at: datetime) -> Write:
+    """Note when an access key was first seen active that had been taken away, or may have been: `record` says by what.
+    Another run's note stays.
+    """
+    disabled_at = None if record.disabled is None else record.disabled.at
+    known = (
+        ("disabled_at", disabled_at),
+        ("disabling_at", record.disabling_at),
+        ("inactive_at", record.inactive_at),
+        ("reenabled_at", record.reenabled_at),
+    )
+    sets, removed = _voiding(Void.REENABLED, at)
+    change = Change(
+        {"reenabled_at": floor(at), **sets},
+        remove=("disabling_at", "disabling_claim", "inactive_at", *removed),
+        needs=All(tuple(Absent(name) if one is None else Is(name, floor(one)) for name, one in known)),
+        otherwise=Lost.FINE,
+    )
     return Write("record_reenabled", record.access_key_id, (change,))
 
 
-def record_exempt(access_key: AccessKey, until: date) -> Write:
-    """Note an exemption: warnings given before it do not count after it."""
+def record_exempt(access_key: AccessKey, until: date, at: datetime) -> Write:
+    """Note an exemption: a notice given before it does not count after it."""
     first = datetime(until.year, until.month, until.day, tzinfo=UTC)
-    change = Change(
-        {"exempt_until": floor(first), **_owner(access_key)}, remove=("warned_at", "warned_owner", "disable_from")
-    )
+    sets, removed = _voiding(Void.EXEMPT, at)
+    change = Change({"exempt_until": floor(first), **sets, **_owner(access_key)}, remove=removed)
     return Write("record_exempt", access_key.access_key_id, (change,))
 
 
@@ -354,19 +377,5 @@ def _is_free(claim: str, token: str, now: datetime) -> Condition:
     return AnyOf((Absent(claim), AtMost(f"{claim}_until", floor(now)), Is(claim, token)))
 
 
-def _never_back(name: str, value: int) -> Condition:
-    return AnyOf((Absent(name), AtMost(name, value)))
-
-
 def _floors(instants: Iterable[datetime]) -> tuple[int, ...]:
     return tuple(floor(instant) for instant in instants)
-
-
-def floor(instant: datetime) -> int:
-    """Epoch seconds, rounded down."""
-    return math.floor(instant.timestamp())
-
-
-def ceil(instant: datetime) -> int:
-    """Epoch seconds, rounded up where rounding down could make something happen a fraction of a second too early."""
-    return math.ceil(instant.timestamp())

@@ -23,7 +23,7 @@ from datetime import datetime
 from typing import Protocol
 
 from keycheck.model import AccessKey, Addressee, LastUse, State
-from keycheck.rules.writes import Value, Write
+from keycheck.rules.changes import Value, Write
 from keycheck.words.issue import IssueDraft
 from keycheck.words.message import SlackDraft
 

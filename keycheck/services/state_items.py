@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from keycheck.model import AddresseeRecord, DisabledRecord, IssueRecord, KeyRecord, Lookup, WarningRecord, is_issue_key
-from keycheck.rules.writes import Value
+from keycheck.model import AddresseeRecord, DisabledRecord, IssueRecord, KeyRecord, Lookup, Notice, is_issue_key
+from keycheck.rules.changes import Value
 from keycheck.services import ServiceError
 
 SERVICE = "dynamodb"
@@ -66,10 +66,12 @@ def key_record(access_key_id: str, item: Item) -> KeyRecord:
             user_name=_text(item, "user_name") or "",
             told_at=_instant(item, "told_at"),
             issue=_issue(item),
-            warning=_warning(item),
+            notice=_notice(item),
             disable_from=_instant(item, "disable_from"),
             disabling_at=_instant(item, "disabling_at"),
             disabled=_disabled(item),
+            inactive_at=_instant(item, "inactive_at"),
+            reenabled_at=_instant(item, "reenabled_at"),
             exempt_until=None if exempt_until is None else exempt_until.date(),
             issue_filings=_instants(item, "issue_filings"),
             answered_filings=_instants(item, "answered_filings"),
@@ -148,22 +150,21 @@ def _issue(item: Item) -> IssueRecord | None:
     return IssueRecord(key, comments_made, assigned_to, ended_at)
 
 
-def _warning(item: Item) -> WarningRecord | None:
-    """Read the warning on record. One half of one is none: the next one is written over it."""
-    at, owner = _instant(item, "warned_at"), _text(item, "warned_owner")
-    return None if at is None or owner is None else WarningRecord(at, owner)
+def _notice(item: Item) -> Notice | None:
+    """Read the notice on record. A part of one is none, so one that an earlier version gave, which noted no keeping,
+    costs a new notice.
+    """
+    given_at, owner, kept_at = (
+        _instant(item, "warned_at"),
+        _text(item, "warned_owner"),
+        _instant(item, "notice_kept_at"),
+    )
+    return None if given_at is None or owner is None or kept_at is None else Notice(owner, given_at, kept_at)
 
 
 def _disabled(item: Item) -> DisabledRecord | None:
-    """Read whether it was disabled. An access key cannot have been re-enabled that was not disabled: whoever wrote so,
-    it is to be left alone.
-    """
-    at, by, reenabled_at = _instant(item, "disabled_at"), _text(item, "disabled_by"), _instant(item, "reenabled_at")
-    if at is None:
-        if reenabled_at is not None:
-            raise ValueError("re-enabled, and not disabled")
-        return None
-    return DisabledRecord(at, by, reenabled_at)
+    at, by = _instant(item, "disabled_at"), _text(item, "disabled_by")
+    return None if at is None else DisabledRecord(at, by)
 
 
 def _claim_until(item: Item, claim: str) -> datetime | None:

@@ -17,11 +17,14 @@ moves backwards. Instants are epoch seconds UTC (N); attributes end in `_at`, `_
     issue_claim        S  token; issue_claim_until N
     issue_said         SS markers of what was said in that issue
     issue_assigned_to  S  e-mail; issue_ended_at N
-    warned_at          N  the first delivered warning that named a day; warned_owner S: to whom
+    warned_at          N  when the notice was given; warned_owner S: to whom; notice_kept_at N: when a run last noted
+                          that it would still say the same
+    notice_void_at     N  when the last notice became void; notice_void_why S
     disable_from       N  the first instant of the latest day told
     disabling_at       N  UpdateAccessKey begun; disabling_claim S: token
     disabled_at        N  it was answered; disabled_by S: which run; disabled_why S
-    reenabled_at       N  first seen active after that
+    inactive_at        N  first seen inactive, not by keycheck
+    reenabled_at       N  first seen active after any of these
     exempt_until       N  the first instant of an exemption's last day
     slack_id           S  who has that e-mail address, absent if nobody; looked_up_at N
     disabled_times     L  of N: when access keys of that account were disabled lately
@@ -43,7 +46,7 @@ from typing import Any
 from keycheck.clock import RunClock
 from keycheck.model import Addressee, AddresseeRecord, KeyRecord, Lookup, State
 from keycheck.rules import writes
-from keycheck.rules.writes import Absent, All, AnyOf, AtMost, Change, Condition, Is, IsNot, Lost, Value, Write
+from keycheck.rules.changes import Absent, All, AnyOf, AtMost, Change, Condition, Is, Lost, Value, Write, ceil
 from keycheck.services import ClaimLost, Failure, ServiceError, state_items
 from keycheck.services.aws_session import Calls, aws_errors, make_client, open_session, word
 from keycheck.services.state_items import HASH_KEY, Item, to_wire
@@ -173,7 +176,8 @@ class StateTable:
         return State(keys, addressed, frozenset(unreadable), lookups, disablings)
 
     def scan_account(self, account_id: str) -> State:
-        """Return the records of one account that hold an issue that was not ended, or an intent: all pages, consistent.
+        """Return the records of one account that hold an issue that was not ended, an intent, or a notice: all pages,
+        consistent.
 
         One page is up to 1 MB of what the table holds, before the filter: an empty page is not the last one.
         """
@@ -187,7 +191,7 @@ class StateTable:
                     TableName=self._table,
                     ConsistentRead=True,
                     FilterExpression="account_id = :account AND attribute_exists(user_name) AND ("
-                    "attribute_exists(disabling_at) OR "
+                    "attribute_exists(disabling_at) OR attribute_exists(notice_kept_at) OR "
                     "(attribute_exists(issue_key) AND attribute_not_exists(issue_ended_at)))",
                     ExpressionAttributeValues={":account": to_wire(account_id)},
                     **more,
@@ -244,8 +248,11 @@ class StateTable:
             match change.otherwise:
                 case Lost.FINE:
                     return {}
-                case Change():
-                    return self._make(name, change.otherwise)
+                case tuple():
+                    item: Item = {}
+                    for instead in change.otherwise:
+                        item = self._make(name, instead)
+                    return item
             raise
 
     def take_disabling(self, account_id: str, at: datetime, most: int) -> bool:
@@ -269,7 +276,7 @@ class StateTable:
 
     def give_back_disabling(self, account_id: str, at: datetime) -> None:
         """Surely nothing was disabled then. Raises ClaimLost if that could not be written: it stays counted."""
-        recorded = datetime.fromtimestamp(writes.ceil(at), UTC)
+        recorded = datetime.fromtimestamp(ceil(at), UTC)
         for _ in range(TRIES_AT_TIMES):
             times, token = self._read_times(account_id)
             left = list(times)
@@ -343,8 +350,6 @@ class _Words:
                 return f"attribute_not_exists({name})"
             case Is(name=name, value=value):
                 return f"{name} = {self.value(name, value)}"
-            case IsNot(name=name, value=value):
-                return f"{name} <> {self.value(name, value)}"
             case AtMost(name=name, value=number):
                 return f"{name} <= {self.value(name, number)}"
             case All(parts=parts):

@@ -96,6 +96,8 @@ def comment_text(action: CommentIssue, profile: str) -> str:
             ]
         case IssueEvent.DISABLED:
             lines = [f"keycheck disabled it{on}: {name} is Inactive, not deleted.", *undo]
+        case IssueEvent.REENABLED if record.disabled is None:
+            lines = [f"{name} was inactive, or was being disabled, and is active again.", *next_up]
         case _:
             lines = [_NEWS[action.event].format(name=name, on=on), *next_up]
     return "\n".join([*lines, "", marker_line(action.comment_marker)])

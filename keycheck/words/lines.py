@@ -35,16 +35,17 @@ def describe(action: Action) -> str:
             kind = "a digest to the fallback channel" if addressee.is_fallback else "a message to"
             named = list_cut([name_in_short(one.key) for one in keys])
             return f"would send {kind} {addressee.slack_id} about {_count(keys)}: {named}"
-        case DisableKey(key=key, needs_warning=needs_warning, was_warned=was_warned):
-            only = ", once the warning above is delivered" if needs_warning and not was_warned else ""
+        case DisableKey(key=key, owner=owner, has_notice=has_notice):
+            only = ", once the notice above is delivered" if owner is not None and not has_notice else ""
             return f"would disable {name_key(key)}{only}"
         case AssignIssue(key=key, record=record):
             return f"would assign {record.issue_key} to the owner of {name_key(key)}"
         case CommentIssue(record=record, event=event, key=shown):
             what = "comment on and close" if event.closes else "comment on"
             return f"would {what} {record.issue_key} ({_EVENTS[event]}): {name_key(shown or record)}"
-        case Observation(record=record, kind=kind, key=shown):
-            return f"would note in the state table that {_NOTES[kind]}: {name_key(shown or record)}"
+        case Observation(record=record, kind=kind, key=shown, why=why):
+            void = f" ({why.value})" if kind is ObservationKind.VOID and why is not None else ""
+            return f"would note in the state table that {_NOTES[kind]}{void}: {name_key(shown or record)}"
 
 
 _EVENTS = {
@@ -64,8 +65,11 @@ _EVENTS = {
 _NOTES = {
     ObservationKind.CONFIRMED: "a disabling that was begun was carried out",
     ObservationKind.DROPPED: "a disabling that was begun came to nothing",
-    ObservationKind.REENABLED: "a person re-enabled it",
-    ObservationKind.EXEMPT: "it is exempt, so that warnings given before do not count",
+    ObservationKind.INACTIVE: "somebody else deactivated it, so that its notice is void",
+    ObservationKind.REENABLED: "it is active again, so that it is left alone",
+    ObservationKind.EXEMPT: "it is exempt, so that a notice given before is void",
+    ObservationKind.KEPT: "its notice still holds",
+    ObservationKind.VOID: "its notice is void",
 }
 
 
@@ -91,7 +95,7 @@ SAID: Final[Mapping[SkipReason, Said]] = {
     ),
     SkipReason.OWNER_UNREAD: Said("who owns it could not be found out in this run"),
     SkipReason.NOBODY_TOLD: Said(
-        "nobody could be told: no warning about this access key has been delivered yet",
+        "nobody could be told: no notice about this access key is in force",
         Level.WARNING,
         "{count} not disabled: {why}",
     ),
@@ -117,7 +121,7 @@ SAID: Final[Mapping[SkipReason, Said]] = {
         Level.WARNING,
         "{count} not disabled: {why}",
     ),
-    SkipReason.REENABLED: Said("a person re-enabled it, and it is left alone for reenable_grace_days"),
+    SkipReason.REENABLED: Said("a person took it back, and it is left alone for reenable_grace_days"),
     SkipReason.JUST_DISABLED: Said("it was disabled, or was about to be, less than 15 minutes ago"),
     SkipReason.OWN_ACCESS_KEY: Said("keycheck itself depends on this access key"),
     SkipReason.TOO_MANY_ISSUES: Said(

@@ -59,8 +59,8 @@ TOLD: Final[Mapping[NextStep, Told]] = {
         "in use ({used})",
     ),
     NextStep.LEFT_ALONE: Told(
-        "a person re-enabled it, so it is left alone; from {day} on it is disabled again.",
-        "re-enabled, disabled again from {day} on",
+        "it was inactive and is active again, so it is left alone until {day}; after that it is given a new notice.",
+        "active again, left alone until {day}",
     ),
 }
 

@@ -15,6 +15,7 @@ from keycheck.acting.means import Means, Services
 from keycheck.actions import Action, Outcomes, Plan, Result, SkipReason
 from keycheck.model import Level
 from keycheck.rules import writes
+from keycheck.rules.changes import Value, Write
 from keycheck.services import Failure, Iam, Issues, Messages, ServiceError
 from sandbox.in_memory import HourlyClock, MemoryAccount, MemoryClaims
 from tests.builders import ACCOUNT, NOW, PROFILE, make_settings
@@ -58,7 +59,7 @@ class SpoiledClaims(MemoryClaims):
         super().__init__(account)
         self._before = before
 
-    def apply(self, write: writes.Write) -> dict[str, writes.Value]:
+    def apply(self, write: Write) -> dict[str, Value]:
         self._before(write.name)
         return dict(super().apply(write))
 

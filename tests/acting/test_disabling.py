@@ -6,6 +6,7 @@ In process, in milliseconds, on the sandbox's table in memory, which tests/test_
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,17 +14,31 @@ import pytest
 from keycheck.acting.disabling import disable
 from keycheck.actions import DisableKey, Outcomes, Result, SkipReason
 from keycheck.clock import Stopped
-from keycheck.model import LastUse
-from keycheck.rules import writes
+from keycheck.model import LastUse, Notice, Owner
+from keycheck.rules.changes import ceil, floor
 from keycheck.services import ClaimLost, Failure
 from tests.acting.desk import SAID, Desk, Spoiled, ended, error, said
-from tests.builders import ACCOUNT, DAY, HOUR, MINUTE, NOW, PROFILE, make_access_key
-from tests.situations import KEY, KEY_ID
+from tests.builders import ACCOUNT, DAY, HOUR, MINUTE, NOW, PROFILE, make_access_key, make_record
+from tests.situations import KEY, KEY_ID, KRAMER
+
+TOLD = make_record(KEY, KRAMER)
 
 
-def desk_of(*, was_warned: bool = True, needs_warning: bool = True, **more: Any) -> Desk:
-    """KEY is about to be disabled, whose owner was warned."""
-    return Desk(DisableKey(KEY, needs_warning, was_warned), **more)
+def desk_of(*, has_notice: bool = True, owner: Owner | None = KRAMER, **more: Any) -> Desk:
+    """KEY is about to be disabled, whose owner had notice. `owner` None: nobody is told anything."""
+    record = TOLD if has_notice else make_record(KEY)
+    desk = Desk(DisableKey(KEY, record, owner, has_notice), **more)
+    if record.notice is not None:
+        desk.account.items[KEY_ID] = {"iam_access_key_id": KEY_ID, **on_record(record.notice)}
+    return desk
+
+
+def on_record(notice: Notice) -> dict[str, Any]:
+    return {
+        "warned_at": ceil(notice.given_at),
+        "warned_owner": notice.owner,
+        "notice_kept_at": ceil(notice.kept_at),
+    }
 
 
 def disabled(desk: Desk) -> Outcomes:
@@ -67,26 +82,51 @@ def test_the_intent_is_on_record_before_iam_is_asked() -> None:
 # What stops it
 
 
-def test_nobody_is_disabled_whom_this_run_was_to_warn_and_did_not() -> None:
-    desk = desk_of(was_warned=False)
+def test_nobody_is_disabled_whom_this_run_was_to_tell_and_did_not() -> None:
+    desk = desk_of(has_notice=False)
     assert ended(disabled(desk)) is SkipReason.NOBODY_TOLD
     assert_untouched(desk)
 
 
-def test_a_warning_that_this_run_has_on_record_counts() -> None:
-    desk = desk_of(was_warned=False)
-    desk.ledger.record(desk.task, lambda: None, "", KEY_ID)
+def test_a_notice_that_this_run_has_on_record_counts() -> None:
+    desk = desk_of(has_notice=False)
+    notice = Notice(KRAMER.identity, NOW, NOW)
+    desk.account.items[KEY_ID] = {"iam_access_key_id": KEY_ID, **on_record(notice)}
+    desk.ledger.record(desk.task, lambda: replace(TOLD, notice=notice), "")
     assert ended(disabled(desk)) is Result.DONE
 
 
-def test_where_neither_slack_nor_jira_is_on_nobody_need_be_warned() -> None:
-    assert ended(disabled(desk_of(was_warned=False, needs_warning=False))) is Result.DONE
+@pytest.mark.parametrize(
+    "notice",
+    [
+        pytest.param(Notice("U0BEFORE", NOW - 8 * DAY, NOW), id="to another owner"),
+        pytest.param(Notice(KRAMER.identity, NOW - 20 * DAY, NOW - 14 * DAY), id="kept by no run for two weeks"),
+    ],
+)
+def test_a_notice_that_is_not_in_force_disables_nothing(notice: Notice) -> None:
+    """Whatever the plan says: it is asked once more, by the record as this run has left it."""
+    desk = desk_of(has_notice=False)
+    desk.ledger.record(desk.task, lambda: replace(TOLD, notice=notice), "")
+    assert ended(disabled(desk)) is SkipReason.NOBODY_TOLD
+    assert_untouched(desk)
 
 
-@pytest.mark.parametrize("was_warned", [True, False])
-def test_it_stays_active_while_another_run_has_its_issue_or_its_message(was_warned: bool) -> None:
+@pytest.mark.parametrize("found", [{}, on_record(Notice(KRAMER.identity, NOW - 7 * DAY, NOW))], ids=["void", "another"])
+def test_a_notice_that_another_run_has_voided_since_the_plan_disables_nothing(found: dict[str, Any]) -> None:
+    desk = desk_of()
+    desk.account.items[KEY_ID] = {"iam_access_key_id": KEY_ID, **found}
+    assert ended(disabled(desk)) is SkipReason.CLAIMED
+    assert_untouched(desk)
+
+
+def test_where_neither_slack_nor_jira_is_on_nobody_need_be_told() -> None:
+    assert ended(disabled(desk_of(has_notice=False, owner=None))) is Result.DONE
+
+
+@pytest.mark.parametrize("has_notice", [True, False])
+def test_it_stays_active_while_another_run_has_its_issue_or_its_message(has_notice: bool) -> None:
     """Should that run have died, nobody would file or send anything about an inactive access key."""
-    desk = desk_of(was_warned=was_warned)
+    desk = desk_of(has_notice=has_notice)
     desk.ledger._claimed[KEY_ID] = True
     assert ended(disabled(desk)) is SkipReason.CLAIMED
     assert_untouched(desk)
@@ -111,15 +151,16 @@ def test_the_days_brake_stops_it() -> None:
     desk = desk_of(settings={"max_disables_per_day": "1"})
     desk.means.claims.take_disabling(ACCOUNT, NOW - HOUR, 1)
     assert ended(disabled(desk)) is SkipReason.BRAKE
-    assert (desk.iams[0].asked, desk.item(), desk.places_taken) == ([], {}, 1)
+    assert (desk.iams[0].asked, desk.places_taken) == ([], 1)
+    assert "disabling_at" not in desk.item()
 
 
 @pytest.mark.parametrize(
     "item",
     [
-        {"disabling_at": writes.floor(NOW - MINUTE), "disabling_claim": "theirs"},
-        {"disabled_at": writes.floor(NOW - MINUTE)},
-        {"disable_from": writes.floor(NOW + DAY)},
+        {"disabling_at": floor(NOW - MINUTE), "disabling_claim": "theirs"},
+        {"disabled_at": floor(NOW - MINUTE)},
+        {"disable_from": floor(NOW + DAY)},
     ],
     ids=["another run has begun", "another run has done it, and a person may have undone it", "a later day was told"],
 )
@@ -174,7 +215,7 @@ def test_an_unknown_outcome_keeps_the_intent_which_the_next_scan_settles(is_serv
     closed = disabled(desk)
     assert ended(closed) is Result.UNKNOWN
     assert said(closed) == [f"{SAID}; access key ...VHXVM of dev_kramer (expired, 197 days old) may be disabled"]
-    assert desk.item()["disabling_at"] == writes.floor(NOW)
+    assert desk.item()["disabling_at"] == floor(NOW)
     assert desk.places_taken == 1
 
 

@@ -11,7 +11,7 @@ from keycheck.acting.issues import IssueWork
 from keycheck.actions import AssignIssue, CommentIssue, FileIssue, IssueEvent, Outcomes, Result, SkipReason
 from keycheck.clock import Stopped
 from keycheck.model import Level
-from keycheck.rules import writes
+from keycheck.rules.changes import Value, floor
 from keycheck.services import ClaimLost, Failure
 from keycheck.words.issue import issue_draft
 from sandbox.in_memory import Filed
@@ -65,7 +65,7 @@ def test_an_issue_is_filed_once_and_recorded() -> None:
     closed = seen_to(desk)
     assert (ended(closed), said(closed), list(desk.account.issues)) == (Result.DONE, [], ["SEC-1"])
     assert desk.item()["issue_key"] == "SEC-1"
-    assert desk.item()["issue_filings"] == desk.item()["answered_filings"] == (writes.floor(NOW),)
+    assert desk.item()["issue_filings"] == desk.item()["answered_filings"] == (floor(NOW),)
     assert not is_claim_left(desk)
 
 
@@ -107,7 +107,7 @@ def test_a_run_posts_no_second_issue_for_one_access_key() -> None:
 def test_no_third_issue_is_filed_within_seven_days() -> None:
     twice = (NOW - DAY, NOW - HOUR)
     desk = Desk(replace(FILING, record=make_record(KEY, issue_filings=twice, answered_filings=twice)))
-    times = tuple(writes.floor(at) for at in twice)
+    times = tuple(floor(at) for at in twice)
     desk.account.items[KEY_ID] = {"iam_access_key_id": KEY_ID, "issue_filings": times, "answered_filings": times}
     assert ended(seen_to(desk)) is SkipReason.TOO_MANY_ISSUES
     assert "create" not in desk.issues.asked
@@ -117,7 +117,7 @@ def test_no_third_issue_is_filed_within_seven_days() -> None:
 
 def test_filings_that_made_nothing_do_not_count_once_jira_says_so() -> None:
     desk = Desk(FILING)
-    times = tuple(writes.floor(at) for at in (NOW - DAY, NOW - HOUR))
+    times = tuple(floor(at) for at in (NOW - DAY, NOW - HOUR))
     desk.account.items[KEY_ID] = {"iam_access_key_id": KEY_ID, "issue_filings": times}
     assert ended(seen_to(desk)) is Result.DONE
     assert desk.issues.asked.count("count_filed") == 1
@@ -128,7 +128,7 @@ def test_filings_that_made_nothing_do_not_count_once_jira_says_so() -> None:
 
 def test_where_another_run_has_the_claim_jira_is_not_asked() -> None:
     desk = Desk(FILING)
-    claim: dict[str, writes.Value] = {"issue_claim": "theirs", "issue_claim_until": writes.floor(NOW + HOUR)}
+    claim: dict[str, Value] = {"issue_claim": "theirs", "issue_claim_until": floor(NOW + HOUR)}
     desk.account.items[KEY_ID] = {"iam_access_key_id": KEY_ID, **claim}
     assert ended(seen_to(desk)) is SkipReason.CLAIMED
     assert desk.issues.asked == []
@@ -185,9 +185,9 @@ def test_an_unknown_filing_keeps_its_claim_and_counts(is_made: bool) -> None:
     closed = seen_to(desk)
     assert ended(closed) is Result.UNKNOWN
     assert said(closed) == [f"{SAID}; an issue for access key ...VHXVM of dev_kramer (expired, 197 days old) may exist"]
-    assert desk.item()["issue_filings"] == (writes.floor(NOW),)
+    assert desk.item()["issue_filings"] == (floor(NOW),)
     assert is_claim_left(desk)
-    assert not desk.ledger.was_warned(KEY_ID)
+    assert desk.ledger.newest(FILING.record).notice is None
 
 
 @pytest.mark.parametrize("spoiler", [ClaimLost(), error(), Stopped()], ids=["lost", "failed", "stopped"])
@@ -196,7 +196,7 @@ def test_an_issue_that_could_not_be_recorded_is_named_for_the_next_run_to_find(s
     closed = seen_to(desk)
     assert (ended(closed), len(said(closed))) == (Result.DONE, 1)
     assert said(closed)[0].startswith("SEC-1 for access key ...VHXVM of dev_kramer")
-    assert not desk.ledger.was_warned(KEY_ID)
+    assert desk.ledger.newest(FILING.record).notice is None
 
 
 # Assigned
@@ -260,7 +260,7 @@ def test_the_last_word_closes_the_issue_and_ends_it() -> None:
     desk = with_issue(LAST_WORD)
     assert ended(seen_to(desk)) is Result.DONE
     assert desk.account.issues["SEC-1"].ended_at == NOW
-    assert desk.item()["issue_ended_at"] == writes.floor(NOW)
+    assert desk.item()["issue_ended_at"] == floor(NOW)
 
 
 @pytest.mark.parametrize("spoiler", [ClaimLost(), error(), Stopped()], ids=["lost", "failed", "stopped"])

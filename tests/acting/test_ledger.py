@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import count
+from typing import NoReturn
 from unittest.mock import Mock
 
 import pytest
@@ -22,9 +23,10 @@ from keycheck.clock import Stopped
 from keycheck.model import Level
 from keycheck.services import ClaimLost, Failure, ServiceError
 from sandbox.in_memory import HourlyClock
-from tests.builders import HOUR, NOW, PROFILE, make_settings
+from tests.builders import HOUR, NOW, PROFILE, make_record, make_settings
 from tests.situations import KEY, KEY_ID, REPEATABLE, Situation
 
+UNTOLD = make_record(KEY)
 NOBODY_WARNED = {"warned_at": None, "warned_owner": None}
 SAID = "it said no"
 
@@ -61,8 +63,8 @@ class Books:
         return [one.text for one in self.ledger.close().problems if one.level is Level.ERROR]
 
 
-def raising(error: Exception) -> Callable[[], object]:
-    def call() -> object:
+def raising(error: Exception) -> Callable[[], NoReturn]:
+    def call() -> NoReturn:
         raise error
 
     return call
@@ -120,19 +122,21 @@ def test_no_write_is_begun_once_the_run_is_over() -> None:
     ],
     ids=["lost", "failed", "stopped"],
 )
-def test_what_could_not_be_recorded_is_said_with_its_consequence_and_warns_nobody(error: Exception, why: str) -> None:
+def test_what_could_not_be_recorded_is_said_with_its_consequence_and_tells_nobody(error: Exception, why: str) -> None:
     books = Books()
-    books.ledger.record(books.task(SendMessage), raising(error), "it may be repeated", KEY_ID)
-    assert not books.ledger.was_warned(KEY_ID)
+    books.ledger.record(books.task(SendMessage), raising(error), "it may be repeated")
+    assert books.ledger.newest(UNTOLD) == UNTOLD
     assert books.errors() == [f"it may be repeated ({why})"]
 
 
-def test_only_a_warning_on_record_counts() -> None:
+def test_a_record_is_known_as_this_run_last_wrote_it() -> None:
     books = Books()
-    books.ledger.record(books.task(SendMessage), lambda: None, "", None)
-    assert not books.ledger.was_warned(KEY_ID)
-    books.ledger.record(books.task(SendMessage), lambda: None, "", KEY_ID)
-    assert books.ledger.was_warned(KEY_ID)
+    books.ledger.record(books.task(SendMessage), lambda: None, "")
+    assert books.ledger.newest(UNTOLD) == UNTOLD
+    for owner in ("U012KRAMER", "U0JONES"):
+        written = make_record(KEY, warned_at=NOW, warned_owner=owner)
+        books.ledger.record(books.task(SendMessage), Mock(return_value=written), "")
+        assert books.ledger.newest(UNTOLD) == written
 
 
 @pytest.mark.parametrize("error", [ClaimLost(), failed(), Stopped()], ids=["lost", "failed", "stopped"])

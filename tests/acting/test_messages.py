@@ -10,18 +10,19 @@ import pytest
 from keycheck.acting.messages import send
 from keycheck.actions import Outcomes, Result, SendMessage, SkipReason
 from keycheck.clock import Stopped
-from keycheck.rules import writes
+from keycheck.rules.changes import ceil, floor
+from keycheck.rules.notice import in_force
 from keycheck.services import ClaimLost, Failure
 from tests.acting.desk import SAID, Desk, ended, error, said
-from tests.builders import HOUR, MINUTE, NOW, make_addressee
-from tests.situations import KEY_ID, Situation
+from tests.builders import HOUR, MINUTE, NOW, make_addressee, make_record
+from tests.situations import KEY, KEY_ID, KRAMER, Situation
 
 OWNER = make_addressee()
 NO_JIRA = {"create_jira": "False"}
 
 
 def the_message() -> SendMessage:
-    """To an owner who was not warned yet, so that it promises a day."""
+    """To an owner who had no notice yet, so that it gives one."""
     planned = Situation(record={"warned_at": None, "warned_owner": None}, settings={"create_jira": "False"}).plan()
     (message,) = [chain.message for chain in planned.chains if chain.message is not None]
     return message
@@ -41,6 +42,11 @@ def addressee(desk: Desk) -> dict[str, Any]:
     return desk.item(OWNER.record_id)
 
 
+def has_notice(desk: Desk) -> bool:
+    """Whether this run may disable KEY on a notice that it gave."""
+    return in_force(desk.ledger.newest(make_record(KEY)), KRAMER, NOW) is not None
+
+
 def is_claim_left(desk: Desk) -> bool:
     return "message_claim" in addressee(desk)
 
@@ -52,10 +58,10 @@ def test_what_was_delivered_is_recorded_of_the_addressee_and_of_each_access_key(
     desk = desk_of()
     closed = sent(desk)
     assert (ended(closed), said(closed), len(desk.account.sent)) == (Result.DONE, [], 1)
-    assert addressee(desk)["messaged_at"] == writes.ceil(NOW)
-    assert desk.item()["told_at"] == writes.floor(NOW)
+    assert addressee(desk)["messaged_at"] == ceil(NOW)
+    assert desk.item()["told_at"] == floor(NOW)
     assert desk.item()["warned_owner"] == OWNER.slack_id
-    assert desk.ledger.was_warned(KEY_ID)
+    assert has_notice(desk)
     assert not is_claim_left(desk)
 
 
@@ -82,9 +88,9 @@ def test_the_link_is_to_the_issue_that_this_run_has_found() -> None:
 @pytest.mark.parametrize(
     "item",
     [
-        {"message_claim": "theirs", "message_claim_until": writes.floor(NOW + HOUR)},
-        {"messaged_at": writes.floor(NOW - HOUR)},
-        {"not_before": writes.floor(NOW + MINUTE)},
+        {"message_claim": "theirs", "message_claim_until": floor(NOW + HOUR)},
+        {"messaged_at": floor(NOW - HOUR)},
+        {"not_before": floor(NOW + MINUTE)},
     ],
     ids=["claimed", "messaged meanwhile", "Slack failed twice meanwhile"],
 )
@@ -118,7 +124,7 @@ def test_a_refusal_gives_the_claim_back_and_counts_only_slacks_own_failures(
     assert ("not_before" in addressee(desk)) is (errors_in_a_row == 2)
     assert not is_claim_left(desk)
     assert "messaged_at" not in addressee(desk)
-    assert not desk.ledger.was_warned(KEY_ID)
+    assert not has_notice(desk)
 
 
 def test_a_signal_before_the_post_gives_the_claim_back() -> None:
@@ -140,15 +146,15 @@ def test_a_signal_before_the_claim_leaves_nothing() -> None:
 
 
 @pytest.mark.parametrize("has_arrived", [False, True])
-def test_an_unknown_message_counts_as_sent_and_warns_nobody(has_arrived: bool) -> None:
+def test_an_unknown_message_counts_as_sent_and_gives_no_notice(has_arrived: bool) -> None:
     desk = desk_of()
     desk.messages.errors["send"] = error(Failure.UNKNOWN)
     desk.messages.served = ["send"] if has_arrived else []
     closed = sent(desk)
     assert (ended(closed), said(closed)) == (Result.UNKNOWN, [SAID])
-    assert addressee(desk)["messaged_at"] == writes.ceil(NOW)
+    assert addressee(desk)["messaged_at"] == ceil(NOW)
     assert desk.item() == {}, "what it promised is not known to be heard"
-    assert not desk.ledger.was_warned(KEY_ID)
+    assert not has_notice(desk)
 
 
 # Sent, and not recorded
@@ -156,8 +162,8 @@ def test_an_unknown_message_counts_as_sent_and_warns_nobody(has_arrived: bool) -
 
 @pytest.mark.parametrize("spoiler", [ClaimLost(), error(), Stopped()], ids=["lost", "failed", "stopped"])
 @pytest.mark.parametrize("write", ["record_message", "record_told"])
-def test_what_could_not_be_recorded_is_said_and_only_a_warning_on_record_counts(write: str, spoiler: Exception) -> None:
+def test_what_could_not_be_recorded_is_said_and_only_a_notice_on_record_counts(write: str, spoiler: Exception) -> None:
     desk = desk_of(spoiled={write: spoiler})
     closed = sent(desk)
     assert (ended(closed), len(desk.account.sent), len(said(closed))) == (Result.DONE, 1, 1)
-    assert desk.ledger.was_warned(KEY_ID) is (write == "record_message")
+    assert has_notice(desk) is (write == "record_message")

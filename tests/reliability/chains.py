@@ -32,8 +32,11 @@ UPDATES = {
     "SET messaged_at": "record the message",
     "SET server_errors": "give the message's claim back",
     "SET told_at": "record who was told",
+    "SET disable_from = :disable_from, ": "record what was said",
     "SET disable_from": "record the day it named",
-    "SET warned_at": "record the warning",
+    "SET inactive_at": "note that somebody deactivated it",
+    "SET notice_kept_at": "note that its notice holds",
+    "SET notice_void_at": "note that its notice is void",
     "SET disabled_times": "take a place under the brake",
     "SET disabling_at": "note the disabling",
     "SET disabled_at": "record the disabling",
@@ -90,8 +93,6 @@ SEND = (
     "send the message",
     "record the message",
     "record who was told",
-    "record the day it named",
-    "record the warning",
 )
 DISABLE = (
     "read the records",
@@ -101,6 +102,7 @@ DISABLE = (
     "record the disabling",
 )
 END = (
+    "note that somebody deactivated it",
     "claim the issue",
     "look at the recorded issue",
     "look for our comment",
@@ -116,15 +118,10 @@ FIRST_RUN = (*READ, "create the table", "look for the table", *ASK, "claim the i
 NEXT_RUN = (*READ, *ASK, "claim the issue", "look at the recorded issue", *FILE, *SEND)
 """An expiring access key whose owner was told two days ago and whose issue was closed since."""
 
-UNRECORDED_WARNING = {
-    ("record the message", "after"),
-    ("record who was told", "before"),
-    ("record who was told", "after"),
-    ("record the day it named", "before"),
-    ("record the day it named", "after"),
-    ("record the warning", "before"),
-}
-"""Killed here the message is on record and its warning is not: the access key waits for the next day's message."""
+UNRECORDED_NOTICE = {("record the message", "after"), ("record who was told", "before")}
+"""Killed here the message is on record and its notice is not: the access key waits for the next day's message."""
+UNCONFIRMED = {("note the disabling", "after"), ("disable", "before")}
+"""Killed here nobody can know that the access key was not disabled, so it counts as taken back by a person."""
 
 CHAIN = FIRST_RUN.index("claim the issue")
 NEXT_CHAIN = NEXT_RUN.index("claim the issue")

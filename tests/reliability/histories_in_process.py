@@ -240,7 +240,7 @@ class HistoryInProcess(RuleBasedStateMachine):
             self.counts["disablings"] += 1
             key, record = self.account.keys[access_key_id], records.get(access_key_id, {})
             about = f"{key.user_name} ...{key.last_five}\n{self.so_far()}"
-            assert "warned_at" in record, f"disabled untold: {about}"
+            assert {"warned_at", "notice_void_at"} & record.keys(), f"disabled untold: {about}"
             assert {"disabling_at", "disabled_at"} & record.keys(), f"disabled without an intent on record: {about}"
             assert record.get("disable_from", 0) <= at.timestamp(), f"disabled before the day told: {about}"
             assert at - key.create_date >= timedelta(days=180), f"disabled too young: {about}"

@@ -225,7 +225,7 @@ class History(RuleBasedStateMachine):
         """Why this access key should not have been disabled just now."""
         ledger, now = self.ledger, datetime.now(UTC) + self.passed
         record = self.record_of(key)
-        if "warned_at" not in record:
+        if not {"warned_at", "notice_void_at"} & record.keys():
             yield "untold"
         if not {"disabling_at", "disabled_at"} & record.keys():
             yield "without an intent on record"

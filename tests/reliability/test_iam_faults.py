@@ -399,6 +399,9 @@ def test_garbage_in_place_of_an_answer_to_a_disabling_is_no_disabled_key(world: 
     world.gate.heal()
     world.pass_time(BEYOND_AN_INTENT)
     healed = run(world, "acme-dev", disable_key="True")
+    assert (healed.stderr, shown(healed), world.aws.keys("ben")[0][1]) == ("", [("ben", "expired")], "Active")
+    world.pass_time(timedelta(days=7))  # nobody can know that it was not disabled, and taken back by somebody
+    healed = run(world, "acme-dev", disable_key="True")
     assert (healed.stderr, shown(healed), world.aws.keys("ben")[0][1]) == ("", [("ben", "disabled")], "Inactive")
 
 

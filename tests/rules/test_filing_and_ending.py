@@ -18,10 +18,10 @@ from keycheck.actions import (
     CommentIssue,
     FileIssue,
     IssueEvent,
-    Notice,
     Observation,
     ObservationKind,
     Plan,
+    Promise,
     Skip,
     SkipReason,
     Step,
@@ -258,7 +258,8 @@ def test_where_jira_is_off_what_is_due_is_a_skip() -> None:
         planned = case.but(open_issues=None).plan()
         assert not any(chain.issue_actions for chain in planned.chains), name
         what = Step.UPDATE_ISSUE if name in ENDED else Step.FILE_ISSUE
-        expected = [Skip(PROFILE, what, case.key or case.found(), SkipReason.JIRA_OFF)]
+        gone = replace(case.found(), notice=None)
+        expected = [Skip(PROFILE, what, case.key or gone, SkipReason.JIRA_OFF)]
         if name == "it is no longer due":
             expected = []  # nothing hangs on it, and there is another run
         assert about_issues(planned) == expected, name
@@ -295,15 +296,15 @@ def test_the_end_of_a_key_is_a_chain_of_its_own() -> None:
     """No message, nothing disabled, and nothing that waits for another's."""
     for name in sorted(ENDED):
         case, _, _ = EVENTS[name]
-        chains = [chain for chain in case.plan().chains if chain.issue_actions]
-        assert chains == [Chain(PROFILE, issue_actions=tuple(comments(case.plan())))], name
+        (chain,) = [chain for chain in case.plan().chains if chain.issue_actions]
+        assert chain == Chain(PROFILE, chain.notes, tuple(comments(case.plan()))), name
 
 
 @each_active
 def test_a_comment_about_an_active_key_goes_before_its_message(name: str) -> None:
     case, _, _ = EVENTS[name]
     if name == "it is no longer due":
-        assert len(case.plan().chains) == 1
+        assert not any(chain.message for chain in case.plan().chains)
         return
     (chain,) = [chain for chain in case.plan().chains if chain.issue_actions]
     assert [type(one) for one in chain.issue_actions] == [CommentIssue], "and no second issue is filed"
@@ -398,12 +399,12 @@ def test_an_expiring_key_has_nothing_to_say_yet() -> None:
         pytest.param(Owner(OwnerKind.UNREAD), None, False, id="unread"),
     ],
 )
-def test_which_comments_count_as_a_warning(owner: Owner, assigned_to: str | None, counts: bool) -> None:
+def test_which_comments_give_a_notice(owner: Owner, assigned_to: str | None, counts: bool) -> None:
     record = {"issue_assigned_to": assigned_to, "warned_at": None, "warned_owner": None}
     case = Case(owner=owner, record=record, settings={"disable_notice_days": "7"})
     (comment,) = comments(case.plan())
     day = first_instant(NOW + 7 * DAY)
-    assert comment.notice == (Notice(owner.identity, day) if counts else None)
+    assert comment.promise == Promise(day, owner.identity if counts else None)
     told = case.but({"comments_made": SAID_OF_EXPIRED}).plan()
     assert [event for event, _ in said(told)] == ([IssueEvent.NOTICE] if counts else [])
 
@@ -420,7 +421,7 @@ def test_a_day_is_told_once_a_day_until_that_is_on_record(already: str, is_said:
     assert said(case.but(warned).plan()) == []
 
 
-def test_a_comment_on_its_way_is_not_yet_a_warning() -> None:
+def test_a_comment_on_its_way_is_not_yet_a_notice() -> None:
     """The next run finds it on record; until then nobody was told."""
     case, _, _ = EVENTS["a day is told"]
     planned = case.but(settings={"disable_notice_days": "0", "send_slack": "False"}).plan()
@@ -525,8 +526,9 @@ def test_only_a_complete_scan_of_its_own_account_ends_what_is_absent(
 ) -> None:
     planned = Case(None, record={**record, "disabling_at": disabling_at}, sees_whole_account=sees_whole_account).plan()
     assert said(planned) == ([(IssueEvent.DELETED, "deleted")] if is_closed else [])
-    dropped = [note.kind for chain in planned.chains for note in chain.notes]
-    assert dropped == ([ObservationKind.DROPPED] if is_closed and disabling_at else [])
+    noted = [note.kind for chain in planned.chains for note in chain.notes]
+    expected = [ObservationKind.VOID, *([ObservationKind.DROPPED] if disabling_at else [])]
+    assert noted == (expected if is_closed else [])
     assert planned.skips == ()
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
+from keycheck.actions import Promise
 from keycheck.clock import EXIT_SECONDS, RunClock, Stopped
 from keycheck.model import (
     AccessKey,
@@ -29,10 +31,10 @@ from keycheck.model import (
     IssueRecord,
     KeyRecord,
     Lookup,
+    Notice,
     State,
-    Warned,
-    WarningRecord,
 )
+from keycheck.rules.writes import Given
 from keycheck.services import ClaimLost, ServiceError, state_table
 from keycheck.services.state_items import HASH_KEY
 from keycheck.services.state_table import StateTable
@@ -46,9 +48,11 @@ from tests.table_writes import (
     claim_issue,
     claim_message,
     drop_disabling,
+    keep_notice,
     record_assigned,
     record_disabled,
     record_exempt,
+    record_inactive,
     record_issue,
     record_lookup,
     record_message,
@@ -57,6 +61,7 @@ from tests.table_writes import (
     record_told,
     release_issue,
     release_message,
+    void_notice,
 )
 
 PROFILE = "acme-state"
@@ -158,13 +163,13 @@ def owned(**attributes: Any) -> KeyRecord:
     return flat_record(KEY.access_key_id, KEY.account_id, KEY.user_name, **attributes)
 
 
-def warned_owner(record: KeyRecord) -> str | None:
-    return None if record.warning is None else record.warning.owner
+def told_owner(record: KeyRecord) -> str | None:
+    return None if record.notice is None else record.notice.owner
 
 
-def warned(*, at: datetime = START, owner: str = "kramer", day: int = 15) -> Warned:
-    """A warning that named the day so many days from START."""
-    return Warned(at, owner, MIDNIGHT + timedelta(days=day))
+def given(table: StateTable, *, at: datetime = START, owner: str | None = "kramer", day: int = 15) -> Given:
+    """A notice that names the day so many days from START, on what is on record of KEY."""
+    return Given(record_of(table), Promise(MIDNIGHT + timedelta(days=day), owner), at)
 
 
 def addressee_of(table: StateTable, addressee: Addressee = OWNER) -> AddresseeRecord:
@@ -476,7 +481,8 @@ GARBAGE: dict[str, dict[str, Any]] = {
     "disabling_at as a list": {"disabling_at": {"L": [{"N": "1750000000"}]}},
     "disabled_at as a fraction": {"disabled_at": {"N": "1750000000.5"}},
     "reenabled_at as nothing": {"disabled_at": {"N": "1750000000"}, "reenabled_at": {"NULL": True}},
-    "re-enabled, and not disabled": {"reenabled_at": {"N": "1750000000"}},
+    "inactive_at as a list": {"inactive_at": {"L": [{"N": "1750000000"}]}},
+    "notice_kept_at as text": {"notice_kept_at": {"S": "1750000000"}},
     "exempt_until as a day": {"exempt_until": {"S": "2026-12-01"}},
     "exempt_until far off": {"exempt_until": {"N": "99999999999999999999"}},
 }
@@ -532,12 +538,20 @@ NEW_ATTRIBUTES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"issue": IssueRecord("SEC-1", ended_at=instant(3))},
     ),
     "said of no issue": ({"issue_said": {"SS": ["expired"]}, "issue_ended_at": {"N": "1750000003"}}, {}),
-    "warned_at": (
-        {"warned_at": {"N": "1750000004"}, "warned_owner": {"S": "slack:U1"}},
-        {"warning": WarningRecord(instant(4), "slack:U1")},
+    "a notice": (
+        {
+            "warned_at": {"N": "1750000004"},
+            "warned_owner": {"S": "slack:U1"},
+            "notice_kept_at": {"N": "1750000005"},
+        },
+        {"notice": Notice("slack:U1", instant(4), instant(5))},
     ),
-    "a warning to nobody": ({"warned_at": {"N": "1750000004"}}, {}),
-    "a warning at no time": ({"warned_owner": {"S": "slack:U1"}}, {}),
+    "a notice of an earlier version": (
+        {"warned_at": {"N": "1750000004"}, "warned_owner": {"S": "slack:U1"}, "disable_from": {"N": "1750000005"}},
+        {"disable_from": instant(5)},
+    ),
+    "a notice to nobody": ({"warned_at": {"N": "1750000004"}, "notice_kept_at": {"N": "1750000005"}}, {}),
+    "a notice at no time": ({"warned_owner": {"S": "slack:U1"}, "notice_kept_at": {"N": "1750000005"}}, {}),
     "disable_from": ({"disable_from": {"N": "1750000005"}}, {"disable_from": instant(5)}),
     "disabling_at": ({"disabling_at": {"N": "1750000006"}}, {"disabling_at": instant(6)}),
     "disabled_at": ({"disabled_at": {"N": "1750000007"}}, {"disabled": DisabledRecord(instant(7))}),
@@ -547,8 +561,9 @@ NEW_ATTRIBUTES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "reenabled_at": (
         {"disabled_at": {"N": "1750000007"}, "reenabled_at": {"N": "1750000008"}},
-        {"disabled": DisabledRecord(instant(7), reenabled_at=instant(8))},
+        {"disabled": DisabledRecord(instant(7)), "reenabled_at": instant(8)},
     ),
+    "inactive_at": ({"inactive_at": {"N": "1750000009"}}, {"inactive_at": instant(9)}),
     "exempt_until": ({"exempt_until": {"N": "1796083200"}}, {"exempt_until": date(2026, 12, 1)}),
 }
 
@@ -570,7 +585,7 @@ def test_what_is_written_is_read_again(table: StateTable) -> None:
     record_disabled(table, KEY.access_key_id, START + 2 * SECOND, "run7", "it expired")
     record_reenabled(table, record_of(table), START + 3 * SECOND)
     begin_disabling(table, KEY, "mine", START + 4 * SECOND, START + 2 * SECOND)
-    record_told(table, KEY, START + SECOND, warned(day=30))
+    record_told(table, KEY, START + SECOND, given(table, day=30))
     again = claim_issue(table, KEY, "mine", "SEC-7")
     record_said(table, again, "mine", "disabled", ended_at=START + 5 * SECOND)
     assert record_of(table) == owned(
@@ -583,13 +598,14 @@ def test_what_is_written_is_read_again(table: StateTable) -> None:
         issue_ended_at=START + 5 * SECOND,
         warned_at=START,
         warned_owner="kramer",
+        notice_kept_at=START,
         disable_from=MIDNIGHT + timedelta(days=30),
         disabling_at=START + 4 * SECOND,
         disabled_at=START + 2 * SECOND,
         disabled_by="run7",
         reenabled_at=START + 3 * SECOND,
     )
-    record_exempt(table, KEY, date(2026, 12, 1))
+    record_exempt(table, KEY, date(2026, 12, 1), START)
     assert record_of(table).exempt_until == date(2026, 12, 1)
 
 
@@ -689,7 +705,7 @@ def test_a_brake_whose_token_is_not_ours_is_an_error_and_never_free(aws: MotoAws
 # Looking through an account
 
 
-def test_an_account_shows_what_has_an_issue_or_an_intent(aws: MotoAws, table: StateTable) -> None:
+def test_an_account_shows_what_has_an_issue_an_intent_or_a_notice(aws: MotoAws, table: StateTable) -> None:
     mine = {"account_id": {"S": ACCOUNT}, "user_name": {"S": "dev_kramer"}}
     issue, ended, at_ = {"issue_key": {"S": "SEC-1"}}, {"issue_ended_at": {"N": "1750000001"}}, {"N": "1750000002"}
     put(aws, "AKIA-ISSUE", **mine, **issue)
@@ -698,12 +714,14 @@ def test_an_account_shows_what_has_an_issue_or_an_intent(aws: MotoAws, table: St
     put(aws, "AKIA-INTENT", **mine, disabling_at=at_)
     put(aws, "AKIA-ENDED-AND-INTENT", **mine, **issue, **ended, disabling_at=at_)
     put(aws, "AKIA-TOLD", **mine, told_at=at_, warned_at=at_, disabled_at=at_)
+    put(aws, "AKIA-NOTICE", **mine, warned_at=at_, warned_owner={"S": "U1"}, notice_kept_at=at_)
     put(aws, "AKIA-NOBODYS", account_id={"S": ACCOUNT}, **issue)
     put(aws, "AKIA-NO-ACCOUNT", user_name={"S": "dev_kramer"}, **issue)
     put(aws, "AKIA-OTHER", account_id={"S": "210987654321"}, user_name={"S": "dev_kramer"}, **issue, disabling_at=at_)
     shown: dict[str, dict[str, Any]] = {
         "AKIA-ISSUE": {"issue_key": "SEC-1"},
         "AKIA-INTENT": {"disabling_at": instant(2)},
+        "AKIA-NOTICE": {"warned_at": instant(2), "warned_owner": "U1", "notice_kept_at": instant(2)},
         "AKIA-ENDED-AND-INTENT": {"issue_key": "SEC-1", "issue_ended_at": instant(1), "disabling_at": instant(2)},
     }
     assert table.scan_account(ACCOUNT) == State(
@@ -1038,15 +1056,18 @@ def test_only_the_last_few_answered_filings_are_kept(aws: MotoAws, table: StateT
     assert item_of(aws)["answered_filings"] == [epoch - 4, epoch - 3, epoch - 2, epoch - 1, epoch]
 
 
-def test_an_issue_with_its_warning_is_recorded_at_once(table: StateTable) -> None:
+def test_an_issue_with_its_notice_is_recorded_at_once(table: StateTable) -> None:
     claim_issue(table, KEY, "mine", None)
-    record_issue(table, KEY.access_key_id, "mine", "SEC-7", [START], said=["expired"], warning=warned())
+    seen = requests_of(table, "UpdateItem")
+    record_issue(table, KEY.access_key_id, "mine", "SEC-7", [START], said=["expired"], given=given(table))
+    assert len(seen) == 1
     assert record_of(table) == owned(
         issue_key="SEC-7",
         comments_made=frozenset({"expired"}),
         answered_filings=(START,),
         warned_at=START,
         warned_owner="kramer",
+        notice_kept_at=START,
         disable_from=MIDNIGHT + timedelta(days=15),
     )
 
@@ -1061,19 +1082,20 @@ def test_recording_an_issue_again_keeps_what_was_said_in_it_since(aws: MotoAws, 
     assert item_of(aws) == before
 
 
-def test_the_warning_of_an_issue_counts_also_after_its_claim_was_lost(table: StateTable) -> None:
-    claim_issue(table, KEY, "theirs", None)
-    record_issue(table, KEY.access_key_id, "mine", "SEC-7", warning=warned())
+@pytest.mark.parametrize("recorded", [None, "SEC-9"], ids=["claimed by another", "another issue on record"])
+def test_an_issue_whose_claim_was_lost_gives_no_notice_and_its_day_holds(
+    aws: MotoAws, table: StateTable, recorded: str | None
+) -> None:
+    if recorded is None:
+        claim_issue(table, KEY, "theirs", None)
+        record_issue(table, KEY.access_key_id, "mine", "SEC-7", given=given(table))
+    else:
+        put(aws, KEY.access_key_id, issue_key={"S": recorded})
+        with pytest.raises(ClaimLost):
+            record_issue(table, KEY.access_key_id, "mine", "SEC-7", given=given(table))
     record = record_of(table)
-    assert record.warning == WarningRecord(START, "kramer")
-
-
-def test_the_warning_of_an_issue_that_lost_does_not_count(aws: MotoAws, table: StateTable) -> None:
-    """What is on record is another issue, whose own warning counts."""
-    put(aws, KEY.access_key_id, issue_key={"S": "SEC-9"})
-    with pytest.raises(ClaimLost):
-        record_issue(table, KEY.access_key_id, "mine", "SEC-7", warning=warned())
-    assert item_of(aws) == {HASH_KEY: KEY.access_key_id, "issue_key": "SEC-9"}
+    assert (record.issue_key, record.notice) == (recorded or "SEC-7", None)
+    assert record.disable_from == MIDNIGHT + timedelta(days=15)
 
 
 # What is said in an issue, and to whom it is assigned
@@ -1087,15 +1109,16 @@ def test_what_was_said_is_added_and_the_claim_given_back(aws: MotoAws, table: St
     assert not {"issue_claim", "issue_claim_until"} & set(item_of(aws))
 
 
-@pytest.mark.parametrize("warning", [None, warned()], ids=["no warning", "a warning"])
-def test_the_last_word_ends_an_issue(table: StateTable, aws: MotoAws, warning: Warned | None) -> None:
+@pytest.mark.parametrize("gives", [False, True], ids=["no notice", "a notice"])
+def test_the_last_word_ends_an_issue(table: StateTable, aws: MotoAws, gives: bool) -> None:
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
     record = claim_issue(table, KEY, "mine", "SEC-1")
-    record_said(table, record, "mine", "disabled", ended_at=START + HALF_A_SECOND, warning=warning)
+    told = given(table) if gives else None
+    record_said(table, record, "mine", "disabled", ended_at=START + HALF_A_SECOND, given=told)
     after = record_of(table)
     assert after.issue == IssueRecord("SEC-1", frozenset({"disabled"}), ended_at=START)
-    assert warned_owner(after) == (None if warning is None else "kramer")
-    assert table.scan_account(ACCOUNT) == State()
+    assert told_owner(after) == ("kramer" if gives else None)
+    assert (KEY.access_key_id in table.scan_account(ACCOUNT).keys) is gives
 
 
 @pytest.mark.parametrize(
@@ -1111,18 +1134,18 @@ def test_nothing_is_said_where_the_claim_or_the_issue_is_another(
     before = item_of(aws)
     record = owned(issue_key="SEC-1")
     with pytest.raises(ClaimLost):
-        record_said(table, record, "mine", "disabled", ended_at=START, warning=warned())
+        record_said(table, record, "mine", "disabled", ended_at=START)
     assert item_of(aws) == before
 
 
 def test_an_assignment_is_recorded_whoever_holds_the_claim(aws: MotoAws, table: StateTable) -> None:
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
     claim_issue(table, KEY, "theirs", "SEC-1")
-    record_assigned(table, record_of(table), "first@example.com", warned())
+    record_assigned(table, record_of(table), "first@example.com", given(table))
     record_assigned(table, record_of(table), "second@example.com")
     item = item_of(aws)
     assert (item["issue_assigned_to"], item["issue_claim"]) == ("second@example.com", "theirs")
-    assert warned_owner(record_of(table)) == "kramer"
+    assert told_owner(record_of(table)) == "kramer"
 
 
 @pytest.mark.parametrize("issue_key", ["SEC-2", None])
@@ -1133,91 +1156,164 @@ def test_an_assignment_of_an_issue_that_is_not_on_record_any_more_is_lost(
         put(aws, KEY.access_key_id, issue_key={"S": issue_key})
     before = item_of(aws)
     with pytest.raises(ClaimLost):
-        record_assigned(table, owned(issue_key="SEC-1"), "kramer@example.com", warned())
+        record_assigned(table, owned(issue_key="SEC-1"), "kramer@example.com")
     assert item_of(aws) == before
 
 
-# Warnings
+# Notices
 
 
-def test_the_first_warning_to_an_owner_stays(table: StateTable) -> None:
-    record_told(table, KEY, START, warned(at=START + HALF_A_SECOND))
-    record_told(table, KEY, START + timedelta(days=1), warned(at=START + timedelta(days=1)))
+def test_a_message_writes_once_what_it_told_and_the_notice(table: StateTable) -> None:
+    told = given(table)
+    seen = requests_of(table, "UpdateItem")
+    record_told(table, KEY, START, told)
+    assert len(seen) == 1
+    assert record_of(table) == owned(
+        told_at=START,
+        warned_at=START,
+        warned_owner="kramer",
+        notice_kept_at=START,
+        disable_from=MIDNIGHT + timedelta(days=15),
+    )
+
+
+def test_a_notice_counts_from_when_it_was_first_given_and_is_kept_by_each_that_follows(table: StateTable) -> None:
+    record_told(table, KEY, START, given(table, at=START + HALF_A_SECOND))
+    for days in range(1, 30, 9):
+        record_told(table, KEY, START + days * A_DAY, given(table, at=START + days * A_DAY))
     record = record_of(table)
-    assert record.warning == WarningRecord(START + SECOND, "kramer"), "rounded up: never counted too early"
-    assert record.told_at == START + timedelta(days=1)
+    assert record.notice == Notice("kramer", START + SECOND, START + 28 * A_DAY), "rounded up: never counted too early"
+    assert record.told_at == START + 28 * A_DAY
 
 
-def test_a_warning_to_another_owner_counts_from_then(table: StateTable) -> None:
+def test_a_notice_that_nobody_kept_for_two_weeks_is_given_anew(table: StateTable) -> None:
+    record_told(table, KEY, START, given(table))
+    record_told(table, KEY, START + 14 * A_DAY, given(table, at=START + 14 * A_DAY))
+    assert record_of(table).notice == Notice("kramer", START + 14 * A_DAY, START + 14 * A_DAY)
+
+
+def test_a_notice_to_another_owner_counts_from_then(table: StateTable) -> None:
     for days, owner in enumerate(("kramer", "kramer", "lee", "kramer", "kramer")):
-        record_told(table, KEY, START, warned(at=START + timedelta(days=days), owner=owner))
-    record = record_of(table)
-    assert record.warning == WarningRecord(START + timedelta(days=3), "kramer")
+        record_told(table, KEY, START, given(table, at=START + days * A_DAY, owner=owner))
+    assert record_of(table).notice == Notice("kramer", START + 3 * A_DAY, START + 4 * A_DAY)
 
 
-@pytest.mark.parametrize("owner", ["kramer", "lee"])
-def test_the_day_told_never_moves_backwards(table: StateTable, owner: str) -> None:
+@pytest.mark.parametrize("owner", ["kramer", "lee", None])
+def test_the_day_told_never_moves_backwards(table: StateTable, owner: str | None) -> None:
     for day, latest in ((15, 15), (14, 15), (15, 15), (16, 16), (1, 16)):
-        record_told(table, KEY, START, warned(owner=owner if day == 1 else "kramer", day=day))
+        record_told(table, KEY, START, given(table, owner=owner if day == 1 else "kramer", day=day))
         assert record_of(table).disable_from == MIDNIGHT + timedelta(days=latest)
-    assert warned_owner(record_of(table)) == owner
+    assert told_owner(record_of(table)) == (owner or "kramer")
 
 
-def test_a_warning_counts_also_where_a_later_message_is_on_record(table: StateTable) -> None:
-    record_told(table, KEY, START + SECOND)
-    record_told(table, KEY, START, warned())
+def test_a_day_that_was_told_to_nobody_who_is_asked_gives_no_notice(table: StateTable) -> None:
+    record_told(table, KEY, START, given(table, owner=None))
+    assert record_of(table) == owned(told_at=START, disable_from=MIDNIGHT + timedelta(days=15))
+
+
+OTHERS: dict[str, Callable[[StateTable], None]] = {
+    "another run's notice": lambda table: record_told(table, KEY, START, given(table, owner="lee")),
+    "another run's later message": lambda table: record_told(table, KEY, START + SECOND),
+    "another run's void": lambda table: void_notice(table, record_of(table)),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS.keys())
+def test_where_the_record_has_changed_since_no_notice_is_given_and_the_day_holds(
+    table: StateTable, other: Callable[[StateTable], None]
+) -> None:
+    record_told(table, KEY, START - A_DAY, given(table, at=START - A_DAY, day=3))
+    told = given(table, day=20)
+    other(table)
+    before = record_of(table)
+    record_told(table, KEY, START, told)
+    after = record_of(table)
+    assert after.disable_from == MIDNIGHT + timedelta(days=20)
+    assert after.notice == before.notice
+
+
+def test_a_notice_is_kept_only_as_long_as_it_is_the_one_on_record(table: StateTable) -> None:
+    record_told(table, KEY, START, given(table))
+    before = record_of(table)
+    keep_notice(table, before, START + A_DAY)
+    assert record_of(table).notice == Notice("kramer", START, START + A_DAY)
+    record_told(table, KEY, START + A_DAY, given(table, at=START + 2 * A_DAY, owner="lee"))
+    keep_notice(table, before, START + 3 * A_DAY)
+    assert record_of(table).notice == Notice("lee", START + 2 * A_DAY, START + 2 * A_DAY)
+
+
+def test_a_void_notice_leaves_the_day_told_and_why(aws: MotoAws, table: StateTable) -> None:
+    record_told(table, KEY, START, given(table))
+    before = record_of(table)
+    void_notice(table, before)
+    assert record_of(table) == owned(told_at=START, disable_from=MIDNIGHT + timedelta(days=15))
+    assert item_of(aws)["notice_void_why"] == "it was to stay active"
+    record_told(table, KEY, START, given(table, at=START + A_DAY))
+    assert "notice_void_why" not in item_of(aws)
+    void_notice(table, before)
+    assert record_of(table).notice == Notice("kramer", START + A_DAY, START + A_DAY), "that one is another"
+
+
+def test_the_notice_of_an_earlier_version_costs_a_new_one(aws: MotoAws, table: StateTable) -> None:
+    """It noted no keeping. What it told stays told."""
+    day = int((MIDNIGHT + timedelta(days=2)).timestamp())
+    put(
+        aws,
+        KEY.access_key_id,
+        warned_at={"N": "1750000000"},
+        warned_owner={"S": "kramer"},
+        disable_from={"N": f"{day}"},
+    )
+    assert record_of(table).notice is None
+    record_told(table, KEY, START, given(table, day=1))
     record = record_of(table)
-    assert (record.told_at, record.warning) == (START + SECOND, WarningRecord(START, "kramer"))
+    assert record.notice == Notice("kramer", START, START)
+    assert record.disable_from == MIDNIGHT + timedelta(days=2)
 
 
-def test_without_a_warning_none_is_recorded(table: StateTable, aws: MotoAws) -> None:
+def test_without_a_notice_none_is_recorded(table: StateTable, aws: MotoAws) -> None:
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
     record_told(table, KEY, START)
     record_assigned(table, record_of(table), "kramer@example.com")
     record_said(table, claim_issue(table, KEY, "mine", "SEC-1"), "mine", "expired")
     claim_issue(table, KEY, "mine", "SEC-1")
     record_issue(table, KEY.access_key_id, "mine", "SEC-2")
-    assert not {"warned_at", "warned_owner", "disable_from"} & set(item_of(aws))
-
-
-def test_the_day_is_recorded_before_the_warning_that_starts_the_wait(table: StateTable) -> None:
-    """Where the second write is lost, the first one only holds back."""
-    seen = requests_of(table, "UpdateItem")
-    record_told(table, KEY, START, warned())
-    written = [call["UpdateExpression"] for call in seen]
-    assert ["told_at" in one for one in written] == [True, False, False]
-    assert ["disable_from" in one for one in written] == [False, True, False]
-    assert ["warned_at" in one for one in written] == [False, False, True]
+    assert not {"warned_at", "warned_owner", "notice_kept_at", "disable_from"} & set(item_of(aws))
 
 
 # Exemptions
 
 
-def test_an_exemption_voids_the_warnings_before_it(table: StateTable) -> None:
-    record_told(table, KEY, START, warned())
-    record_exempt(table, KEY, date(2026, 12, 1))
-    assert record_of(table) == owned(told_at=START, exempt_until=date(2026, 12, 1))
-    record_exempt(table, KEY, date(2027, 1, 15))
-    assert record_of(table) == owned(told_at=START, exempt_until=date(2027, 1, 15))
+def test_an_exemption_voids_the_notice_before_it_and_not_the_day_told(table: StateTable) -> None:
+    record_told(table, KEY, START, given(table))
+    day = MIDNIGHT + timedelta(days=15)
+    record_exempt(table, KEY, date(2026, 12, 1), START)
+    assert record_of(table) == owned(told_at=START, exempt_until=date(2026, 12, 1), disable_from=day)
+    record_exempt(table, KEY, date(2027, 1, 15), START)
+    assert record_of(table) == owned(told_at=START, exempt_until=date(2027, 1, 15), disable_from=day)
 
 
-def test_a_warning_after_an_exemption_is_the_first_again(table: StateTable) -> None:
-    record_told(table, KEY, START, warned(day=40))
-    record_exempt(table, KEY, date(2026, 12, 1))
+def test_a_notice_after_an_exemption_is_the_first_again(table: StateTable) -> None:
+    record_told(table, KEY, START, given(table, day=40))
+    record_exempt(table, KEY, date(2026, 12, 1), START)
     again = START + timedelta(days=10)
-    record_told(table, KEY, again, warned(at=again, day=25))
+    record_told(table, KEY, again, given(table, at=again, day=25))
     assert record_of(table) == owned(
-        told_at=again, warned_at=again, warned_owner="kramer", disable_from=MIDNIGHT + timedelta(days=25)
+        told_at=again,
+        warned_at=again,
+        warned_owner="kramer",
+        notice_kept_at=again,
+        disable_from=MIDNIGHT + timedelta(days=40),
     )
 
 
 @pytest.mark.parametrize(
     "write",
     [
-        lambda table: record_told(table, KEY, START, warned()),
-        lambda table: record_assigned(table, record_of(table), "kramer@example.com", warned()),
+        lambda table: record_told(table, KEY, START, given(table)),
+        lambda table: record_assigned(table, record_of(table), "kramer@example.com", given(table)),
         lambda table: record_said(
-            table, claim_issue(table, KEY, "mine", "SEC-1"), "mine", "exempted", warning=warned()
+            table, claim_issue(table, KEY, "mine", "SEC-1"), "mine", "exempted", given=given(table)
         ),
     ],
     ids=["a message", "an assignment", "a comment"],
@@ -1226,22 +1322,22 @@ def test_whatever_tells_the_owner_again_says_that_an_exemption_has_ended(
     aws: MotoAws, table: StateTable, write: Callable[[StateTable], None]
 ) -> None:
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
-    record_exempt(table, KEY, date(2026, 12, 1))
+    record_exempt(table, KEY, date(2026, 12, 1), START)
     write(table)
     assert record_of(table).exempt_until is None
 
 
 def test_a_message_that_names_no_day_ends_an_exemption_only_where_it_says_so(table: StateTable) -> None:
-    record_exempt(table, KEY, date(2026, 12, 1))
+    record_exempt(table, KEY, date(2026, 12, 1), START)
     record_told(table, KEY, START)
     assert record_of(table) == owned(told_at=START, exempt_until=date(2026, 12, 1))
     record_told(table, KEY, START + SECOND, ends_exemption=True)
     assert record_of(table) == owned(told_at=START + SECOND)
 
 
-def test_what_warns_nobody_leaves_an_exemption_alone(aws: MotoAws, table: StateTable) -> None:
+def test_what_gives_no_notice_leaves_an_exemption_alone(aws: MotoAws, table: StateTable) -> None:
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
-    record_exempt(table, KEY, date(2026, 12, 1))
+    record_exempt(table, KEY, date(2026, 12, 1), START)
     record_assigned(table, record_of(table), "kramer@example.com")
     record_said(table, claim_issue(table, KEY, "mine", "SEC-1"), "mine", "exempted")
     assert record_of(table).exempt_until == date(2026, 12, 1)
@@ -1434,6 +1530,15 @@ def test_disabling_is_noted_before_and_after(aws: MotoAws, table: StateTable) ->
     assert record_of(table).disabled == DisabledRecord(START + SECOND, "run7")
 
 
+def test_a_confirmed_disabling_ends_the_notice_that_it_rested_on(aws: MotoAws, table: StateTable) -> None:
+    """Whoever re-enables it hears of a new one."""
+    record_told(table, KEY, START, given(table))
+    record_disabled(table, KEY.access_key_id, START + SECOND, "run7", "it expired")
+    assert record_of(table).notice is None
+    assert record_of(table).disable_from == MIDNIGHT + timedelta(days=15)
+    assert item_of(aws)["notice_void_why"] == "it was inactive"
+
+
 def test_a_confirmed_disabling_forgets_that_the_key_was_enabled_again(table: StateTable) -> None:
     record_disabled(table, KEY.access_key_id, START, "run7", "it expired")
     record_reenabled(table, record_of(table), START + SECOND)
@@ -1472,12 +1577,26 @@ def test_an_intent_is_written_once_until_listings_show_what_became_of_it(table: 
 
 
 def test_no_intent_is_written_before_the_latest_day_told(table: StateTable) -> None:
-    record_told(table, KEY, START, warned(day=7))
+    record_told(table, KEY, START, given(table, day=7))
     day = MIDNIGHT + timedelta(days=7)
     with pytest.raises(ClaimLost):
         begin_disabling(table, KEY, "mine", day - SECOND, START)
     assert record_of(table).disabling_at is None
     begin_disabling(table, KEY, "mine", day, START)
+
+
+def test_no_intent_is_written_on_a_notice_that_is_void_or_another(table: StateTable) -> None:
+    later = START + 20 * A_DAY
+    record_told(table, KEY, START, given(table))
+    before = record_of(table)
+    void_notice(table, before)
+    with pytest.raises(ClaimLost):
+        begin_disabling(table, KEY, "mine", later, START, before.notice)
+    record_told(table, KEY, START, given(table, at=START + SECOND))
+    with pytest.raises(ClaimLost):
+        begin_disabling(table, KEY, "mine", later, START, before.notice)
+    assert record_of(table).disabling_at is None
+    begin_disabling(table, KEY, "mine", later, START, record_of(table).notice)
 
 
 def test_dropping_what_is_not_there_makes_no_item(aws: MotoAws, table: StateTable) -> None:
@@ -1493,9 +1612,32 @@ def test_when_a_key_was_first_seen_enabled_again_stays(table: StateTable) -> Non
     assert record_of(table).reenabled_at == START + 60 * SECOND
 
 
-def test_no_key_is_noted_as_enabled_again_that_was_disabled_since_or_never(aws: MotoAws, table: StateTable) -> None:
-    record_reenabled(table, KeyRecord(KEY.access_key_id), START)
-    assert aws.state_items() == []
+def test_what_somebody_else_deactivated_is_noted_once_and_voids_the_notice(aws: MotoAws, table: StateTable) -> None:
+    record_told(table, KEY, START, given(table))
+    for seconds in (60, 120, 30):
+        record_inactive(table, owned(), START + seconds * SECOND)
+    record = record_of(table)
+    assert (record.inactive_at, record.notice) == (START + 60 * SECOND, None)
+    record_reenabled(table, record, START + A_DAY)
+    record_reenabled(table, record, START + 2 * A_DAY)
+    after = record_of(table)
+    assert (after.inactive_at, after.reenabled_at) == (None, START + A_DAY)
+    assert item_of(aws)["notice_void_why"] == "a person took it back"
+
+
+def test_an_intent_that_was_not_confirmed_is_taken_back_with_its_notice(table: StateTable) -> None:
+    record_told(table, KEY, START, given(table, day=0))
+    begin_disabling(table, KEY, "mine", START, SETTLED, record_of(table).notice)
+    record = record_of(table)
+    begin_disabling(table, KEY, "theirs", START + A_DAY, START + SECOND)
+    record_reenabled(table, record, START + A_DAY)
+    assert record_of(table).reenabled_at is None, "another run is at it since"
+    record_reenabled(table, record_of(table), START + 2 * A_DAY)
+    after = record_of(table)
+    assert (after.disabling_at, after.reenabled_at, after.notice) == (None, START + 2 * A_DAY, None)
+
+
+def test_no_key_is_noted_as_enabled_again_that_was_disabled_since(table: StateTable) -> None:
     record_disabled(table, KEY.access_key_id, START, "run7", "it expired")
     before = record_of(table)
     record_disabled(table, KEY.access_key_id, START + SECOND, "run8", "it expired")
@@ -1738,13 +1880,13 @@ def test_each_of_the_tables_conditions_holds_on_a_real_engine(runners: tuple[Sta
     table, other = runners
     record = claim_issue(table, KEY, "mine", None)
     begin_filing(table, record, "mine", START)
-    record_issue(table, KEY.access_key_id, "mine", "SEC-1", [START], said=["expired"], warning=warned(day=20))
+    record_issue(table, KEY.access_key_id, "mine", "SEC-1", [START], said=["expired"], given=given(table, day=20))
     record = claim_issue(other, KEY, "theirs", "SEC-1")
     with pytest.raises(ClaimLost):
         record_said(table, record, "mine", "disabled")
-    record_said(other, record, "theirs", "disabled", ended_at=START, warning=warned(at=START + SECOND, day=15))
+    record_said(other, record, "theirs", "disabled", ended_at=START, given=given(table, at=START + SECOND, day=15))
     record_assigned(other, record, "kramer@example.com")
-    record_told(table, KEY, START, warned(at=START + SECOND, owner="lee"))
+    record_told(table, KEY, START, given(table, at=START + SECOND, owner="lee"))
     record_disabled(table, KEY.access_key_id, START, "run7", "it expired")
     record_reenabled(table, record_of(table), START + SECOND)
     day = MIDNIGHT + timedelta(days=20)
@@ -1764,8 +1906,6 @@ def test_each_of_the_tables_conditions_holds_on_a_real_engine(runners: tuple[Sta
         comments_made=frozenset({"expired", "disabled"}),
         issue_assigned_to="kramer@example.com",
         issue_ended_at=START,
-        warned_at=START + SECOND,
-        warned_owner="lee",
         disable_from=day,
         disabling_at=day,
         disabled_at=START,
@@ -1775,8 +1915,11 @@ def test_each_of_the_tables_conditions_holds_on_a_real_engine(runners: tuple[Sta
     assert record_of(other) == expected
     assert other.scan_account(ACCOUNT) == State({KEY.access_key_id: expected})
     drop_disabling(other, KEY.access_key_id, day)
-    record_exempt(table, KEY, date(2026, 12, 1))
+    record_exempt(table, KEY, date(2026, 12, 1), START)
     assert table.scan_account(ACCOUNT) == State()
+    record_inactive(table, record_of(table), START)
+    record_reenabled(table, record_of(table), START + SECOND)
+    keep_notice(table, replace(record_of(table), notice=Notice("lee", START, START)), START)
     record_issue(table, KEY.access_key_id, "mine", "SEC-1")
     claim_issue(table, KEY, "mine", "SEC-1")
     record_issue(table, KEY.access_key_id, "mine", "SEC-2")
@@ -1785,6 +1928,7 @@ def test_each_of_the_tables_conditions_holds_on_a_real_engine(runners: tuple[Sta
         issue_key="SEC-2",
         issue_filings=(START,),
         answered_filings=(START,),
+        disable_from=day,
         disabled_at=START,
         disabled_by="run7",
         reenabled_at=START + SECOND,
@@ -1817,11 +1961,12 @@ def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) ->
     record = claim_issue(table, KEY, "mine", None)
     begin_filing(table, record, "mine", START)
     begin_disabling(table, KEY, "mine", START, SETTLED)
-    record_told(table, KEY, START, warned())
+    record_told(table, KEY, START, given(table))
     record_disabled(table, "AKIA0000000000000002", START, "run7", "it expired")
     other = make_access_key(access_key_id="AKIA0000000000000002")
     record_reenabled(table, record_of(table, other), START)
-    record_exempt(table, other, date(2026, 12, 1))
+    record_exempt(table, other, date(2026, 12, 1), START)
+    record_inactive(table, record_of(table, other), START)
     claim_issue(table, other, "mine", None)
     record_issue(table, other.access_key_id, "mine", "SEC-1")
     record_said(table, claim_issue(table, other, "mine", "SEC-1"), "mine", "disabled", ended_at=START)
@@ -1843,12 +1988,15 @@ def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) ->
         "disabled_at",
         "disabling_at",
         "exempt_until",
+        "inactive_at",
         "issue_claim_until",
         "issue_ended_at",
         "looked_up_at",
         "message_claim_until",
         "messaged_at",
         "not_before",
+        "notice_kept_at",
+        "notice_void_at",
         "reenabled_at",
         "told_at",
         "warned_at",
@@ -1884,7 +2032,10 @@ def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) ->
         lambda table: table.give_back_disabling(ACCOUNT, START),
         lambda table: drop_disabling(table, KEY.access_key_id, START),
         lambda table: record_reenabled(table, owned(), START),
-        lambda table: record_exempt(table, KEY, date(2026, 12, 1)),
+        lambda table: record_exempt(table, KEY, date(2026, 12, 1), START),
+        lambda table: record_inactive(table, owned(), START),
+        lambda table: keep_notice(table, owned(warned_at=START, warned_owner="kramer"), START),
+        lambda table: void_notice(table, owned(warned_at=START, warned_owner="kramer")),
     ],
     ids=[
         "claim_issue",
@@ -1907,6 +2058,9 @@ def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) ->
         "drop_disabling",
         "record_reenabled",
         "record_exempt",
+        "record_inactive",
+        "keep_notice",
+        "void_notice",
     ],
 )
 def test_a_table_that_is_gone_is_an_error_and_no_lost_claim(

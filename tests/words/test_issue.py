@@ -96,7 +96,10 @@ NEXT_STEPS = [
     ),
     (
         NextStep.LEFT_ALONE,
-        "a person re-enabled it, so it is left alone; from 2026-12-03 on it is disabled again.",
+        (
+            "it was inactive and is active again, so it is left alone until 2026-12-03; after that it is given a new "
+            "notice."
+        ),
     ),
     (
         NextStep.DISABLED_NOW,
@@ -210,7 +213,7 @@ def test_the_comment_on_a_disabling_says_how_to_undo_it() -> None:
 
 
 def test_the_comment_on_a_re_enabled_key_says_until_when_it_is_left_alone() -> None:
-    assert "left alone; from 2026\\-12\\-03 on it is disabled again" in comment_text(
+    assert "left alone until 2026\\-12\\-03; after that it is given a new notice" in comment_text(
         comment(IssueEvent.REENABLED), PROFILE
     )
 

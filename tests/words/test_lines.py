@@ -20,7 +20,7 @@ from keycheck.actions import (
 from keycheck.model import LabelledKey, Level, Problem
 from keycheck.words import lines, parts
 from keycheck.words.lines import describe, describe_found, describe_skip, skip_problems
-from tests.builders import PROFILE
+from tests.builders import PROFILE, make_owner, make_record
 from tests.drafts import EXPIRED, EXPIRING, FALLBACK, PERSON, TEAM, filing, listed, some_keys
 
 # The dry run, and the lines on stderr
@@ -50,18 +50,18 @@ from tests.drafts import EXPIRED, EXPIRING, FALLBACK, PERSON, TEAM, filing, list
             id="digest",
         ),
         pytest.param(
-            DisableKey(EXPIRED, needs_warning=True, was_warned=True),
+            DisableKey(EXPIRED, make_record(EXPIRED), make_owner(), has_notice=True),
             "would disable access key ...VHXVM of dev_kramer (expired, 197 days old)",
             id="disable, warned",
         ),
         pytest.param(
-            DisableKey(EXPIRED, needs_warning=True, was_warned=False),
-            "would disable access key ...VHXVM of dev_kramer (expired, 197 days old), once the warning above is "
+            DisableKey(EXPIRED, make_record(EXPIRED), make_owner(), has_notice=False),
+            "would disable access key ...VHXVM of dev_kramer (expired, 197 days old), once the notice above is "
             "delivered",
             id="disable, warning on the way",
         ),
         pytest.param(
-            DisableKey(EXPIRED, needs_warning=False, was_warned=False),
+            DisableKey(EXPIRED, make_record(EXPIRED), None, has_notice=False),
             "would disable access key ...VHXVM of dev_kramer (expired, 197 days old)",
             id="disable alone",
         ),
@@ -94,7 +94,7 @@ def skips(reason: SkipReason, keys: Iterable[LabelledKey] = (EXPIRED,)) -> list[
         (
             SkipReason.NOBODY_TOLD,
             Level.WARNING,
-            "1 access key not disabled: nobody could be told: no warning about this access key has been delivered yet",
+            "1 access key not disabled: nobody could be told: no notice about this access key is in force",
         ),
         (
             SkipReason.TOO_MANY_ISSUES,
@@ -163,7 +163,7 @@ def test_a_reason_is_said_once_however_many_keys_and_the_oldest_are_named() -> N
     many = [*skips(SkipReason.NOBODY_TOLD, keys), *skips(SkipReason.CLAIMED), *skips(SkipReason.NOBODY_TOLD, keys)]
     first, second = skip_problems(many, PROFILE, issues_are_filed=False)
     assert first.text == (
-        "7 access keys not disabled: nobody could be told: no warning about this access key has been delivered yet: "
+        "7 access keys not disabled: nobody could be told: no notice about this access key is in force: "
         "user6 ...00006, user5 ...00005, user4 ...00004, user3 ...00003, user2 ...00002, ..."
     )
     assert second.text.startswith("nothing done for 1 access key: another run")

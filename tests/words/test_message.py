@@ -21,12 +21,12 @@ from keycheck.actions import (
     SkipReason,
     Step,
 )
-from keycheck.model import LastUse
+from keycheck.model import KeyRecord, LastUse
 from keycheck.words.issue import issue_draft
 from keycheck.words.lines import describe, describe_found, describe_skip, skip_problems
 from keycheck.words.message import SlackDraft, slack_draft
 from keycheck.words.parts import name_key
-from tests.builders import PROFILE, make_key
+from tests.builders import PROFILE, make_key, make_owner, make_record
 from tests.drafts import (
     AWKWARD_NAME,
     EXPIRED,
@@ -180,7 +180,7 @@ def test_the_first_keys_of_an_owner_come_with_their_own_commands(count: int) -> 
         (NextStep.NEVER_DISABLED, ", never disabled"),
         (NextStep.DISABLED_FROM, ", disabled from 2026-12-03 on"),
         (NextStep.IN_USE, ", in use (2026-11-20 by s3 in eu-west-1)"),
-        (NextStep.LEFT_ALONE, ", re-enabled, disabled again from 2026-12-03 on"),
+        (NextStep.LEFT_ALONE, ", active again, left alone until 2026-12-03"),
         (NextStep.DISABLED_NOW, ", being disabled now"),
     ],
     ids=lambda value: value.name if isinstance(value, NextStep) else "",
@@ -206,7 +206,7 @@ def test_without_jiras_address_an_issue_is_named_and_not_linked() -> None:
     ids=["used", "never", "unread"],
 )
 def test_the_last_use_is_said(last_use: LastUse | None, said: str) -> None:
-    one = MessageKey(EXPIRED, outlook(last_use=last_use))
+    one = MessageKey(EXPIRED, make_record(EXPIRED), outlook(last_use=last_use))
     assert f"• Last used: {said}" in draft_of(SendMessage(PERSON, (one,))).blocks[2]["text"]["text"].split("\n")
 
 
@@ -223,12 +223,12 @@ def test_the_last_use_is_said(last_use: LastUse | None, said: str) -> None:
     ids=["rotated", "no longer exempt", "malformed tags"],
 )
 def test_what_else_an_owner_should_know(changes: dict[str, Any], said: str) -> None:
-    one = MessageKey(EXPIRED, outlook(**changes))
+    one = MessageKey(EXPIRED, make_record(EXPIRED), outlook(**changes))
     assert f"• {said}" in draft_of(SendMessage(PERSON, (one,))).blocks[2]["text"]["text"].split("\n")
 
 
 def test_who_has_a_newer_key_is_not_told_to_make_room_for_one() -> None:
-    one = MessageKey(EXPIRED, outlook(key_count=2, newer="ABCDE"))
+    one = MessageKey(EXPIRED, make_record(EXPIRED), outlook(key_count=2, newer="ABCDE"))
     assert "AWS allows no third" not in "\n".join(texts(draft_of(SendMessage(PERSON, (one,)))))
 
 
@@ -323,7 +323,11 @@ MESSAGE_KEYS = st.lists(
     unique_by=lambda drawn: drawn[1],
 ).map(
     lambda drawn: tuple(
-        MessageKey(make_key(name, age_days=age, access_key_id=access_key_id), outlook(next_step, count))
+        MessageKey(
+            make_key(name, age_days=age, access_key_id=access_key_id),
+            KeyRecord(access_key_id),
+            outlook(next_step, count),
+        )
         for name, access_key_id, age, next_step, count in drawn
     )
 )
@@ -373,7 +377,11 @@ def test_the_full_access_key_id_is_for_its_owner_alone(message: SendMessage, pro
     for key in keys:
         issue = issue_draft(filing(key), profile)
         said += [issue.summary, issue.description, *issue.labels, name_key(key)]
-        said += [describe(filing(key)), describe_found(filing(key), "SEC-1"), describe(DisableKey(key, True, False))]
+        said += [
+            describe(filing(key)),
+            describe_found(filing(key), "SEC-1"),
+            describe(DisableKey(key, make_record(key), make_owner(), has_notice=False)),
+        ]
         said += [describe_skip(Skip(profile, Step.NAG, key, reason)) for reason in SkipReason]
         for reason in SkipReason:
             problems = skip_problems([Skip(profile, Step.NAG, key, reason)], profile, issues_are_filed=False)

@@ -1,0 +1,91 @@
+"""What a write to the state table is, as values: conditions, changes, and how an instant is stored. Pure.
+
+In: nothing. Out: the words of which writes.py makes every write, services/state_table.py an UpdateItem, and the
+sandbox's table in memory a new item.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum, auto
+
+Value = str | int | tuple[int, ...] | frozenset[str]
+"""What an attribute holds: a text, epoch seconds UTC or a count, a list of epoch seconds, a set of texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Is:
+    name: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """The attribute is there, and its number is at most this one."""
+
+    name: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    parts: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    parts: tuple[Condition, ...]
+
+
+Condition = Absent | Is | AtMost | All | AnyOf
+
+
+class Lost(Enum):
+    """What a condition that does not hold means. LOST: another run was first, and ClaimLost is raised. FINE: something
+    later is on record already, so nothing is lost.
+    """
+
+    LOST = auto()
+    FINE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One UpdateItem. `needs`: its condition; `otherwise`: what is done if that does not hold, one after the other."""
+
+    set: Mapping[str, Value] = field(default_factory=dict)
+    add: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+    needs: Condition | None = None
+    otherwise: Lost | tuple[Change, ...] = Lost.LOST
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Changes of one item, made one after the other. `name`: what it is for; `item`: its hash key."""
+
+    name: str
+    item: str
+    changes: tuple[Change, ...]
+
+
+def never_back(name: str, value: int) -> Condition:
+    return AnyOf((Absent(name), AtMost(name, value)))
+
+
+def floor(instant: datetime) -> int:
+    """Epoch seconds, rounded down."""
+    return math.floor(instant.timestamp())
+
+
+def ceil(instant: datetime) -> int:
+    """Epoch seconds, rounded up where rounding down could make something happen a fraction of a second too early."""
+    return math.ceil(instant.timestamp())
