@@ -12,6 +12,7 @@
     model.py      pure       frozen values: access keys, labels, records, owners, state
     actions.py    pure       frozen values: a plan, its actions, and what became of them
     labels.py     pure       access key + now -> label
+    accounts.py   pure       scans of several profiles -> the accounts that they show
     owners.py     pure       mapping file, tags, look-ups -> who owns whom
     exemptions.py pure       exemptions file, tags -> who is left alone, until when and why
     rules/                   a file for each question about an access key, asked by planning.py:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from fnmatch import fnmatchcase
@@ -75,17 +75,16 @@ def parse_exemptions(text: str, today: date) -> tuple[ExemptionRule, ...]:
 
 
 def file_exemption(
-    rules: Iterable[ExemptionRule], profile: str, account_id: str, user_name: str, today: date
+    rules: Iterable[ExemptionRule], account: Collection[str], user_name: str, today: date
 ) -> Exemption | None:
     """Return the exemption that the file gives a user today: of several, the one that ends last; None if none is in
     force.
 
-    User names are compared as they are, in the case that IAM keeps.
+    `account`: all that the user's account is called: its id, and each profile that shows it. User names are compared as
+    they are, in the case that IAM keeps.
     """
     in_force = [
-        rule
-        for rule in rules
-        if rule.until >= today and rule.account in (profile, account_id) and fnmatchcase(user_name, rule.user)
+        rule for rule in rules if rule.until >= today and rule.account in account and fnmatchcase(user_name, rule.user)
     ]
     last = max(in_force, key=lambda rule: rule.until, default=None)
     return None if last is None else Exemption(last.until, last.reason)

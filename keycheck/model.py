@@ -95,7 +95,8 @@ class Scan:
 
     `was_scanned` is False if nothing can be said about the account at all: then there are no keys and no counts.
     `is_listed`: ListUsers came to its end. `users_read`, `users_failed`: of the users that were asked for, those whose
-    access keys are known, and those whose call failed. `root_access_keys` is None if IAM did not say.
+    access keys are known, and those whose call failed. `vanished`: names of users that IAM listed, and then did not
+    know: deleted, or renamed, meanwhile. `root_access_keys` is None if IAM did not say.
     """
 
     profile: str
@@ -109,6 +110,7 @@ class Scan:
     users_failed: int = 0
     root_access_keys: int | None = None
     account_id: str = ""
+    vanished: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,11 +40,20 @@ class SlackName:
 
 @dataclass(frozen=True, slots=True)
 class IamUser:
-    """One IAM user, as one profile shows it."""
+    """One IAM user. `profiles`: all that show the account, the one that speaks for it first."""
 
-    profile: str
+    profiles: tuple[str, ...]
     account_id: str
     user_name: str
+
+    @property
+    def profile(self) -> str:
+        return self.profiles[0]
+
+    @property
+    def account(self) -> tuple[str, ...]:
+        """All that its account is called."""
+        return (self.account_id, *self.profiles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +80,11 @@ class Owners:
         object.__setattr__(self, "_ids", frozenset(name.slack_id for name in self.slack_ids.values()))
 
     def mapped(self, user: IamUser) -> SlackName | None:
-        """Whom the mapping file names: the entry for one account goes before that for a profile, and that before all
-        others. None if it names nobody.
+        """Whom the mapping file names: the entry for one account goes before that for a profile (of several that show
+        it, the first by name), and that before all others. None if it names nobody.
         """
         name = user.user_name
-        for key in (f"{user.account_id}/{name}", f"{user.profile}/{name}", name):
+        for key in (f"{user.account_id}/{name}", *(f"{one}/{name}" for one in sorted(user.profiles)), name):
             if key in self.slack_ids:
                 return self.slack_ids[key]
         return None

@@ -323,6 +323,8 @@ def _ending_chains(
 
 
 def _is_gone(record: KeyRecord, scanned: Collection[str], facts: Facts) -> bool:
-    """Of this account and surely gone from it: nothing is inferred from half a scan."""
+    """Return whether it is of this account and surely gone from it. Nothing is inferred from half a scan, nor of a user
+    who vanished during it: whoever was renamed has other access keys only in name.
+    """
     is_of_account = facts.sees_whole_account and record.account_id == facts.scan.account_id
-    return is_of_account and record.access_key_id not in scanned
+    return is_of_account and record.access_key_id not in scanned and record.user_name not in facts.scan.vanished

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from keycheck.accounts import Account, accounts_of
 from keycheck.acting.chains import Executor
 from keycheck.acting.dry_run import dry_run
 from keycheck.acting.means import Services
@@ -96,24 +97,25 @@ class Run:
             self._scans = self._scanner.scans()
             for scan in self._scans:
                 self._debug(scan.profile, f"scanned {scan.user_count} users, {len(scan.keys)} access keys")
-            self._act(self._scans, {scan.profile: self._label(scan) for scan in self._scans})
+            self._act(accounts_of(self._scans))
         except Stopped:
             return
         except Exception as error:  # noqa: BLE001 - the metrics are printed whatever happens to the actions
             text = f"unexpected {type(error).__name__} at {_place(error)}; please report it"
             self._problems += [Problem(Level.ERROR, profile, text) for profile in self._profiles]
 
-    def _act(self, scans: Sequence[Scan], labelled: dict[str, tuple[LabelledKey, ...]]) -> None:
-        ground = self._ground = self._surveyor.ground(scans, labelled)
+    def _act(self, accounts: Sequence[Account]) -> None:
+        labelled = {account.profile: self._label(account.scan) for account in accounts}
+        self._problems += [_about_profiles(account) for account in accounts if len(account.profiles) > 1]
+        ground = self._ground = self._surveyor.ground(accounts, labelled)
         if not self._settings.acts or (ground.claims is None and not any(ground.due.values())):
             return
         survey = self._survey = self._surveyor.survey(ground, self._own_ids)
-        iams = self._iams_by_access_key(labelled)
-        planned = _each_by_one_profile(labelled)
-        answered = self._answer(planned, ground.facts, survey, iams)
+        iams = self._iams_by_access_key(accounts)
+        answered = self._answer(labelled, ground.facts, survey, iams)
         known, settings, now = answered.known, self._settings, self._clock.now
         plans = self._plans = tuple(
-            plan_profile(name, keys, answered.facts[name], known, settings, now) for name, keys in planned.items()
+            plan_profile(name, keys, answered.facts[name], known, settings, now) for name, keys in labelled.items()
         )
         if self._is_dry_run:
             self._dry_run_lines += dry_run(plans, survey.issues)
@@ -153,13 +155,14 @@ class Run:
         settings, now = self._settings, self._clock.now
         return {name: questions(name, keys, facts[name], known, settings, now) for name, keys in labelled.items()}
 
-    def _iams_by_access_key(self, labelled: Mapping[str, Sequence[LabelledKey]]) -> dict[str, list[Iam]]:
-        iams: dict[str, list[Iam]] = {}
-        for profile, keys in labelled.items():
-            if (iam := self._scanner.iam(profile)) is not None:
-                for key in keys:
-                    iams.setdefault(key.access_key.access_key_id, []).append(iam)
-        return iams
+    def _iams_by_access_key(self, accounts: Sequence[Account]) -> dict[str, list[Iam]]:
+        """Return each profile that shows its account: one may be allowed what another is not."""
+        return {
+            key.access_key_id: iams
+            for account in accounts
+            if (iams := self._scanner.iams(account.profiles))
+            for key in account.scan.keys
+        }
 
     # What came of it
 
@@ -193,7 +196,7 @@ class Run:
         """Return what can be counted only if it is known: a number that is not known is not there, and never 0."""
         counts = {}
         if self._ground is not None:
-            facts = self._ground.facts[scan.profile]
+            facts = next(one for one in self._ground.facts.values() if one.is_about(scan))
             state = self._ground.state if self._survey is None else self._survey.known.state
             counts["exempt"] = count_exempt(keys, facts)
             if state is not None:
@@ -208,11 +211,11 @@ class Run:
         """Return what there is to say if nothing was carried out: the plans' skips, or that time was over before."""
         skips = [skip for plan in self._plans or () for skip in plan.skips]
         if self._plans is None and self._clock.is_over():
-            for scan in scans:
-                due = due_keys(self._label(scan), self._settings)
-                skips += [Skip(scan.profile, Step.ACT, key, SkipReason.OUT_OF_TIME) for key in due]
+            for account in accounts_of(scans):
+                due = due_keys(self._label(account.scan), self._settings)
+                skips += [Skip(account.profile, Step.ACT, key, SkipReason.OUT_OF_TIME) for key in due]
                 if due and self._is_dry_run:
-                    self._dry_run_lines.append((scan.profile, "had no time left to say what would be done"))
+                    self._dry_run_lines.append((account.profile, "had no time left to say what would be done"))
         return Outcomes(skips=tuple(skips))
 
     def _label(self, scan: Scan) -> tuple[LabelledKey, ...]:
@@ -220,16 +223,10 @@ class Run:
         return tuple(label_key(key, self._clock.now, expire_age=age, expiring_days=days) for key in scan.keys)
 
 
-def _each_by_one_profile(labelled: Mapping[str, Sequence[LabelledKey]]) -> dict[str, list[LabelledKey]]:
-    """Return what is planned for each profile. An access key that several show is the first one's: the others measure
-    it.
-    """
-    planned: set[str] = set()
-    found = {}
-    for profile, keys in labelled.items():
-        found[profile] = [key for key in keys if key.access_key.access_key_id not in planned]
-        planned |= {key.access_key.access_key_id for key in keys}
-    return found
+def _about_profiles(account: Account) -> Problem:
+    names = ", ".join(sorted(account.profiles))
+    text = f"the profiles {names} show one account, {account.scan.account_id}: what is done there is counted once, here"
+    return Problem(Level.INFO, account.profile, text)
 
 
 def _place(error: BaseException) -> str:

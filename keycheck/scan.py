@@ -48,6 +48,10 @@ class Scanner:
     def iam(self, profile: str) -> Iam | None:
         return self._profiles[profile].iam
 
+    def iams(self, profiles: Sequence[str]) -> list[Iam]:
+        """Return those of these profiles that could be opened."""
+        return [iam for profile in profiles if (iam := self.iam(profile)) is not None]
+
 
 class _ProfileScan:
     """One profile's scan: filled by its worker threads, read by `snapshot` at any time."""
@@ -61,10 +65,11 @@ class _ProfileScan:
         self._keys: list[AccessKey] = []
         self._unread: dict[str, list[str]] = {}
         self._failure: ServiceError | None = None
-        self._gone = 0
+        self._vanished: set[str] = set()
         self._read = 0
         self._is_listed = False
         self._account_id = ""
+        self._account_failure: ServiceError | None = None
         self._root_access_keys: int | None = None
         self._root_failure: ServiceError | None = None
 
@@ -80,6 +85,7 @@ class _ProfileScan:
                     futures.append(pool.submit(self._read_root, self.iam))
                 futures += [pool.submit(self._read_user, self.iam, *user) for user in users]
             self._is_listed = True
+            self._read_account_id(self.iam)
         except Stopped:
             pass
         except ServiceError as error:
@@ -106,6 +112,14 @@ class _ProfileScan:
             self._user_names |= dict.fromkeys(user_name for user_name, _ in new)
             self._account_id = self._account_id or next((account_id for _, account_id in new), "")
         return new
+
+    def _read_account_id(self, iam: Iam) -> None:
+        """Ask which account this is if no user's ARN says so: the issues of its last users are still to be closed."""
+        if not self._account_id:
+            try:
+                self._account_id = iam.account_id()
+            except ServiceError as error:
+                self._account_failure = error
 
     def _read_root(self, iam: Iam) -> None:
         """Read whether the root user has access keys: worth knowing, and never a reason to end a scan."""
@@ -142,7 +156,7 @@ class _ProfileScan:
         with self._lock:
             self._read += 1
             if keys is None:
-                self._gone += 1
+                self._vanished.add(user_name)
             else:
                 self._keys += keys
 
@@ -163,7 +177,7 @@ class _ProfileScan:
             return Scan(
                 self.profile,
                 keys=tuple(sorted(set(self._keys), key=_print_order)) if was_scanned else (),
-                user_count=len(self._user_names) - self._gone,
+                user_count=len(self._user_names) - len(self._vanished),
                 is_complete=self._is_listed and self._read == len(self._user_names),
                 was_scanned=was_scanned,
                 problems=tuple(problems),
@@ -172,6 +186,7 @@ class _ProfileScan:
                 users_failed=unread,
                 root_access_keys=self._root_access_keys,
                 account_id=self._account_id,
+                vanished=frozenset(self._vanished),
             )
 
     def _about_root(self) -> list[Problem]:
@@ -185,6 +200,9 @@ class _ProfileScan:
 
     def _problems(self) -> list[Problem]:
         problems = self._about_root()
+        if self._account_failure is not None:
+            text = f"which account this is, is not known, so no issue in it is closed: {self._account_failure.text}"
+            problems.append(Problem(Level.INFO, self.profile, text))
         if self._failure is not None:
             part = "" if self._is_listed or not self._user_names else "; the list of users is not complete"
             problems.append(Problem(Level.ERROR, self.profile, f"{self._failure.text}{part}"))

@@ -1,6 +1,6 @@
 """Reads what planning must know before anything is decided: the state table, users and owners, Jira. Shell.
 
-In: scans, labelled keys, services that are opened only when they are needed. Out: a Ground, as soon as what may be
+In: accounts, labelled keys, services that are opened only when they are needed. Out: a Ground, as soon as what may be
 counted is known, and then a Survey. It decides nothing. What could not be read is a Problem, and never taken for "there
 is none".
 """
@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from keycheck.accounts import Account
 from keycheck.clock import RunClock
-from keycheck.model import LabelledKey, Level, Problem, Scan, State
+from keycheck.model import LabelledKey, Level, Problem, State
 from keycheck.planning import due_keys
 from keycheck.rules.case import Facts, SharedFacts
 from keycheck.scan import Scanner
@@ -22,13 +23,13 @@ from keycheck.user_facts import UserFactsReader
 NO_STATE = "nothing is filed, sent or disabled without state"
 
 Labelled = Mapping[str, Sequence[LabelledKey]]
-"""The labelled access keys of each profile."""
+"""The labelled access keys of each account, by the profile that speaks for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
     """What is known of users and access keys. `state` None: the table could not be used. `claims` None: nothing can be
-    acted on, or there is nothing to act on. `due`: the access keys of each profile that anything may be due about.
+    acted on, or there is nothing to act on. `due`: the access keys of each account that anything may be due about.
     """
 
     facts: Mapping[str, Facts]
@@ -77,30 +78,30 @@ class Surveyor:
 
     # First what may be counted
 
-    def ground(self, scans: Sequence[Scan], labelled: Labelled) -> Ground:
+    def ground(self, accounts: Sequence[Account], labelled: Labelled) -> Ground:
         """Files, tags, the state table, owners."""
         self.finder.read_files()
         attention = {name: [key for key in keys if key.needs_attention] for name, keys in labelled.items()}
-        for profile, keys in attention.items():
-            if (iam := self._scanner.iam(profile)) is not None:
-                self.finder.read_tags(profile, iam, keys)
+        for account in accounts:
+            if iams := self._scanner.iams(account.profiles):
+                self.finder.read_tags(account, iams, attention[account.profile])
         if not self._settings.acts:
-            return Ground(self._facts(scans, attention, {}), State())
+            return Ground(self._facts(accounts, attention, {}), State())
         due = {profile: due_keys(keys, self._settings) for profile, keys in labelled.items()}
         self._clock.check()
-        emails = [email for scan in scans for email in self.finder.emails(scan.profile, attention[scan.profile])]
-        state, claims = self._read_state(scans, due, emails)
+        emails = [email for one in accounts for email in self.finder.emails(one, attention[one.profile])]
+        state, claims = self._read_state(accounts, due, emails)
         lookups = {} if state is None else self._look_up_owners(emails, state, attention, claims)
-        return Ground(self._facts(scans, attention, lookups), state, claims, due)
+        return Ground(self._facts(accounts, attention, lookups), state, claims, due)
 
     def _read_state(
-        self, scans: Sequence[Scan], due: Labelled, emails: Sequence[str]
+        self, accounts: Sequence[Account], due: Labelled, emails: Sequence[str]
     ) -> tuple[State | None, Claims | None]:
         """Return what the table holds about these access keys and accounts, and the table itself. No state if it cannot
         be used; no table if it is not needed yet: it is made only once something is due.
         """
         settings = self._settings
-        accounts = {scan.account_id for scan in scans if scan.account_id}
+        account_ids = [one.scan.account_id for one in accounts if one.scan.account_id]
         concerned = [profile for profile, keys in due.items() if keys]
         try:
             claims = self._outside.open_claims()
@@ -109,8 +110,8 @@ class Surveyor:
                     self.dry_run_lines.append((concerned[0], f"would create the table {settings.dynamodb_table_name}"))
                 return State(), claims if concerned else None
             access_key_ids = [key.access_key.access_key_id for keys in due.values() for key in keys]
-            state = claims.read(access_key_ids, (), emails=emails, account_ids=accounts)
-            for account_id in sorted(accounts):
+            state = claims.read(access_key_ids, (), emails=emails, account_ids=account_ids)
+            for account_id in account_ids:
                 found = claims.scan_account(account_id)
                 keys = {**found.keys, **state.keys}
                 state = replace(state, keys=keys, unreadable=state.unreadable | found.unreadable)
@@ -128,17 +129,10 @@ class Surveyor:
         recording = None if self._is_dry_run else claims
         return self.finder.look_up(emails, state, lambda: self.messages(concerned), recording)
 
-    def _facts(self, scans: Sequence[Scan], attention: Labelled, lookups: Mapping[str, str | None]) -> dict[str, Facts]:
-        """Return the facts of each profile; issues of an account are ended by the first profile that saw all of it."""
-        ended: set[str] = set()
-        found = {}
-        for scan in scans:
-            facts = self.finder.facts(scan.profile, scan, attention[scan.profile], lookups)
-            is_first = scan.is_complete and scan.was_scanned and scan.account_id not in ended
-            if is_first:
-                ended.add(scan.account_id)
-            found[scan.profile] = replace(facts, sees_whole_account=is_first and bool(scan.account_id))
-        return found
+    def _facts(
+        self, accounts: Sequence[Account], attention: Labelled, lookups: Mapping[str, str | None]
+    ) -> dict[str, Facts]:
+        return {one.profile: self.finder.facts(one, attention[one.profile], lookups) for one in accounts}
 
     # Then what is only needed for acting
 

@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from keycheck.accounts import Account
 from keycheck.actions import SkipReason
 from keycheck.clock import RunClock, Stopped
 from keycheck.exemptions import (
@@ -35,7 +36,6 @@ from keycheck.model import (
     Owner,
     OwnerKind,
     Problem,
-    Scan,
     State,
 )
 from keycheck.owners import IamUser, Owners, OwnersError, parse_mapping, tag_problem
@@ -122,15 +122,17 @@ class UserFactsReader:
 
     # Tags
 
-    def read_tags(self, profile: str, iam: Iam, keys: Sequence[LabelledKey]) -> None:
-        """Read the tags of the users of these access keys, if the settings make anything depend on them."""
-        wanted = [user for user in self._users(profile, keys) if self._needs_tags(user)]
-        read, failed = self._ask_all(wanted, lambda user: iam.list_user_tags(user.user_name))
+    def read_tags(self, account: Account, iams: Sequence[Iam], keys: Sequence[LabelledKey]) -> None:
+        """Read the tags of the users of these access keys, if the settings make anything depend on them. `iams`: of the
+        account's profiles, any of which may be allowed to.
+        """
+        wanted = [user for user in self._users(account, keys) if self._needs_tags(user)]
+        read, failed = self._ask_all(wanted, lambda user: _first(iams, lambda iam: iam.list_user_tags(user.user_name)))
         self._tags |= read
         for text, names in failed.items():
             shown = list_cut(sorted(user.user_name for user in names))
             what = f"the tags of {len(names)} users were not read, so their access keys are not disabled"
-            self.problems.append(Problem(Level.ERROR, profile, f"{what}: {text}: {shown}", count=len(names)))
+            self.problems.append(Problem(Level.ERROR, account.profile, f"{what}: {text}: {shown}", count=len(names)))
 
     def _needs_tags(self, user: IamUser) -> bool:
         settings = self._settings
@@ -140,12 +142,12 @@ class UserFactsReader:
 
     # Look-ups
 
-    def emails(self, profile: str, keys: Sequence[LabelledKey]) -> tuple[str, ...]:
+    def emails(self, account: Account, keys: Sequence[LabelledKey]) -> tuple[str, ...]:
         """Return the e-mail addresses on which an owner depends, lower-cased; empty if Slack is not on."""
         if not self._settings.send_slack or self._owners is None:
             return ()
         found: dict[str, None] = {}
-        for user in self._users(profile, keys):
+        for user in self._users(account, keys):
             if self._is_named(user) or (self._needs_tags(user) and user not in self._tags):
                 continue
             found |= dict.fromkeys(self._candidates(user))
@@ -192,17 +194,20 @@ class UserFactsReader:
 
     # Facts
 
-    def facts(self, profile: str, scan: Scan, keys: Sequence[LabelledKey], lookups: Mapping[str, str | None]) -> Facts:
-        """Return what is known of the users of these access keys."""
-        users = {user.user_name: self._user_facts(user, lookups) for user in self._users(profile, keys)}
-        return Facts(scan, users)
+    def facts(self, account: Account, keys: Sequence[LabelledKey], lookups: Mapping[str, str | None]) -> Facts:
+        """Return what is known of the users of these access keys. What an account does not show is gone if its scan is
+        complete.
+        """
+        users = {user.user_name: self._user_facts(user, lookups) for user in self._users(account, keys)}
+        scan = account.scan
+        return Facts(scan, users, sees_whole_account=scan.is_complete and scan.was_scanned and bool(scan.account_id))
 
     def _user_facts(self, user: IamUser, lookups: Mapping[str, str | None]) -> UserFacts:
         today = self._clock.now.date()
         owner = self._owner(user, lookups)
         if self._rules is None:
             return UserFacts(owner, not_disabled_because=SkipReason.EXEMPTIONS_UNREAD)
-        exemption = file_exemption(self._rules, user.profile, user.account_id, user.user_name, today)
+        exemption = file_exemption(self._rules, user.account, user.user_name, today)
         tags = self._tags.get(user)
         if exemption is None and self._needs_tags(user) and user not in self._tags:
             return UserFacts(owner, not_disabled_because=SkipReason.TAGS_UNREAD)
@@ -229,9 +234,9 @@ class UserFactsReader:
                 self.problems.append(Problem(Level.WARNING, user.profile, problem, subject=user.user_name))
         return self._owners.resolve(user, tags, lookups, tags_were_read=user in self._tags)
 
-    def _users(self, profile: str, keys: Sequence[LabelledKey]) -> list[IamUser]:
+    def _users(self, account: Account, keys: Sequence[LabelledKey]) -> list[IamUser]:
         names = dict.fromkeys((key.access_key.account_id, key.access_key.user_name) for key in keys)
-        return [IamUser(profile, account_id, user_name) for account_id, user_name in names]
+        return [IamUser(account.profiles, account_id, user_name) for account_id, user_name in names]
 
     def _candidates(self, user: IamUser) -> tuple[str, ...]:
         if self._owners is None:
@@ -249,7 +254,9 @@ class UserFactsReader:
         self, profile: str, facts: Facts, wanted: Sequence[AccessKey], iams: Mapping[str, Sequence[Iam]]
     ) -> Facts:
         """Return the facts with the last use of each of these access keys."""
-        read, failed = self._ask_all(wanted, lambda key: iams[key.access_key_id][0].last_used(key))
+        read, failed = self._ask_all(
+            wanted, lambda key: _first(iams[key.access_key_id], lambda iam: iam.last_used(key))
+        )
         for text, keys in failed.items():
             what = f"the last use of {len(keys)} access keys was not read: {text}"
             self.problems.append(Problem(Level.WARNING, profile, what))
@@ -286,3 +293,11 @@ class UserFactsReader:
             with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="facts") as pool:
                 list(pool.map(one, things))
         return answers, failed
+
+
+def _first(iams: Sequence[Iam], ask: Callable[[Iam], R]) -> R:
+    """Return the answer of the first profile that gets one; raises what the last one was told."""
+    for iam in iams[:-1]:
+        with suppress(ServiceError):
+            return ask(iam)
+    return ask(iams[-1])

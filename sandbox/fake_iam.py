@@ -226,6 +226,11 @@ class FakeIam:
         with self._lock:
             self._gone.add(self.users[name].user_name)
 
+    def heal_gone(self) -> None:
+        """Whoever went away between the two calls is there again, maybe under another name."""
+        with self._lock:
+            self._gone.clear()
+
     def use_key(self, access_key_id: str, at: datetime, service: str = "s3", region: str = "eu-west-1") -> None:
         """The access key was last used then, as GetAccessKeyLastUsed says at once (AWS's note lags by minutes)."""
         with self._lock:

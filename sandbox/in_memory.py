@@ -128,6 +128,9 @@ class MemoryIam:
     def last_used(self, access_key: AccessKey) -> LastUse:
         return self._account.last_uses.get(access_key.access_key_id, LastUse(None))
 
+    def account_id(self) -> str:
+        return self._account.account_id
+
     def root_access_keys(self) -> int:
         return 0
 

@@ -208,7 +208,7 @@ def rule(account: str = PROFILE, user: str = "deploy-*", days: int = 1, reason: 
 
 
 def exempt(*rules: ExemptionRule, user_name: str = "deploy-web") -> Exemption | None:
-    return file_exemption(rules, PROFILE, ACCOUNT, user_name, TODAY)
+    return file_exemption(rules, (ACCOUNT, PROFILE), user_name, TODAY)
 
 
 @pytest.mark.parametrize(

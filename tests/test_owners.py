@@ -408,23 +408,30 @@ def test_the_accounts_entry_goes_before_the_profiles_and_that_before_the_plain_o
 ) -> None:
     entries = {"": EVERYWHERE, "acme-prod/": IN_PROFILE, "123456789012/": IN_ACCOUNT}
     owners = Owners({f"{scope}dev_kramer": entries[scope] for scope in scopes})
-    assert owners.mapped(IamUser(PROFILE, ACCOUNT, "dev_kramer")) == name
+    assert owners.mapped(IamUser((PROFILE,), ACCOUNT, "dev_kramer")) == name
 
 
 def test_an_entry_for_one_profile_or_account_says_nothing_of_others() -> None:
     owners = Owners({"acme-prod/dev_kramer": IN_PROFILE, "123456789012/dev_kramer": IN_ACCOUNT, "x/y/dev": EVERYWHERE})
-    assert owners.mapped(IamUser("acme-dev", OTHER_ACCOUNT, "dev_kramer")) is None
-    assert owners.mapped(IamUser("acme-dev", ACCOUNT, "dev_kramer")) == IN_ACCOUNT
-    assert owners.mapped(IamUser(PROFILE, OTHER_ACCOUNT, "dev_kramer")) == IN_PROFILE
-    assert owners.mapped(IamUser("x/y", ACCOUNT, "dev")) == EVERYWHERE
-    assert owners.mapped(IamUser("y", ACCOUNT, "dev")) is None
+    assert owners.mapped(IamUser(("acme-dev",), OTHER_ACCOUNT, "dev_kramer")) is None
+    assert owners.mapped(IamUser(("acme-dev",), ACCOUNT, "dev_kramer")) == IN_ACCOUNT
+    assert owners.mapped(IamUser((PROFILE,), OTHER_ACCOUNT, "dev_kramer")) == IN_PROFILE
+    assert owners.mapped(IamUser(("x/y",), ACCOUNT, "dev")) == EVERYWHERE
+    assert owners.mapped(IamUser(("y",), ACCOUNT, "dev")) is None
+
+
+def test_an_entry_for_any_profile_of_an_account_names_its_owner_whatever_their_order() -> None:
+    owners = Owners({"dev-readonly/deploy": IN_PROFILE, "zz/deploy": EVERYWHERE, "deploy": IN_ACCOUNT})
+    for profiles in (("acme-dev", "dev-readonly", "zz"), ("zz", "dev-readonly", "acme-dev")):
+        assert owners.mapped(IamUser(profiles, ACCOUNT, "deploy")) == IN_PROFILE
+    assert owners.mapped(IamUser(("acme-dev",), ACCOUNT, "deploy")) == IN_ACCOUNT
 
 
 def test_user_names_are_compared_as_they_are() -> None:
     """IAM keeps the case, and allows no two users that differ in it alone."""
     owners = Owners({"dev_kramer": EVERYWHERE})
-    assert owners.mapped(IamUser(PROFILE, ACCOUNT, "Dev_Kramer")) is None
-    assert owners.mapped(IamUser(PROFILE, ACCOUNT, "dev_kramer ")) is None
+    assert owners.mapped(IamUser((PROFILE,), ACCOUNT, "Dev_Kramer")) is None
+    assert owners.mapped(IamUser((PROFILE,), ACCOUNT, "dev_kramer ")) is None
 
 
 # Who is told
@@ -451,7 +458,7 @@ def resolve(
     account_id: str = ACCOUNT,
 ) -> Owner:
     owners = replace(owners, slack_tag="slack_id", email_tag="email", tells_on_slack=tells_on_slack, assigns=assigns)
-    user = IamUser(PROFILE, account_id, user_name)
+    user = IamUser((PROFILE,), account_id, user_name)
     return owners.resolve(user, tags, lookups or {}, tags_were_read=tags_were_read)
 
 

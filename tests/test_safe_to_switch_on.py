@@ -358,6 +358,36 @@ def test_the_message_holds_the_command_that_undoes_it_and_who_uses_it_is_left_al
 # 9. Issues
 
 
+def test_a_user_who_is_renamed_during_a_scan_keeps_the_issue(world: World) -> None:
+    """ListUsers has the old name, ListAccessKeys does not know it any more: issue_renamed_user."""
+    (key,) = hire(world, "ana", 170)
+    hire(world, "somebody", 1)
+    quiet(run(world, "acme-dev", create_jira="True"))
+    iam = fake_iam(world)
+    iam.delete_user_after_listing("ana")
+    world.pass_time(BEYOND_AN_INTENT)
+    quiet(run(world, "acme-dev", create_jira="True"))
+    user = iam.users.pop("ana")
+    iam.heal_gone()
+    user.user_name = "ana.new"
+    iam.users["ana.new"] = user
+    world.pass_time(BEYOND_AN_INTENT)
+    quiet(run(world, "acme-dev", create_jira="True"))
+    (issue,) = world.jira.issues.values()
+    assert (issue.category, issue.comments, key.status) == ("new", [], "Active")
+
+
+def test_the_last_user_of_an_account_takes_its_issues_along(world: World) -> None:
+    """No user is left whose ARN says which account it is: STS does."""
+    hire(world, "dev_kramer", 170)
+    quiet(run(world, "acme-dev", create_jira="True"))
+    fake_iam(world).users.clear()
+    world.pass_time(BEYOND_AN_INTENT)
+    quiet(run(world, "acme-dev", create_jira="True"))
+    (issue,) = world.jira.issues.values()
+    assert (issue.category, len(issue.comments)) == ("done", 1)
+
+
 @pytest.mark.parametrize("what", ["deleted", "deactivated", "its user is gone"])
 def test_an_issue_ends_with_its_access_key(world: World, what: str) -> None:
     (key,) = hire(world, "dev_kramer", 170)

@@ -36,6 +36,7 @@ class ScriptedIam(MemoryIam):
     pages: Mapping[str | None, Page | Exception]
     keys: Mapping[str, Sequence[AccessKey] | Exception | None] = field(default_factory=dict)
     root: int | Exception = 0
+    account: str | Exception = ACCOUNT
     asked: list[str] = field(default_factory=list)
     before_answer: Callable[[str], None] = lambda _: None
 
@@ -49,6 +50,10 @@ class ScriptedIam(MemoryIam):
         self.asked.append(user_name)
         self.before_answer(user_name)
         return given(self.keys.get(user_name, ()))
+
+    def account_id(self) -> str:
+        self.asked.append("account")
+        return given(self.account)
 
     def root_access_keys(self) -> int:
         self.asked.append("root")
@@ -100,6 +105,19 @@ def test_access_keys_are_in_one_order_whatever_came_first() -> None:
 def test_an_account_without_users_is_scanned_and_complete() -> None:
     found = scan_of(ScriptedIam(one_page()))
     assert (found.was_scanned, found.is_complete, found.user_count, found.keys) == (True, True, 0, ())
+    assert found.account_id == ACCOUNT, "as STS says: the issues of its last users are still to be closed"
+
+
+def test_an_account_without_users_of_which_nobody_says_which_it_is_is_scanned_all_the_same() -> None:
+    found = scan_of(ScriptedIam(one_page(), account=refused()))
+    assert (found.is_complete, found.account_id) == (True, "")
+    assert [problem.level for problem in found.problems] == [Level.INFO]
+
+
+def test_sts_is_asked_only_where_no_user_says_which_account_it_is() -> None:
+    iam = ScriptedIam(one_page("ann"))
+    assert scan_of(iam).account_id == ACCOUNT
+    assert "account" not in iam.asked
 
 
 def test_a_user_on_two_pages_is_one_user_and_asked_about_once() -> None:
@@ -111,6 +129,7 @@ def test_a_user_on_two_pages_is_one_user_and_asked_about_once() -> None:
 def test_a_user_who_is_gone_meanwhile_is_neither_counted_nor_missing() -> None:
     found = scan_of(ScriptedIam(one_page("ann", "bob"), {"ann": None, "bob": [key_of("bob")]}))
     assert (found.user_count, found.is_complete, found.problems) == (1, True, ())
+    assert found.vanished == {"ann"}, "deleted, or renamed: what it had may be there under another name"
 
 
 # A part

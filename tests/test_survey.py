@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from keycheck.accounts import Account, accounts_of
 from keycheck.labels import label_key
-from keycheck.model import LabelledKey, OwnerKind, Scan, State
+from keycheck.model import LabelledKey, OwnerKind, State
 from keycheck.scan import Scanner
 from keycheck.services import ServiceError
 from keycheck.settings import parse
@@ -33,14 +34,14 @@ class Surveyed:
         names = profiles or (PROFILE,)
         scanner = Scanner(names, outside.open_iam, clock)
         scanner.run()
-        self.scans = scanner.scans()
+        self.accounts = accounts_of(scanner.scans())
         self.surveyor = Surveyor(names, settings, clock, outside, scanner, is_dry_run=is_dry_run)
 
-    def labelled(self, scan: Scan) -> tuple[LabelledKey, ...]:
-        return tuple(label_key(key, NOW, expire_age=180, expiring_days=15) for key in scan.keys)
+    def labelled(self, account: Account) -> tuple[LabelledKey, ...]:
+        return tuple(label_key(key, NOW, expire_age=180, expiring_days=15) for key in account.scan.keys)
 
     def ground(self) -> Ground:
-        return self.surveyor.ground(self.scans, {scan.profile: self.labelled(scan) for scan in self.scans})
+        return self.surveyor.ground(self.accounts, {one.profile: self.labelled(one) for one in self.accounts})
 
     def survey(self) -> Survey:
         return self.surveyor.survey(self.ground(), frozenset({"AKIAOFTHEENVIRONMENT"}))
@@ -93,9 +94,14 @@ def test_an_exemptions_file_that_cannot_be_read_holds_everybody(
     assert one.said()[0].startswith("nothing is disabled: exemptions_file")
 
 
-def test_the_first_profile_that_saw_all_of_an_account_speaks_for_it(account: MemoryAccount, mapping: Path) -> None:
-    facts = Surveyed(Opened(account), mapping, "first", "second").ground().facts
-    assert [facts[name].sees_whole_account for name in ("first", "second")] == [True, False]
+@pytest.mark.parametrize("profiles", [("one", "two"), ("two", "one")])
+def test_two_profiles_of_one_account_are_one_account(
+    account: MemoryAccount, mapping: Path, profiles: tuple[str, str]
+) -> None:
+    one = Surveyed(Opened(account), mapping, *profiles)
+    ground = one.ground()
+    assert list(ground.facts) == list(ground.due) == ["one"]
+    assert ground.facts["one"].sees_whole_account
 
 
 # Then what is only needed for acting

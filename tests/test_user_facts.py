@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from keycheck.accounts import Account
 from keycheck.actions import SkipReason
 from keycheck.model import Exemption, LabelledKey, LastUse, Level, Lookup, Owner, OwnerKind, Problem, State
 from keycheck.rules.case import UserFacts
-from keycheck.services import state_items
+from keycheck.services import ServiceError, state_items
 from keycheck.services.aws_iam import AwsIam
 from keycheck.services.slack_messages import SlackMessages
 from keycheck.settings import Settings
@@ -28,6 +30,7 @@ from tests.builders import ACCOUNT, NOW, PROFILE, make_key, make_scan, make_sett
 
 TOKEN = "xoxb-invented-slack-token"
 TODAY = NOW.date()
+ONE = Account((PROFILE,), make_scan())
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +99,7 @@ def key_of(iam: FakeIam, user_name: str, tags: dict[str, str] | None = None, *, 
 def facts_of(
     finder: UserFactsReader, keys: Sequence[LabelledKey], lookups: dict[str, str | None] | None = None
 ) -> dict[str, UserFacts]:
-    return dict(finder.facts(PROFILE, make_scan(keys), keys, lookups or {}).users)
+    return dict(finder.facts(Account((PROFILE,), make_scan(keys)), keys, lookups or {}).users)
 
 
 def texts(finder: UserFactsReader, level: Level = Level.ERROR) -> list[str]:
@@ -162,7 +165,7 @@ def test_tags_are_read_only_of_users_that_the_mapping_does_not_name(
 ) -> None:
     finder = finder_for(settings_for(mapping))
     keys = [key_of(iam, "dev_kramer"), key_of(iam, "dev_costanza", {"slack_id": "U012COSTANZA"})]
-    finder.read_tags(PROFILE, adapter, [*keys, make_key("dev_costanza", access_key_id="AKIA0000000000000002")])
+    finder.read_tags(ONE, [adapter], [*keys, make_key("dev_costanza", access_key_id="AKIA0000000000000002")])
     assert [call.params["UserName"] for call in iam.log] == ["dev_costanza"]
     owner = facts_of(finder, keys)["dev_costanza"].owner
     assert owner.addressee is not None
@@ -174,7 +177,7 @@ def test_tags_of_all_are_read_where_they_may_exempt_or_name_an_address(
     iam: FakeIam, adapter: AwsIam, mapping: Path, changes: dict[str, str]
 ) -> None:
     finder = finder_for(settings_for(mapping, **changes))
-    finder.read_tags(PROFILE, adapter, [key_of(iam, "dev_kramer")])
+    finder.read_tags(ONE, [adapter], [key_of(iam, "dev_kramer")])
     assert iam.calls["ListUserTags"] == 1
 
 
@@ -185,7 +188,7 @@ def test_tags_that_were_not_read_hold_their_user_and_tell_nobody_else(
     finder = finder_for(settings_for(mapping, slack_fallback_channel="C0SECURITY"))
     keys = [key_of(iam, "dev_costanza"), key_of(iam, "dev_newman")]
     iam.inject(iam_error("ServiceFailure"), about("ListUserTags", "dev_costanza"))
-    finder.read_tags(PROFILE, adapter, keys)
+    finder.read_tags(ONE, [adapter], keys)
     users = facts_of(finder, keys)
     assert users["dev_costanza"].not_disabled_because is SkipReason.TAGS_UNREAD
     assert users["dev_costanza"].owner.kind is OwnerKind.UNREAD
@@ -202,7 +205,7 @@ def test_a_refusal_costs_the_one_user_that_it_is_about(iam: FakeIam, adapter: Aw
     keys = [key_of(iam, f"user{number:03}") for number in range(60)]
     for number in (0, 30, 59):
         iam.inject(iam_error("AccessDenied"), about("ListUserTags", f"user{number:03}"))
-    finder.read_tags(PROFILE, adapter, keys)
+    finder.read_tags(ONE, [adapter], keys)
     held = [name for name, one in facts_of(finder, keys).items() if one.not_disabled_because is not None]
     assert held == ["user000", "user030", "user059"]
     (problem,) = finder.problems
@@ -215,7 +218,7 @@ def test_after_an_answer_about_the_credentials_nobody_else_is_asked_about(
     finder = finder_for(settings_for(mapping))
     keys = [key_of(iam, f"user{number:03}") for number in range(60)]
     iam.inject(iam_error("ExpiredToken"), about("ListUserTags"))
-    finder.read_tags(PROFILE, adapter, keys)
+    finder.read_tags(ONE, [adapter], keys)
     assert iam.calls["ListUserTags"] <= CALLS_AT_ONCE
     assert {one.not_disabled_because for one in facts_of(finder, keys).values()} == {SkipReason.TAGS_UNREAD}
 
@@ -224,7 +227,7 @@ def test_tags_that_nobody_may_read_are_said_once(iam: FakeIam, adapter: AwsIam, 
     finder = finder_for(settings_for(mapping))
     keys = [key_of(iam, f"user{number:03}") for number in range(60)]
     iam.inject(iam_error("AccessDenied"), about("ListUserTags"))
-    finder.read_tags(PROFILE, adapter, keys)
+    finder.read_tags(ONE, [adapter], keys)
     assert {one.not_disabled_because for one in facts_of(finder, keys).values()} == {SkipReason.TAGS_UNREAD}
     (problem,) = finder.problems
     assert problem.count == len(keys)
@@ -234,7 +237,7 @@ def test_tags_that_nobody_may_read_are_said_once(iam: FakeIam, adapter: AwsIam, 
 def test_a_malformed_tag_exempts_nobody_and_holds_the_user(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
     finder = finder_for(settings_for(mapping, exempt_by_tag="True"))
     key = key_of(iam, "dev_kramer", {"keycheck:exempt-until": "soon", "keycheck:exempt-reason": "because"})
-    finder.read_tags(PROFILE, adapter, [key])
+    finder.read_tags(ONE, [adapter], [key])
     facts = facts_of(finder, [key])["dev_kramer"]
     assert (facts.exemption, facts.not_disabled_because) == (None, SkipReason.BAD_EXEMPT_TAG)
     assert facts.owner.kind is OwnerKind.KNOWN
@@ -249,7 +252,7 @@ def test_tags_exempt_only_where_the_settings_say_so(iam: FakeIam, adapter: AwsIa
     key = key_of(iam, "dev_costanza", tags)
     for changes, exemption in (({}, None), ({"exempt_by_tag": "True"}, (until, "a migration"))):
         finder = finder_for(settings_for(mapping, **changes))
-        finder.read_tags(PROFILE, adapter, [key])
+        finder.read_tags(ONE, [adapter], [key])
         found = facts_of(finder, [key])["dev_costanza"].exemption
         assert (found and (found.until, found.reason)) == exemption
 
@@ -266,10 +269,33 @@ def test_the_file_exempts_a_user_whose_tags_could_not_be_read(
     finder = finder_for(settings_for(mapping, exempt_by_tag="True", exemptions_file=str(path)))
     key = key_of(iam, "dev_costanza")
     iam.inject(iam_error("AccessDenied"), about("ListUserTags"))
-    finder.read_tags(PROFILE, adapter, [key])
+    finder.read_tags(ONE, [adapter], [key])
     facts = facts_of(finder, [key])["dev_costanza"]
     assert isinstance(facts.exemption, Exemption)
     assert facts.exemption.until == until
+
+
+def test_what_one_profile_may_not_read_another_of_the_account_may(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
+    refused, keys = Mock(), [key_of(iam, "dev_costanza", {"slack_id": "U012COSTANZA"})]
+    refused.list_user_tags.side_effect = refused.last_used.side_effect = ServiceError("iam", "any", "it said no")
+    finder = finder_for(settings_for(mapping))
+    finder.read_tags(ONE, [refused, adapter], keys)
+    assert facts_of(finder, keys)["dev_costanza"].owner.kind is OwnerKind.KNOWN
+    access_key = keys[0].access_key
+    facts = finder.facts(ONE, keys, {})
+    seen = finder.read_uses(PROFILE, facts, [access_key], {access_key.access_key_id: [refused, adapter]})
+    assert seen.last_uses == {access_key.access_key_id: LastUse(None)}
+    assert finder.problems == []
+
+
+def test_an_exemption_may_name_any_profile_of_the_account(iam: FakeIam, mapping: Path, tmp_path: Path) -> None:
+    path, until = tmp_path / "exemptions.toml", TODAY + timedelta(days=30)
+    path.write_text(f'[[exemption]]\naccount = "zz"\nuser = "dev_*"\nuntil = {until}\nreason = "x"\n', encoding="utf-8")
+    keys = [key_of(iam, "dev_kramer")]
+    for profiles, is_exempt in ((("acme-dev", "zz"), True), (("zz", "acme-dev"), True), (("acme-dev",), False)):
+        finder = finder_for(settings_for(mapping, exemptions_file=str(path)), profiles)
+        found = finder.facts(Account(profiles, make_scan(keys)), keys, {}).user("dev_kramer")
+        assert (found.exemption is not None) is is_exempt
 
 
 # Looked up on Slack
@@ -341,15 +367,15 @@ def test_only_addresses_on_which_an_owner_depends_are_looked_up(iam: FakeIam, ad
         key_of(iam, "dev_newman", {"email": "Newman@Example.com"}),
         key_of(iam, "elaine@example.com"),
     ]
-    finder.read_tags(PROFILE, adapter, keys)
-    assert finder.emails(PROFILE, keys) == ("newman@example.com", "elaine@example.com")
+    finder.read_tags(ONE, [adapter], keys)
+    assert finder.emails(ONE, keys) == ("newman@example.com", "elaine@example.com")
 
 
 def test_where_nobody_is_told_on_slack_nobody_is_looked_up_there(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
     finder = finder_for(settings_for(mapping, send_slack="False", jira_assign_owner="True"))
     keys = [key_of(iam, "dev_newman", {"email": "newman@example.com"}), key_of(iam, "elaine@example.com")]
-    finder.read_tags(PROFILE, adapter, keys)
-    assert finder.emails(PROFILE, keys) == ()
+    finder.read_tags(ONE, [adapter], keys)
+    assert finder.emails(ONE, keys) == ()
 
 
 # Last uses
@@ -359,7 +385,7 @@ def test_a_last_use_is_read_with_its_service_and_region(iam: FakeIam, adapter: A
     finder = finder_for(settings_for(mapping))
     key = key_of(iam, "dev_kramer")
     iam.use_key(key.access_key.access_key_id, NOW - timedelta(hours=1), "s3", "eu-west-1")
-    facts = finder.facts(PROFILE, make_scan([key]), [key], {})
+    facts = finder.facts(Account((PROFILE,), make_scan([key])), [key], {})
     seen = finder.read_uses(PROFILE, facts, [key.access_key], {key.access_key.access_key_id: [adapter]})
     assert seen.last_uses == {key.access_key.access_key_id: LastUse(NOW - timedelta(hours=1), "s3", "eu-west-1")}
     assert seen.users == facts.users
@@ -371,7 +397,7 @@ def test_a_last_use_that_was_not_read_is_none_and_is_said_once(iam: FakeIam, ada
     finder = finder_for(settings_for(mapping))
     keys = [key_of(iam, "dev_kramer"), key_of(iam, "dev_newman")]
     iam.inject(iam_error("ServiceFailure"), about("GetAccessKeyLastUsed"))
-    facts = finder.facts(PROFILE, make_scan(keys), keys, {})
+    facts = finder.facts(Account((PROFILE,), make_scan(keys)), keys, {})
     wanted = [key.access_key for key in keys]
     seen = finder.read_uses(PROFILE, facts, wanted, {one.access_key_id: [adapter] for one in wanted})
     assert set(seen.last_uses.values()) == {None}

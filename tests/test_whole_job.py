@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from line_protocol_parser import parse_line
@@ -563,6 +563,26 @@ def test_two_profiles_of_one_account_are_one_issue_a_key_and_one_message_an_owne
     assert statuses(world, "dev_kramer") == ["Inactive", "Inactive", "Active"]
     assert run_fields(ran, "acme-dev")["issues_filed"] + run_fields(ran, "again")["issues_filed"] == 3
     assert run_fields(ran, "acme-dev")["nags_sent"] + run_fields(ran, "again")["nags_sent"] == 1
+
+
+@pytest.mark.parametrize("profiles", [("acme-dev", "again"), ("again", "acme-dev")], ids=" ".join)
+def test_what_one_profile_of_an_account_exempts_is_exempt_in_any_order(world: World, profiles: tuple[str, str]) -> None:
+    """And who owns it by the name of one profile owns it for both; that they are one account is said once."""
+    account = ACCOUNTS["acme-dev"]
+    world.config_file.write_text(world.aws.aws_config({"acme-dev": account, "again": account}), encoding="utf-8")
+    for name in ("deploy", "dev_kramer"):
+        world.aws.add_user(name, [200])
+    world.owners["again/dev_kramer"] = KRAMER
+    exemptions = world.folder / "exemptions.toml"
+    until = (datetime.now(UTC) + timedelta(days=30)).date()
+    rule = f'[[exemption]]\naccount = "acme-dev"\nuser = "deploy"\nuntil = {until}\nreason = "SEC-99"\n'
+    exemptions.write_text(rule, encoding="utf-8")
+    ran = run(world, "-v", *profiles, **ALL_ON, exemptions_file=str(exemptions))
+    assert (statuses(world, "deploy"), statuses(world, "dev_kramer")) == (["Active"], ["Inactive"])
+    assert [message.channel for message in world.slack.messages] == [KRAMER]
+    assert ran.stderr.count(f"the profiles acme-dev, again show one account, {account}") == 1
+    assert [run_fields(ran, profile)["exempt"] for profile in profiles] == [1, 1]
+    assert [run_fields(ran, profile)["nags_sent"] for profile in ("acme-dev", "again")] == [1, 0]
 
 
 def test_four_runs_at_once_do_everything_once(world: World) -> None:

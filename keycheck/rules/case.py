@@ -45,16 +45,21 @@ class UserFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was found out about one profile beside its access keys.
+    """What was found out about one account beside its access keys.
 
     `users`: by user name. `last_uses`: by access key id: None if it could not be read, absent if nobody asked.
-    `sees_whole_account`: the scan is complete, and this profile speaks for its account: what it does not show is gone.
+    `sees_whole_account`: the scan is complete: what it does not show is gone.
     """
 
     scan: Scan
     users: Mapping[str, UserFacts] = field(default_factory=dict)
     last_uses: Mapping[str, LastUse | None] = field(default_factory=dict)
     sees_whole_account: bool = False
+
+    def is_about(self, scan: Scan) -> bool:
+        """Return whether this is the account that a scan shows."""
+        is_same = bool(scan.account_id) and scan.account_id == self.scan.account_id
+        return is_same or scan.profile == self.scan.profile
 
     def user(self, user_name: str) -> UserFacts:
         """Of a user that nobody asked about nothing is known, so nothing of that user is disabled."""

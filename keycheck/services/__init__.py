@@ -96,6 +96,10 @@ class Iam(Protocol):
         """Return when, by which service and in which Region it was last used. Raises ServiceError if it is gone."""
         ...
 
+    def account_id(self) -> str:
+        """Return which account this is; asked only if it has no users whose ARNs say so."""
+        ...
+
     def root_access_keys(self) -> int:
         """Return how many access keys the root user has: there must be none. GetAccountSummary,
         AccountAccessKeysPresent.

@@ -38,6 +38,7 @@ class AwsIam:
     def __init__(self, profile: str, check_read: Callable[[], None], check_write: Callable[[], None]) -> None:
         self._profile = profile
         self._user_markers: set[str] = set()
+        self._check_read = check_read
         self._session: Session = open_session(profile, SERVICE)
         self._client = make_client(self._session, SERVICE, CALLS, check_read)
         self._check_write = check_write
@@ -117,6 +118,12 @@ class AwsIam:
                 return LastUse(None)
             return LastUse(at, word(str(last["ServiceName"])) or "N/A", word(str(last["Region"])) or "N/A")
 
+    def account_id(self) -> str:
+        """Return which account this is, as STS says: GetCallerIdentity, which needs no permission."""
+        client = make_client(self._session, "sts", CALLS, self._check_read)
+        with aws_errors("sts", "GetCallerIdentity", self._profile):
+            return _account_id(client.get_caller_identity()["Arn"])
+
     def root_access_keys(self) -> int:
         """Return how many access keys the root user has, as GetAccountSummary says."""
         with aws_errors(SERVICE, "GetAccountSummary", self._profile):
@@ -157,7 +164,7 @@ def _account_id(arn: str) -> str:
     """`arn:aws:iam::123456789012:user/path/name` -> `123456789012`"""
     account_id = arn.split(":")[4]
     if re.fullmatch("[0-9]{12}", account_id) is None:
-        raise ServiceError(SERVICE, "ListUsers", "iam:ListUsers named a user without an account id")
+        raise ServiceError(SERVICE, "ListUsers", "AWS named a user without an account id")
     return account_id
 
 

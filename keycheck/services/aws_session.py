@@ -191,15 +191,15 @@ def make_client(
 ) -> Any:
     """Make a client whose every attempt, retries included, first asks `check` (which raises Stopped past the deadline).
 
-    IAM needs a region to sign with when `AWS_ENDPOINT_URL` is set and the profile has none (botocore alone raises
-    NoRegionError there); the partition still comes from the profile's own region.
+    IAM and STS need a region to sign with when `AWS_ENDPOINT_URL` is set and the profile has none (botocore alone
+    raises NoRegionError there); the partition still comes from the profile's own region.
     """
     with aws_errors(service, "client", session.profile):
         from botocore.config import Config
 
         from keycheck import __version__
 
-        region = region or session.boto_session.region_name or ("us-east-1" if service == "iam" else None)
+        region = region or session.boto_session.region_name or ("us-east-1" if service in ("iam", "sts") else None)
         client = session.boto_session.client(
             service,
             region_name=region,

@@ -532,6 +532,13 @@ def test_only_a_complete_scan_of_its_own_account_ends_what_is_absent(
     assert planned.skips == ()
 
 
+def test_the_access_keys_of_a_user_who_vanished_during_the_scan_are_not_gone() -> None:
+    """Renamed meanwhile, say: issue_renamed_user."""
+    planned = Case(None, scan={"vanished": frozenset({"dev_kramer"})}).plan()
+    assert planned == Plan(PROFILE)
+    assert said(Case(None, scan={"vanished": frozenset({"somebody"})}).plan()) == [(IssueEvent.DELETED, "deleted")]
+
+
 def test_a_scan_without_an_account_id_ends_nothing() -> None:
     """An account without users: nobody said which it is."""
     planned = Case(None, record={"account_id": ""}, scan={"account_id": ""}, sees_whole_account=False).plan()
