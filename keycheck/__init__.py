@@ -36,6 +36,7 @@
     run.py        shell      one run: scan, survey, plan, act, measure
     scan.py       shell      IAM -> access keys
     survey.py     shell      reads what planning must know: state, owners, Jira
+    slack_lookups.py shell   who has an e-mail address, and who can still be told
     user_facts.py shell      exemptions, tags, owners, last uses: what planning must know beside keys and records
     acting/                  carries out the plans, one chain an addressee: see to its issues, send one message, disable
     services/                one thin adapter per outside system, each with only the calls that keycheck needs

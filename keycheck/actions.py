@@ -77,7 +77,8 @@ class Outlook:
     `day`: the first instant of the day before which it is not disabled, if the next_step has one. `last_use` is None
     if it could not be read. `newer`: the last five characters of the user's newest younger active access key.
     `key_count`: how many access keys the user has: AWS allows two. `ended_exemption`: an exemption that has ended, its
-    last day. `tag_trouble`: why the user's exemption tags do not count.
+    last day. `tag_trouble`: why the user's exemption tags do not count. `owner_trouble`: why whoever is named as the
+    owner is not told.
     """
 
     next_step: NextStep
@@ -87,6 +88,7 @@ class Outlook:
     key_count: int = 1
     ended_exemption: date | None = None
     tag_trouble: str = ""
+    owner_trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +193,7 @@ class SendMessage:
     """One message to one addressee about one account. `unlisted` keys need attention too, but did not fit.
 
     `claim_until`: when the claim on messaging this addressee lapses, if there was one when the plan was made.
-    `groups`: Slack user groups to mention.
+    `groups`: Slack user groups to mention. `is_retry`: the addressee could not be told before; its ok says that it can.
     """
 
     addressee: Addressee
@@ -199,6 +201,7 @@ class SendMessage:
     unlisted: int = 0
     claim_until: datetime | None = None
     groups: tuple[str, ...] = ()
+    is_retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,16 @@ class AgeLabel(enum.Enum):
     DISABLED = "disabled"
 
 
+LABEL_OF_ITS_OWN = re.compile("keycheck-[0-9a-f]{16}")
+
+
+def issue_label(access_key_id: str) -> str:
+    """Return the label that marks an access key's issues, the same in every run: design.md 2. Whatever lacks it is not
+    ours.
+    """
+    return f"keycheck-{hashlib.sha256(access_key_id.encode()).hexdigest()[:16]}"
+
+
 @dataclass(frozen=True, slots=True)
 class AccessKey:
     """One access key as ListAccessKeys told it in this run.
@@ -46,8 +56,7 @@ class AccessKey:
 
     @property
     def issue_label(self) -> str:
-        """The label that marks this access key's issues, the same in every run: design.md 2."""
-        return f"keycheck-{hashlib.sha256(self.access_key_id.encode()).hexdigest()[:16]}"
+        return issue_label(self.access_key_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +154,28 @@ class IssueRecord:
     """The issue last filed or found for an access key.
 
     `comments_made`: markers of what was said in it, each once. `assigned_to`: the e-mail of whom it was assigned to.
-    `ended_at`: when keycheck was done with it: closed, or found closed or gone.
+    `ended_at`: when keycheck was done with it: closed, or found closed or gone. `site`: the address of the Jira that
+    has it; None if an earlier version recorded it.
     """
 
     key: str
     comments_made: frozenset[str] = frozenset()
     assigned_to: str | None = None
     ended_at: datetime | None = None
+    site: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenIssue:
+    """An issue as Jira shows it. `key`: the one that it has now: a moved one answers to its old keys too."""
+
+    key: str
+    labels: frozenset[str]
+    is_open: bool
+
+
+OpenIssues = Mapping[str, frozenset[str]]
+"""The keys of open issues, by the label of the access key that they are about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +246,10 @@ class KeyRecord:
     def issue_key(self) -> str | None:
         return None if self.issue is None else self.issue.key
 
+    @property
+    def issue_label(self) -> str:
+        return issue_label(self.access_key_id)
+
     def was_said(self, marker: str) -> bool:
         """Return whether something was said in the issue on record."""
         return self.issue is not None and marker in self.issue.comments_made
@@ -271,21 +299,27 @@ class Owner:
 
     `addressee`: who is told on Slack: the owner, or, of an UNKNOWN one, the fallback channel; None if nobody is.
     `group`: a Slack user group that a team's message mentions. `email`: whom the issue is assigned to, if that is on.
+    `is_email_own`: that address itself names the owner, so that its issue reaches whoever owns the access keys.
+
+    `is_unsure`: whether the addressee can still be told could not be found out in this run; `is_retry`: nobody but a
+    message can tell. `trouble`: why whoever was named is not told, for others.
     """
 
     kind: OwnerKind
     addressee: Addressee | None = None
     group: str | None = None
     email: str | None = None
+    is_email_own: bool = False
+    is_unsure: bool = False
+    is_retry: bool = False
+    trouble: str = ""
 
     @property
     def identity(self) -> str:
-        """What a notice is given to: whoever owns it next was not told."""
-        if self.kind is not OwnerKind.KNOWN:
-            return "unknown"
+        """What a notice is given to: whoever is asked now. Another owner, group or fallback channel was not told."""
         if self.addressee is not None and not self.is_told_by_others:
-            return self.addressee.slack_id
-        return self.email or "unknown"
+            return f"{self.addressee.slack_id} {self.group}" if self.group else self.addressee.slack_id
+        return (self.email if self.kind is OwnerKind.KNOWN else None) or "unknown"
 
     @property
     def is_told_by_others(self) -> bool:
@@ -295,18 +329,23 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Who on Slack has an e-mail address, as Slack last said; `slack_id` is None if it knows nobody."""
+    """What Slack last said of an e-mail address, or of a Slack id: who has it; `slack_id` is None if nobody does.
+
+    `why`: why nobody is told under a Slack id: Slack's own word.
+    """
 
     slack_id: str | None
     looked_up_at: datetime
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """What the state table holds about the keys and addressees of this run; what is absent has no record.
 
-    `unreadable`: the hash keys of items that hold something that keycheck did not write. `lookups`: by e-mail address.
-    `disablings`: account id -> when access keys of that account were disabled, or may have been, oldest first.
+    `unreadable`: the hash keys of items that hold something that keycheck did not write. `lookups`: by e-mail address
+    or Slack id. `disablings`: account id -> when access keys of that account were disabled, or may have been, oldest
+    first.
     """
 
     keys: Mapping[str, KeyRecord] = field(default_factory=dict)

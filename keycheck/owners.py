@@ -12,14 +12,15 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keycheck.model import Addressee, Owner, OwnerKind
-from keycheck.words.parts import shown
+from keycheck.words.parts import shown, why_gone
 
-SLACK_ID = re.compile(r"[UWCGD][A-Z0-9]{2,}")
-TEAM = re.compile(r"([CG][A-Z0-9]{2,}) (S[A-Z0-9]{2,})")
-GROUP_BESIDE_NO_CHANNEL = re.compile(r"[UWD][A-Z0-9]{2,} S[A-Z0-9]{2,}")
+SLACK_ID = re.compile(r"[UWCGD][A-Z0-9]{2,30}")
+TEAM = re.compile(r"([CG][A-Z0-9]{2,30}) (S[A-Z0-9]{2,30})")
+"""Slack's ids have some eleven characters; at most so many that one message can mention the groups of all it names."""
+GROUP_BESIDE_NO_CHANNEL = re.compile(r"[UWD][A-Z0-9]{2,30} S[A-Z0-9]{2,30}")
 EMAIL = re.compile(r"[!-?A-~]+@[!-?A-~]+\.[!-?A-~]+")
 """Printable ASCII without spaces, one @, and a dot after it: whether it exists is for Slack and Jira to say."""
 EMAIL_CHARACTERS = 254
@@ -36,6 +37,28 @@ class SlackName:
 
     slack_id: str
     group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Whether a Slack id can be told. `gone`: Slack's word for why not, empty if it can, as far as is known.
+
+    `is_sure` False: it could not be found out in this run. `is_retry`: only a message can tell.
+    """
+
+    gone: str = ""
+    is_sure: bool = True
+    is_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What Slack said: `emails`: e-mail -> Slack id, or None if it knows nobody; absent if it could not be looked up.
+    `presences`: by Slack id; who is absent is there, as far as is known.
+    """
+
+    emails: Mapping[str, str | None] = field(default_factory=dict)
+    presences: Mapping[str, Presence] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +83,16 @@ class IamUser:
 class Owners:
     """Who owns an IAM user, by mapping file, tags and e-mail, and the channel for users that nobody is known to own.
 
-    `slack_ids`: by user name, `profile/user name` or `account id/user name`. `fallback_channel` None: nobody is told
-    about such users. `slack_tag`, `email_tag`: the names of the IAM tags. `tells_on_slack`, `assigns`: whether Slack is
-    on, and whether issues are assigned to their owners.
+    `slack_ids`: by user name, `profile/user name` or `account id/user name`; None for an entry that cannot be read: it
+    costs its own user. `fallback_channel` None: nobody is told about users that nobody is known to own. `slack_tag`,
+    `email_tag`: the names of the IAM tags. `tells_on_slack`, `assigns`: whether Slack is on, and whether issues are
+    assigned to their owners.
 
     One Slack id is one addressee: if the fallback channel owns users too, its one message names theirs and those of
     nobody. That has to be known of it before the first user is resolved, so only the mapping can say it.
     """
 
-    slack_ids: Mapping[str, SlackName]
+    slack_ids: Mapping[str, SlackName | None]
     fallback_channel: str | None = None
     slack_tag: str = ""
     email_tag: str = ""
@@ -77,17 +101,24 @@ class Owners:
     _ids: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_ids", frozenset(name.slack_id for name in self.slack_ids.values()))
+        object.__setattr__(self, "_ids", frozenset(one.slack_id for one in self.slack_ids.values() if one))
 
     def mapped(self, user: IamUser) -> SlackName | None:
-        """Whom the mapping file names: the entry for one account goes before that for a profile (of several that show
-        it, the first by name), and that before all others. None if it names nobody.
+        """Whom the mapping file names; None if it names nobody, or its entry cannot be read."""
+        entry = self._entry(user)
+        return None if entry is None else self.slack_ids[entry]
+
+    def is_entry_bad(self, user: IamUser) -> bool:
+        entry = self._entry(user)
+        return entry is not None and self.slack_ids[entry] is None
+
+    def _entry(self, user: IamUser) -> str | None:
+        """Return which entry is this user's: that for one account goes before that for a profile (of several that show
+        it, the first by name), and that before all others.
         """
         name = user.user_name
-        for key in (f"{user.account_id}/{name}", *(f"{one}/{name}" for one in sorted(user.profiles)), name):
-            if key in self.slack_ids:
-                return self.slack_ids[key]
-        return None
+        entries = (f"{user.account_id}/{name}", *(f"{one}/{name}" for one in sorted(user.profiles)), name)
+        return next((entry for entry in entries if entry in self.slack_ids), None)
 
     def email_of(self, user_name: str, tags: Mapping[str, str] | None) -> tuple[str, ...]:
         """Return the e-mail addresses that may be the owner's, lower-cased, the likeliest first: the tag's, then a user
@@ -100,7 +131,7 @@ class Owners:
         self,
         user: IamUser,
         tags: Mapping[str, str] | None,
-        lookups: Mapping[str, str | None],
+        known: Known,
         *,
         tags_were_read: bool,
     ) -> Owner:
@@ -108,51 +139,69 @@ class Owners:
 
         The first of these that names somebody on Slack decides: the mapping file, the Slack tag, the e-mail tag, a user
         name that is an e-mail. `tags` is None also of a user that is gone: `tags_were_read` tells that from tags that
-        are missing. `lookups`: e-mail -> Slack id, or None if Slack knows nobody; an e-mail that is absent could not
-        be looked up.
+        are missing.
 
         An owner whom only an assigned issue reaches is KNOWN, and the fallback channel hears of it beside them. Where
-        that channel owns users itself, a message to it would count as a warning to its own: so it is not told then.
+        that channel owns users itself, a message to it would give its own a notice: so it is not told then.
         """
         account_id = user.account_id
         mapped = self.mapped(user) if self.tells_on_slack else None
+        if self.tells_on_slack and self.is_entry_bad(user):
+            return Owner(OwnerKind.UNREAD)
         if not tags_were_read and (self.assigns or self.tells_on_slack):
-            return Owner(OwnerKind.UNREAD) if mapped is None else self._reached(mapped, account_id, None)
+            return Owner(OwnerKind.UNREAD) if mapped is None else self._named(mapped, account_id, None, known)
         emails = self.email_of(user.user_name, tags)
         email = emails[0] if self.assigns and emails else None
         if not self.tells_on_slack:
-            return Owner(OwnerKind.UNKNOWN if email is None else OwnerKind.KNOWN, email=email)
+            return self._not_on_slack(account_id, email)
         name = mapped or parse_slack_name((tags or {}).get(self.slack_tag, ""))
         if name is not None:
-            return self._reached(name, account_id, email)
+            return self._named(name, account_id, email, known)
         for candidate in emails:
-            if candidate not in lookups:
+            if candidate not in known.emails:
                 return Owner(OwnerKind.UNREAD, email=email)
-            name = parse_slack_name(lookups[candidate] or "")
+            name = parse_slack_name(known.emails[candidate] or "")
             if name is not None:
-                return self._reached(name, account_id, email)
+                owner = self._named(name, account_id, email, known)
+                return replace(owner, is_email_own=owner.kind is OwnerKind.KNOWN and candidate == email)
         return self._not_on_slack(account_id, email)
 
-    def _reached(self, name: SlackName, account_id: str, email: str | None) -> Owner:
-        """Only ids that begin with U or W are people; the full access key id appears in messages to those alone, and
-        never in one that also names access keys of others.
+    def _named(self, name: SlackName, account_id: str, email: str | None, known: Known) -> Owner:
+        """Return the owner whom a Slack id names. One who cannot be told for good is nobody: the fallback channel hears
+        of it, and why.
+
+        Only ids that begin with U or W are people; the full access key id appears in messages to those alone, and never
+        in one that also names access keys of others.
         """
         if name.slack_id == self.fallback_channel:
             if name.slack_id not in self._ids:  # or it would be two addressees: this user's, and that of nobody's
-                return self._not_on_slack(account_id, email)
+                return self._nobodys(account_id, email)
             return Owner(OwnerKind.KNOWN, Addressee(name.slack_id, account_id, is_person=False), name.group, email)
+        presence = known.presences.get(name.slack_id, Presence())
+        if presence.gone and presence.is_sure:
+            trouble = f"the owner named for it, {name.slack_id}, {why_gone(presence.gone)}"
+            return replace(self._nobodys(account_id, email), trouble=trouble)
         addressee = Addressee(name.slack_id, account_id, is_person=name.slack_id[0] in "UW")
-        return Owner(OwnerKind.KNOWN, addressee, name.group, email)
+        owner = Owner(OwnerKind.KNOWN, addressee, name.group, email)
+        return replace(owner, is_unsure=not presence.is_sure, is_retry=presence.is_retry)
+
+    def _nobodys(self, account_id: str, email: str | None) -> Owner:
+        """Return the owner if nobody is known on Slack; `email` is somebody's, maybe another's."""
+        fallback = None if self.fallback_channel is None else self.fallback(account_id)
+        return Owner(OwnerKind.UNKNOWN, fallback, email=email)
 
     def _not_on_slack(self, account_id: str, email: str | None) -> Owner:
-        kind = OwnerKind.UNKNOWN if email is None else OwnerKind.KNOWN
-        if self.fallback_channel is None:
-            return Owner(kind, email=email)
-        owns_users = self.fallback_channel in self._ids
-        if owns_users and kind is OwnerKind.KNOWN:
-            return Owner(kind, email=email)
-        fallback = Addressee(self.fallback_channel, account_id, is_person=False, is_fallback=not owns_users)
-        return Owner(kind, fallback, email=email)
+        """Return the owner whom at most an address names."""
+        if email is None:
+            return self._nobodys(account_id, None) if self.tells_on_slack else Owner(OwnerKind.UNKNOWN)
+        fallback = None if self.fallback_channel is None or not self.tells_on_slack else self.fallback(account_id)
+        told_beside = fallback if fallback is not None and fallback.is_fallback else None
+        return Owner(OwnerKind.KNOWN, told_beside, email=email, is_email_own=True)
+
+    def fallback(self, account_id: str) -> Addressee:
+        """Return the fallback channel as an addressee: one that owns users itself gets one message about all."""
+        channel = self.fallback_channel or ""
+        return Addressee(channel, account_id, is_person=False, is_fallback=channel not in self._ids)
 
 
 def parse_slack_name(text: str) -> SlackName | None:
@@ -184,11 +233,22 @@ def _how(text: str) -> str:
     )
 
 
-def parse_mapping(text: str) -> dict[str, SlackName]:
+@dataclass(frozen=True, slots=True)
+class MappingFile:
+    """What a mapping file says: by user name, `profile/user name` or `account id/user name`. None for an entry that is
+    wrong: `problems` says what and where, one sentence each.
+    """
+
+    entries: Mapping[str, SlackName | None]
+    problems: tuple[str, ...] = ()
+
+
+def parse_mapping(text: str) -> MappingFile:
     """Read `mapping = {...}` out of a Python file's text.
 
-    Allowed beside it: comments and a docstring. Raises OwnersError for anything else, for a value that is no Slack id,
-    for half a key around a `/`, and for one user named twice with different ids.
+    Allowed beside it: comments and a docstring. Raises OwnersError for anything else, and for an entry of which nobody
+    can say whose it is. An entry that is wrong costs its own user: a value that is no Slack id, half a key around a
+    `/`, one user named twice with different ids.
     """
     try:
         body = ast.parse(text).body
@@ -229,25 +289,35 @@ def _dictionary(statement: ast.stmt) -> ast.Dict:
             raise OwnersError(f"line {statement.lineno}: expected {EXAMPLE}")
 
 
-def _entries(dictionary: ast.Dict) -> dict[str, SlackName]:
-    entries: dict[str, SlackName] = {}
+def _entries(dictionary: ast.Dict) -> MappingFile:
+    entries: dict[str, SlackName | None] = {}
+    problems: list[str] = []
     for key, value in zip(dictionary.keys, dictionary.values, strict=True):
         line = value.lineno if key is None else key.lineno
-        match key, value:
-            case ast.Constant(value=str() as user_name), ast.Constant(value=str() as slack_id):
-                pass
-            case _:
-                raise OwnersError(f"line {line}: user name and Slack id must both be plain strings in quotes")
-        where, slash, name = user_name.rpartition("/")
-        if slash and not (where.strip() and name.strip()):
-            raise OwnersError(
-                f"line {line}: {shown(user_name)} is neither a user name nor a profile or an account id, a / and a "
-                'user name; write it like "acme-prod/dev_kramer"'
-            )
-        slack_name = parse_slack_name(slack_id)
-        if slack_name is None:
-            raise OwnersError(f"line {value.lineno}: {shown(slack_id)} is not a Slack id; {_how(slack_id)}")
-        if entries.get(user_name, slack_name) != slack_name:
-            raise OwnersError(f"line {line}: {user_name!r} stands twice in the mapping, with different Slack ids")
-        entries[user_name] = slack_name
-    return entries
+        if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
+            raise OwnersError(f"line {line}: user name and Slack id must both be plain strings in quotes")
+        named, slack_name, problem = _entry(key.value, value, line)
+        if problem is None and named in entries and entries[named] != slack_name:
+            twice = f"{named!r} stands twice in the mapping, with different Slack ids"
+            slack_name, problem = None, f"line {line}: {twice}"
+        if problem is not None:
+            problems.append(problem)
+        entries[named] = slack_name
+    return MappingFile(entries, tuple(problems))
+
+
+def _entry(key: str, value: ast.expr, line: int) -> tuple[str, SlackName | None, str | None]:
+    """Return whose an entry is, whom it names, and what is wrong with it."""
+    where, slash, name = key.rpartition("/")
+    if slash and not (where.strip() and name.strip()):
+        problem = (
+            f"line {line}: {shown(key)} is neither a user name nor a profile or an account id, a / and a user name; "
+            'write it like "acme-prod/dev_kramer"'
+        )
+        return name or key, None, problem
+    if not (isinstance(value, ast.Constant) and isinstance(value.value, str)):
+        return key, None, f"line {value.lineno}: user name and Slack id must both be plain strings in quotes"
+    slack_name = parse_slack_name(value.value)
+    if slack_name is None:
+        return key, None, f"line {value.lineno}: {shown(value.value)} is not a Slack id; {_how(value.value)}"
+    return key, slack_name, None

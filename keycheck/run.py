@@ -118,7 +118,7 @@ class Run:
             plan_profile(name, keys, answered.facts[name], known, settings, now) for name, keys in labelled.items()
         )
         if self._is_dry_run:
-            self._dry_run_lines += dry_run(plans, survey.issues)
+            self._dry_run_lines += dry_run(plans, survey.issues, self._settings.jira_site)
             self._dry_run_lines += [(skip.profile, describe_skip(skip)) for plan in plans for skip in plan.skips]
         elif survey.claims is not None:
             services = Services(survey.claims, survey.issues, answered.messages, iams)

@@ -164,6 +164,11 @@ class Settings:
         return self.send_slack or self.create_jira
 
     @property
+    def jira_site(self) -> str:
+        """What a Jira is recorded as: its address, however it was typed."""
+        return (self.jira_server_address or "").rstrip("/").lower()
+
+    @property
     def acts(self) -> bool:
         """Whether anything is done beside measuring."""
         return self.warns_owners or self.disable_key

@@ -9,17 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from keycheck.accounts import Account
 from keycheck.clock import RunClock
-from keycheck.model import LabelledKey, Level, Problem, State
+from keycheck.model import Addressee, LabelledKey, Level, OpenIssues, Problem, State
+from keycheck.owners import Known, Presence
 from keycheck.planning import due_keys
 from keycheck.rules.case import Facts, SharedFacts
 from keycheck.scan import Scanner
 from keycheck.services import Claims, Issues, Messages, Outside, ServiceError
 from keycheck.settings import Settings
+from keycheck.slack_lookups import SlackLookups
 from keycheck.user_facts import UserFactsReader
 
+REOPENED_WITHIN = timedelta(days=30)
+"""An issue that a person re-opens within so long of its end is seen, and ends again."""
 NO_STATE = "nothing is filed, sent or disabled without state"
 
 Labelled = Mapping[str, Sequence[LabelledKey]]
@@ -70,11 +75,12 @@ class Surveyor:
         self._are_messages_open = False
         self._problems: list[Problem] = []
         self.finder = UserFactsReader(settings, clock, profiles)
+        self.slack = SlackLookups(settings, clock, profiles)
         self.dry_run_lines: list[tuple[str, str]] = []
 
     @property
     def problems(self) -> list[Problem]:
-        return [*self._problems, *self.finder.problems]
+        return [*self._problems, *self.finder.problems, *self.slack.problems]
 
     # First what may be counted
 
@@ -86,13 +92,16 @@ class Surveyor:
             if iams := self._scanner.iams(account.profiles):
                 self.finder.read_tags(account, iams, attention[account.profile])
         if not self._settings.acts:
-            return Ground(self._facts(accounts, attention, {}), State())
+            return Ground(self._facts(accounts, attention, Known()), State())
         due = {profile: due_keys(keys, self._settings) for profile, keys in labelled.items()}
         self._clock.check()
         emails = [email for one in accounts for email in self.finder.emails(one, attention[one.profile])]
         state, claims = self._read_state(accounts, due, emails)
-        lookups = {} if state is None else self._look_up_owners(emails, state, attention, claims)
-        return Ground(self._facts(accounts, attention, lookups), state, claims, due)
+        known = Known() if state is None else Known(self._look_up_owners(emails, state, attention, claims))
+        state = self._with_addressees(accounts, attention, known, state, claims)
+        if state is not None and claims is not None:
+            known = replace(known, presences=self._presences(accounts, attention, known, state, claims))
+        return Ground(self._facts(accounts, attention, known), state, claims, due)
 
     def _read_state(
         self, accounts: Sequence[Account], due: Labelled, emails: Sequence[str]
@@ -110,9 +119,9 @@ class Surveyor:
                     self.dry_run_lines.append((concerned[0], f"would create the table {settings.dynamodb_table_name}"))
                 return State(), claims if concerned else None
             access_key_ids = [key.access_key.access_key_id for keys in due.values() for key in keys]
-            state = claims.read(access_key_ids, (), emails=emails, account_ids=account_ids)
+            state = claims.read(access_key_ids, (), lookups=emails, account_ids=account_ids)
             for account_id in account_ids:
-                found = claims.scan_account(account_id)
+                found = claims.scan_account(account_id, self._clock.now - REOPENED_WITHIN)
                 keys = {**found.keys, **state.keys}
                 state = replace(state, keys=keys, unreadable=state.unreadable | found.unreadable)
         except ServiceError as error:
@@ -127,54 +136,76 @@ class Surveyor:
     ) -> dict[str, str | None]:
         concerned = [profile for profile, keys in attention.items() if keys]
         recording = None if self._is_dry_run else claims
-        return self.finder.look_up(emails, state, lambda: self.messages(concerned), recording)
+        return self.slack.look_up(emails, state, lambda: self.messages(concerned), recording)
 
-    def _facts(
-        self, accounts: Sequence[Account], attention: Labelled, lookups: Mapping[str, str | None]
-    ) -> dict[str, Facts]:
-        return {one.profile: self.finder.facts(one, attention[one.profile], lookups) for one in accounts}
-
-    # Then what is only needed for acting
-
-    def survey(self, ground: Ground, own_access_key_ids: frozenset[str]) -> Survey:
-        """Read when those who may be told were last messaged, the open issues, what this run itself depends on."""
-        state = self._with_addressees(ground)
-        issues, open_issues = self._look_at_jira(state, ground.due)
-        own = own_access_key_ids | self._own_access_key_ids(ground.claims)
-        known = SharedFacts(state, open_issues, own, slack_is_usable=self.finder.is_mapping_usable)
-        return Survey(known, ground.claims, issues)
-
-    def _with_addressees(self, ground: Ground) -> State | None:
-        """Read when each addressee was last messaged: who that is follows from the owners."""
-        state, claims = ground.state, ground.claims
+    def _with_addressees(
+        self,
+        accounts: Sequence[Account],
+        attention: Labelled,
+        known: Known,
+        state: State | None,
+        claims: Claims | None,
+    ) -> State | None:
+        """Read when each who may be told was last messaged, and whether they can be told: the channel too that hears of
+        whoever cannot.
+        """
         if claims is None or state is None or not self._settings.send_slack:
             return state
-        addressees = {
-            user.owner.addressee
-            for facts in ground.facts.values()
-            for user in facts.users.values()
-            if user.owner.addressee is not None
-        }
+        named = self._named(accounts, attention, known)
+        told = named | {one for account in accounts if (one := self.finder.fallback(account)) is not None}
         try:
-            if addressees and claims.open(create=False):
-                found = claims.read((), addressees)
-                return replace(state, addressees=found.addressees, unreadable=state.unreadable | found.unreadable)
+            if named and claims.open(create=False):
+                found = claims.read((), told, lookups={one.slack_id for one in named})
+                return replace(
+                    state,
+                    addressees=found.addressees,
+                    unreadable=state.unreadable | found.unreadable,
+                    lookups={**state.lookups, **found.lookups},
+                )
         except ServiceError as error:
             self._blame(self._profiles, f"{NO_STATE}: {error.text}")
             return None
         return state
 
-    def _look_at_jira(self, state: State | None, due: Labelled) -> tuple[Issues | None, frozenset[str] | None]:
+    def _presences(
+        self, accounts: Sequence[Account], attention: Labelled, known: Known, state: State, claims: Claims
+    ) -> dict[str, Presence]:
+        concerned = [profile for profile, keys in attention.items() if keys]
+        recording = None if self._is_dry_run else claims
+        named = self._named(accounts, attention, known)
+        return self.slack.presences(named, state, lambda: self.messages(concerned), recording)
+
+    def _named(self, accounts: Sequence[Account], attention: Labelled, known: Known) -> set[Addressee]:
+        if not self._settings.send_slack:
+            return set()
+        return {
+            one for account in accounts for one in self.finder.addressees(account, attention[account.profile], known)
+        }
+
+    def _facts(self, accounts: Sequence[Account], attention: Labelled, known: Known) -> dict[str, Facts]:
+        return {one.profile: self.finder.facts(one, attention[one.profile], known) for one in accounts}
+
+    # Then what is only needed for acting
+
+    def survey(self, ground: Ground, own_access_key_ids: frozenset[str]) -> Survey:
+        """Read the open issues, and what this run itself depends on."""
+        state = ground.state
+        issues, open_issues = self._look_at_jira(state, ground.due)
+        own = own_access_key_ids | self._own_access_key_ids(ground.claims)
+        known = SharedFacts(state, open_issues, own, slack_is_usable=self.finder.is_mapping_usable)
+        return Survey(known, ground.claims, issues)
+
+    def _look_at_jira(self, state: State | None, due: Labelled) -> tuple[Issues | None, OpenIssues | None]:
         """Jira, signed in, and all open issues of ours; (None, None) if it is not on or could not be asked."""
         if not self._settings.create_jira or state is None:
             return None, None
-        has_issue = any(one.issue is not None and one.issue.ended_at is None for one in state.keys.values())
+        has_issue = any(one.issue is not None for one in state.keys.values())
         concerned = [profile for profile, keys in due.items() if keys]
         if not concerned and not has_issue:
             return None, None
         try:
             issues = self._outside.open_issues()
-            return issues, issues.open_issue_keys()
+            return issues, issues.open_issues()
         except ServiceError as error:
             self._blame(concerned or self._profiles, f"no issues are filed: {error.text}")
             return None, None

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +27,7 @@ from keycheck.exemptions import (
 )
 from keycheck.model import (
     AccessKey,
+    Addressee,
     Exemption,
     LabelledKey,
     LastUse,
@@ -36,21 +36,15 @@ from keycheck.model import (
     Owner,
     OwnerKind,
     Problem,
-    State,
 )
-from keycheck.owners import IamUser, Owners, OwnersError, parse_mapping, tag_problem
-from keycheck.rules import writes
+from keycheck.owners import IamUser, Known, MappingFile, Owners, OwnersError, Presence, parse_mapping, tag_problem
 from keycheck.rules.case import Facts, UserFacts
-from keycheck.services import Claims, Iam, Messages, ServiceError
+from keycheck.services import Iam, ServiceError
 from keycheck.settings import Settings
 from keycheck.words.parts import list_cut
 
 FILE_BYTES = 4_000_000
 CALLS_AT_ONCE = 16
-LOOKUPS_AT_MOST = 40
-"""users.lookupByEmail is Tier 3: some 50 calls a minute. The others are looked up in the next runs."""
-FOUND_HOLDS = timedelta(days=7)
-NOT_FOUND_HOLDS = timedelta(days=1)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -66,7 +60,7 @@ class UserFactsReader:
         self.problems: list[Problem] = []
         self._rules: tuple[ExemptionRule, ...] | None = ()
         self._owners: Owners | None = None
-        self._tags: dict[IamUser, Mapping[str, str] | None] = {}
+        self._tags: dict[IamUser, Mapping[str, str]] = {}
 
     # Files
 
@@ -79,16 +73,19 @@ class UserFactsReader:
                 lambda text: parse_exemptions(text, self._clock.now.date()),
                 "nothing is disabled: exemptions_file",
             )
-        slack_ids = {}
+        mapping = MappingFile({})
         if settings.send_slack:
-            mapping = self._parsed(
-                settings.slack_id_mapping_file, parse_mapping, "nobody is nagged: slack_id_mapping_file"
-            )
-            if mapping is None:
+            path = settings.slack_id_mapping_file
+            found = self._parsed(path, parse_mapping, "nobody is nagged: slack_id_mapping_file")
+            if found is None:
                 return
-            slack_ids = mapping
+            mapping = found
+            self._say_of_all(
+                Level.ERROR,
+                [f"slack_id_mapping_file {path}: {one}; whose entry it is hears nothing" for one in mapping.problems],
+            )
         self._owners = Owners(
-            slack_ids,
+            mapping.entries,
             settings.slack_fallback_channel,
             settings.owner_slack_tag,
             settings.owner_email_tag,
@@ -117,8 +114,12 @@ class UserFactsReader:
             why = f"line {1 + error.object[: error.start].count(10)}: not UTF-8"
         except OSError as error:
             why = (error.strerror or type(error).__name__).lower()
-        self.problems += [Problem(Level.ERROR, profile, f"{consequence} {path}: {why}") for profile in self._profiles]
+        self._say_of_all(Level.ERROR, [f"{consequence} {path}: {why}"])
         return None
+
+    def _say_of_all(self, level: Level, texts: Iterable[str]) -> None:
+        """Say what is about no profile in particular."""
+        self.problems += [Problem(level, profile, text) for text in texts for profile in self._profiles]
 
     # Tags
 
@@ -127,7 +128,7 @@ class UserFactsReader:
         account's profiles, any of which may be allowed to.
         """
         wanted = [user for user in self._users(account, keys) if self._needs_tags(user)]
-        read, failed = self._ask_all(wanted, lambda user: _first(iams, lambda iam: iam.list_user_tags(user.user_name)))
+        read, failed = self._ask_all(wanted, lambda user: _first(iams, lambda iam: _tags_of(iam, user.user_name)))
         self._tags |= read
         for text, names in failed.items():
             shown = list_cut(sorted(user.user_name for user in names))
@@ -138,7 +139,9 @@ class UserFactsReader:
         settings = self._settings
         if settings.exempt_by_tag or (settings.create_jira and settings.jira_assign_owner):
             return True
-        return settings.send_slack and self._owners is not None and self._owners.mapped(user) is None
+        if not settings.send_slack or self._owners is None:
+            return False
+        return self._owners.mapped(user) is None and not self._owners.is_entry_bad(user)
 
     # Look-ups
 
@@ -153,58 +156,32 @@ class UserFactsReader:
             found |= dict.fromkeys(self._candidates(user))
         return tuple(found)
 
-    def look_up(
-        self, emails: Iterable[str], state: State, open_messages: Callable[[], Messages | None], claims: Claims | None
-    ) -> dict[str, str | None]:
-        """Return who on Slack has these addresses: as the state table knows, or as Slack says now. `claims` None: a dry
-        run.
+    def addressees(self, account: Account, keys: Sequence[LabelledKey], known: Known) -> set[Addressee]:
+        """Return whom Slack may be asked to tell about these access keys, before it is known whether they can be."""
+        owners = [self._owner(user, known) for user in self._users(account, keys)]
+        return {owner.addressee for owner in owners if owner.addressee is not None}
 
-        An address that is absent from the answer could not be looked up.
-        """
-        known: dict[str, str | None] = {}
-        missing = []
-        for email in emails:
-            lookup = state.lookups.get(email)
-            if lookup is not None and self._holds(lookup):
-                known[email] = lookup.slack_id
-            else:
-                missing.append(email)
-        if missing and (messages := open_messages()) is not None:
-            known |= self._ask_slack(missing[:LOOKUPS_AT_MOST], messages, claims)
-            if len(missing) > LOOKUPS_AT_MOST:
-                text = f"{len(missing) - LOOKUPS_AT_MOST} e-mail addresses are looked up on Slack in the next runs"
-                self.problems += [Problem(Level.INFO, profile, text) for profile in self._profiles]
-        return known
-
-    def _holds(self, lookup: Lookup) -> bool:
-        return self._clock.now - lookup.looked_up_at < (FOUND_HOLDS if lookup.slack_id else NOT_FOUND_HOLDS)
-
-    def _ask_slack(self, emails: Sequence[str], messages: Messages, claims: Claims | None) -> dict[str, str | None]:
-        found: dict[str, str | None] = {}
-        for email in emails:
-            try:
-                found[email] = messages.find_user(email)
-                if claims is not None:
-                    claims.apply(writes.record_lookup(email, Lookup(found[email], self._clock.now)))
-            except ServiceError as error:
-                text = f"owners could not be looked up on Slack: {error.text}"
-                self.problems += [Problem(Level.ERROR, profile, text) for profile in self._profiles]
-                break
-        return found
+    def fallback(self, account: Account) -> Addressee | None:
+        """Return the channel that hears of the access keys of whoever cannot be told."""
+        channel, account_id = self._settings.slack_fallback_channel, account.scan.account_id
+        if channel is None or self._owners is None:
+            return None
+        return self._owners.fallback(account_id)
 
     # Facts
 
-    def facts(self, account: Account, keys: Sequence[LabelledKey], lookups: Mapping[str, str | None]) -> Facts:
+    def facts(self, account: Account, keys: Sequence[LabelledKey], known: Known) -> Facts:
         """Return what is known of the users of these access keys. What an account does not show is gone if its scan is
         complete.
         """
-        users = {user.user_name: self._user_facts(user, lookups) for user in self._users(account, keys)}
+        users = {user.user_name: self._user_facts(user, known) for user in self._users(account, keys)}
         scan = account.scan
         return Facts(scan, users, sees_whole_account=scan.is_complete and scan.was_scanned and bool(scan.account_id))
 
-    def _user_facts(self, user: IamUser, lookups: Mapping[str, str | None]) -> UserFacts:
+    def _user_facts(self, user: IamUser, known: Known) -> UserFacts:
         today = self._clock.now.date()
-        owner = self._owner(user, lookups)
+        owner = self._owner(user, known)
+        self._say_what_is_wrong(user, owner)
         if self._rules is None:
             return UserFacts(owner, not_disabled_because=SkipReason.EXEMPTIONS_UNREAD)
         exemption = file_exemption(self._rules, user.account, user.user_name, today)
@@ -223,16 +200,25 @@ class UserFactsReader:
             case None:
                 return UserFacts(owner)
 
-    def _owner(self, user: IamUser, lookups: Mapping[str, str | None]) -> Owner:
-        settings = self._settings
+    def _say_what_is_wrong(self, user: IamUser, owner: Owner) -> None:
+        tags, problems = self._tags.get(user), []
+        if (
+            self._settings.send_slack
+            and tags is not None
+            and self._owners is not None
+            and not self._owners.mapped(user)
+        ):
+            problems.append(tag_problem(tags, self._settings.owner_slack_tag))
+        if owner.trouble:
+            instead = "nobody" if owner.addressee is None else "slack_fallback_channel"
+            problems.append(f"{owner.trouble}, so {instead} is told instead; name another owner")
+        found = [Problem(Level.WARNING, user.profile, text, subject=user.user_name) for text in problems if text]
+        self.problems += found
+
+    def _owner(self, user: IamUser, known: Known) -> Owner:
         if self._owners is None:
             return Owner(OwnerKind.UNREAD)
-        tags = self._tags.get(user)
-        if settings.send_slack and tags is not None and self._owners.mapped(user) is None:
-            problem = tag_problem(tags, settings.owner_slack_tag)
-            if problem is not None:
-                self.problems.append(Problem(Level.WARNING, user.profile, problem, subject=user.user_name))
-        return self._owners.resolve(user, tags, lookups, tags_were_read=user in self._tags)
+        return self._owners.resolve(user, self._tags.get(user), known, tags_were_read=user in self._tags)
 
     def _users(self, account: Account, keys: Sequence[LabelledKey]) -> list[IamUser]:
         names = dict.fromkeys((key.access_key.account_id, key.access_key.user_name) for key in keys)
@@ -245,7 +231,7 @@ class UserFactsReader:
 
     def _is_named(self, user: IamUser) -> bool:
         """Return whether the mapping or the Slack tag names the owner, so that no e-mail address decides."""
-        owner = self._owner(user, {})
+        owner = self._owner(user, Known())
         return owner.kind is OwnerKind.KNOWN and owner.addressee is not None and not owner.is_told_by_others
 
     # Last uses
@@ -301,3 +287,22 @@ def _first(iams: Sequence[Iam], ask: Callable[[Iam], R]) -> R:
         with suppress(ServiceError):
             return ask(iam)
     return ask(iams[-1])
+
+
+def _tags_of(iam: Iam, user_name: str) -> Mapping[str, str]:
+    """Return a user's tags. Whose access keys were just listed is there, whatever IAM says a moment later: NoSuchEntity
+    is no answer.
+    """
+    tags = iam.list_user_tags(user_name)
+    if tags is None:
+        text = "iam:ListUserTags does not know the user whose access keys were just listed"
+        raise ServiceError("iam", "ListUserTags", text)
+    return tags
+
+
+def _unseen(lookup: Lookup | None) -> Presence:
+    """Return what counts for a person of whom the bot may not ask: a message counts as delivered, unless Slack has
+    refused one; then only the next message can tell.
+    """
+    is_refused = lookup is not None and lookup.slack_id is None
+    return Presence(is_sure=False, is_retry=True) if is_refused else Presence()

@@ -253,10 +253,21 @@ class FakeIam:
 
     # What goes wrong
 
-    def inject(self, fault: Fault, match: Match | None = None, times: int | None = None) -> None:
+    def inject(
+        self,
+        fault: Fault | str,
+        match: Match | None = None,
+        times: int | None = None,
+        *,
+        action: str | None = None,
+        user: str | None = None,
+    ) -> None:
         """Spoil the calls that match (None: all), so many of them (None: all, until `heal`), as http_fake does: where
-        several faults match, the one injected first is used, until its times are used up.
+        several faults match, the one injected first is used, until its times are used up. In short: an error code of
+        IAM's, an action, a user name.
         """
+        if isinstance(fault, str):
+            fault, match = iam_error(fault), match or about(action, user)
         with self._lock:
             self._faults.append(Injected(fault, match, times))
 

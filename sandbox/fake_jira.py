@@ -142,6 +142,7 @@ class FakeJira(FakeServer):
         self.required_on_transition: dict[str, dict[str, str]] = {}
         self.issues: dict[str, Issue] = {}
         self._token_is_dead = False
+        self._old_keys: dict[str, str] = {}
         self._last_id = 10_000
         self._last_number: dict[str, int] = {}
 
@@ -158,6 +159,17 @@ class FakeJira(FakeServer):
         """Give an issue another of this site's `statuses`, as a person would."""
         with self.lock:
             self.issues[key].transitions.append(Transition(datetime.now(UTC), status, self.statuses[status]))
+
+    def move(self, key: str, project: str) -> str:
+        """Move an issue to another project; it has a new key then, and answers to the old one too."""
+        with self.lock:
+            issue = self.issues.pop(key)
+            number = self._last_number[project] = self._last_number.get(project, 0) + 1
+            issue.key, issue.project = f"{project}-{number}", project
+            self.projects.add(project)
+            self.issues[issue.key] = issue
+            self._old_keys[key] = issue.key
+            return issue.key
 
     def delete(self, key: str) -> None:
         """Delete an issue; GET and search forget it at once, and its key is not given again."""
@@ -350,7 +362,10 @@ class FakeJira(FakeServer):
 
     def _find(self, name: str) -> Issue | None:
         by_id = (issue for issue in self.issues.values() if issue.id == name)
-        return self.issues.get(name.upper()) or next(by_id, None)
+        key = name.upper()
+        while key in self._old_keys:
+            key = self._old_keys[key]
+        return self.issues.get(key) or next(by_id, None)
 
     def _create(self, request: Request, anonymous: bool) -> Answer:
         if anonymous:

@@ -1,4 +1,4 @@
-"""A Slack that knows one method, chat.postMessage, and keeps every message that it accepted.
+"""A Slack that knows chat.postMessage, users.info and users.lookupByEmail, and keeps every message that it accepted.
 
 It answers as Slack does: a refusal is HTTP 200 with `ok: false` and a word in `error`; only the rate limit is a 429.
 What it refuses is what Slack refuses: a wrong token, an unknown addressee, a message without words, blocks too many
@@ -20,6 +20,7 @@ from sandbox.http_fake import Answer, FakeServer, Fault, Request
 
 POST_MESSAGE = "/api/chat.postMessage"
 LOOK_UP = "/api/users.lookupByEmail"
+INFO = "/api/users.info"
 BOT_ID = "B0KEYCHECK"
 
 MAX_TEXT = 40_000
@@ -57,7 +58,8 @@ class FakeSlack(FakeServer):
     """tokens: those that are accepted. unknown: the addressees that this workspace does not have; it has all others.
 
     rate_per_channel_seconds: where above 0, the least time between two messages to one addressee; Slack's is about 1.
-    users (e-mail address -> Slack id), deleted (Slack ids of who has left) and scopes are free to be changed.
+    users (e-mail address -> Slack id), deleted (Slack ids of who has left: messages to them are answered ok all the
+    same, as Slack does), bots and scopes are free to be changed.
     """
 
     def __init__(
@@ -73,7 +75,8 @@ class FakeSlack(FakeServer):
         self.rate_per_channel_seconds = rate_per_channel_seconds
         self.users: dict[str, str] = {}
         self.deleted: set[str] = set()
-        self.scopes = {"chat:write", "users:read.email"}
+        self.bots: set[str] = set()
+        self.scopes = {"chat:write", "users:read", "users:read.email"}
         self._messages: list[Message] = []
         self._refused: dict[str, str] = {}
         self._last_ts = 0
@@ -111,7 +114,8 @@ class FakeSlack(FakeServer):
     def serve(self, request: Request) -> Answer:
         if not request.path.startswith("/api/"):
             return Answer(404, "<html><body>Page not found</body></html>\n")
-        if (request.method, request.path) not in (("POST", POST_MESSAGE), ("GET", LOOK_UP), ("POST", LOOK_UP)):
+        known = {POST_MESSAGE: ("POST",), LOOK_UP: ("GET", "POST"), INFO: ("GET", "POST")}
+        if request.method not in known.get(request.path, ()):
             return _refusal("unknown_method", req_method=request.path.removeprefix("/api/"))
         fields = _fields(request)
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -120,7 +124,18 @@ class FakeSlack(FakeServer):
             return _refusal("not_authed")
         if token not in self.tokens:
             return _refusal("invalid_auth")
-        return self._post_message(fields) if request.path == POST_MESSAGE else self._look_up(request, fields)
+        if request.path == POST_MESSAGE:
+            return self._post_message(fields)
+        return self._info(request, fields) if request.path == INFO else self._look_up(request, fields)
+
+    def _info(self, request: Request, fields: dict[str, Any]) -> Answer:
+        if "users:read" not in self.scopes:
+            return _refusal("missing_scope", needed="users:read")
+        slack_id = str(fields.get("user") or request.query.get("user") or "")
+        if not slack_id or slack_id in self.unknown:
+            return _refusal("user_not_found")
+        user = {"id": slack_id, "deleted": slack_id in self.deleted, "is_bot": slack_id in self.bots}
+        return Answer(200, {"ok": True, "user": user})
 
     def _look_up(self, request: Request, fields: dict[str, Any]) -> Answer:
         if "users:read.email" not in self.scopes:

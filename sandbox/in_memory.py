@@ -9,15 +9,16 @@ faults and races is for the servers of this folder.
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from keycheck.clock import RunClock
-from keycheck.model import AccessKey, Addressee, LastUse, State
+from keycheck.model import AccessKey, Addressee, LastUse, OpenIssues, SeenIssue, State
 from keycheck.rules import writes
-from keycheck.rules.changes import Absent, All, AnyOf, AtMost, Change, Condition, Is, Lost, Value, Write, ceil
+from keycheck.rules.changes import Absent, All, AnyOf, AtMost, Change, Condition, Is, Lost, Value, Write, ceil, floor
 from keycheck.services import ClaimLost, ServiceError, state_items
 from keycheck.words.issue import IssueDraft
 from keycheck.words.message import SlackDraft
@@ -74,10 +75,14 @@ class MemoryAccount:
     lock: threading.RLock = field(default_factory=threading.RLock)
     sent: list[Sent] = field(default_factory=list)
     issues: dict[str, Filed] = field(default_factory=dict)
+    moved_issues: dict[str, str] = field(default_factory=dict)
+    """Old key -> new key."""
     issue_numbers: Iterator[int] = field(default_factory=lambda: count(1))
     disabled: list[tuple[datetime, str]] = field(default_factory=list)
     slack_ids: dict[str, str] = field(default_factory=dict)
     """Who on Slack has an e-mail address; Jira knows the same addresses."""
+    left_slack: set[str] = field(default_factory=set)
+    """Slack ids of people who have left; messages to them are answered ok all the same."""
     auto_close: bool = False
     """Whether Jira's workflow closes whatever is filed."""
     search_lag: timedelta = timedelta()
@@ -156,24 +161,25 @@ class MemoryClaims:
         access_key_ids: Iterable[str],
         addressees: Iterable[Addressee],
         *,
-        emails: Iterable[str] = (),
+        lookups: Iterable[str] = (),
         account_ids: Iterable[str] = (),
     ) -> State:
         items = self._items  # a change puts a new item in the place of the old one, so none is read half changed
         keys = {name: state_items.key_record(name, items[name]) for name in access_key_ids if name in items}
         told = {name: state_items.addressee_record(items[name]) for name in _ids(addressees) if name in items}
-        mails = {email: writes.email_id(email) for email in emails}
-        lookups = {email: state_items.lookup(items[name]) for email, name in mails.items() if name in items}
+        ids = {one: writes.lookup_id(one) for one in lookups}
+        known = {one: state_items.lookup(items[name]) for one, name in ids.items() if name in items}
         accounts = {one: writes.disablings_id(one) for one in account_ids}
         times = {one: state_items.disablings(items[name])[0] for one, name in accounts.items() if name in items}
-        return State(keys, told, lookups=lookups, disablings=times)
+        return State(keys, told, lookups=known, disablings=times)
 
-    def scan_account(self, account_id: str) -> State:
+    def scan_account(self, account_id: str, ended_since: datetime) -> State:
         found = {}
         for name, item in tuple(self._items.items()):
             if ":" in name:
                 continue
-            has_issue = "issue_key" in item and "issue_ended_at" not in item
+            ended_at = item.get("issue_ended_at")
+            has_issue = "issue_key" in item and (not isinstance(ended_at, int) or ended_at >= floor(ended_since))
             if item.get("account_id") == account_id and (has_issue or {"disabling_at", "notice_kept_at"} & item.keys()):
                 found[name] = state_items.key_record(name, item)
         return State(found)
@@ -261,8 +267,12 @@ class MemoryIssues:
         self._account = account
         self._issues = account.issues
 
-    def open_issue_keys(self) -> frozenset[str]:
-        return frozenset(issue.key for issue in self._shown() if issue.ended_at is None)
+    def open_issues(self) -> OpenIssues:
+        found: dict[str, set[str]] = defaultdict(set)
+        for issue in self._shown():
+            if issue.ended_at is None:
+                found[issue.draft.labels[1]].add(issue.key)
+        return {label: frozenset(keys) for label, keys in found.items()}
 
     def _shown(self) -> list[Filed]:
         """What a search finds by now."""
@@ -270,14 +280,18 @@ class MemoryIssues:
         with self._account.lock:  # issues are filed by several threads
             return [issue for issue in self._issues.values() if issue.filed_at <= known_since]
 
-    def is_open(self, issue_key: str) -> bool:
-        return issue_key in self._issues and self._issues[issue_key].ended_at is None
+    def read(self, issue_key: str) -> SeenIssue | None:
+        issue = self._issues.get(self._account.moved_issues.get(issue_key, issue_key))
+        if issue is None:
+            return None
+        return SeenIssue(issue.key, frozenset(issue.draft.labels), issue.ended_at is None)
 
     def _issue(self, issue_key: str) -> Filed:
         """Raises ServiceError where somebody has deleted it."""
-        if issue_key not in self._issues:
+        issue = self._issues.get(self._account.moved_issues.get(issue_key, issue_key))
+        if issue is None:
             raise ServiceError("Jira", "read issue", f"{issue_key} is gone", code="404")
-        return self._issues[issue_key]
+        return issue
 
     def find_open(self, issue_label: str) -> str | None:
         found = (one.key for one in self._shown() if issue_label in one.draft.labels and one.ended_at is None)
@@ -325,3 +339,6 @@ class MemoryMessages:
 
     def find_user(self, email: str) -> str | None:
         return self._account.slack_ids.get(email)
+
+    def why_gone(self, slack_id: str) -> str | None:
+        return "deleted" if slack_id in self._account.left_slack else None

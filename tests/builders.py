@@ -115,6 +115,14 @@ def make_facts(
     )
 
 
+def open_issues_of(open_issues: Iterable[str] | None, records: Iterable[KeyRecord]) -> dict[str, frozenset[str]] | None:
+    """What a search shows if these are open: each bears the label of the access key on whose record it is."""
+    if open_issues is None:
+        return None
+    keys = set(open_issues)
+    return {record.issue_label: frozenset({record.issue_key}) for record in records if record.issue_key in keys}
+
+
 def make_record(key: LabelledKey, owner: Owner | None = None, **known: Any) -> KeyRecord:
     """What is on record for an access key. `owner`: who was warned, eight days ago where `known` says nothing else."""
     access_key = key.access_key
@@ -138,6 +146,7 @@ def flat_record(access_key_id: str, account_id: str = "", user_name: str = "", *
         comments_made="comments_made",
         assigned_to="issue_assigned_to",
         ended_at="issue_ended_at",
+        site="issue_site",
     )
     notice = part(given_at="warned_at", owner="warned_owner", kept_at="notice_kept_at")
     if "given_at" in notice:

@@ -47,9 +47,9 @@ WORDS: Final = {
     ("iam", "list_user_tags"): "read a user's tags",
     ("iam", "last_used"): "read its last use",
     ("iam", "deactivate"): "disable",
-    ("issues", "open_issue_keys"): "search all open issues",
+    ("issues", "open_issues"): "search all open issues",
     ("issues", "find_open"): "search by the access key's label",
-    ("issues", "is_open"): "look at the recorded issue",
+    ("issues", "read"): "look at the recorded issue",
     ("issues", "create"): "create the issue",
     ("issues", "check_created"): "read the issue back",
     ("issues", "was_said"): "look for our comment",
@@ -59,6 +59,7 @@ WORDS: Final = {
     ("issues", "count_filed"): "count what was filed",
     ("messages", "send"): "send the message",
     ("messages", "find_user"): "look up an owner",
+    ("messages", "why_gone"): "ask whether an owner is there",
 }
 """What a call of an adapter is for, in the words of chains.py."""
 

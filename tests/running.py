@@ -75,6 +75,11 @@ def statuses(world: World, user: str, account_id: str | None = None) -> list[str
     return [status for _, status, _ in world.aws.keys(user, account_id)]
 
 
+def sends(world: World) -> int:
+    """How many messages were tried, whatever became of them."""
+    return sum(request.path.endswith("/chat.postMessage") for request in world.slack.requests)
+
+
 def issue_posts(world: World) -> int:
     return sum(request.method == "POST" and request.path.endswith("/issue") for request in world.jira.requests)
 

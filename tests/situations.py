@@ -45,6 +45,7 @@ from tests.builders import (
     make_owner,
     make_record,
     make_settings,
+    open_issues_of,
 )
 
 KRAMER = make_owner()
@@ -52,7 +53,7 @@ JONES = make_owner("U0JONES")
 NOBODY = make_owner(None)
 UNREAD = Owner(OwnerKind.UNREAD)
 FALLBACK = make_fallback_owner()
-BY_EMAIL = make_fallback_owner(OwnerKind.KNOWN, email="kramer@example.com")
+BY_EMAIL = make_fallback_owner(OwnerKind.KNOWN, email="kramer@example.com", is_email_own=True)
 KEY = make_key(age_days=197)
 KEY_ID = KEY.access_key.access_key_id
 UNTIL = date(2027, 1, 31)
@@ -101,7 +102,8 @@ class Situation:
         return State(readable, addressees, self.unreadable, disablings=self.disablings)
 
     def known(self) -> SharedFacts:
-        return SharedFacts(self.state() if self.has_state else None, self.open_issues, frozenset(self.own))
+        found = open_issues_of(self.open_issues, self.records().values())
+        return SharedFacts(self.state() if self.has_state else None, found, frozenset(self.own))
 
     def plan(self) -> Plan:
         return plan_profile(PROFILE, self.keys, self.facts(), self.known(), make_settings(**self.settings), NOW)
@@ -237,5 +239,6 @@ def walks(draw: st.DrawFn) -> Walk:
         keys, {name: draw(USER_FACTS) for name in USERS}, last_uses=last_uses, sees_whole_account=not scan, **scan
     )
     open_issues = draw(st.sampled_from([None, frozenset(), frozenset({"SEC-1"}), frozenset({"SEC-1", "SEC-2"})]))
-    known = SharedFacts(state, open_issues, frozenset(own), slack_is_usable=not draw(MOSTLY_NOT))
+    found = open_issues_of(open_issues, records.values())
+    known = SharedFacts(state, found, frozenset(own), slack_is_usable=not draw(MOSTLY_NOT))
     return Walk(keys, facts, known, draw(SETTINGS))

@@ -19,8 +19,11 @@ from keycheck.model import Addressee, Owner, OwnerKind
 from keycheck.owners import (
     SLACK_ID,
     IamUser,
+    Known,
+    MappingFile,
     Owners,
     OwnersError,
+    Presence,
     SlackName,
     parse_mapping,
     parse_slack_name,
@@ -35,9 +38,12 @@ REPEATABLE = hypothesis_settings(max_examples=80, derandomize=True, deadline=Non
 
 
 def complaint(text: str) -> str:
-    with pytest.raises(OwnersError) as caught:
-        parse_mapping(text)
-    return str(caught.value)
+    """What is wrong with a file, or with its one wrong entry."""
+    try:
+        (problem,) = parse_mapping(text).problems
+    except OwnersError as error:
+        return str(error)
+    return problem
 
 
 def test_a_good_file_is_read() -> None:
@@ -75,12 +81,12 @@ def test_a_good_file_is_read() -> None:
         ("mapping = {'dev' '_kramer': ('U012' 'AB3CD')}", KRAMER),
         ('mapping = {"dev_\\x6bramer": r"U012AB3CD"}', KRAMER),
     ]:
-        assert parse_mapping(text) == mapping
+        assert parse_mapping(text) == MappingFile(mapping)
 
 
 def test_the_file_that_comes_with_keycheck_is_good_and_empty() -> None:
     text = (Path(keycheck.__file__).parent / "slack_ID_mapping.py").read_text(encoding="utf-8")
-    assert parse_mapping(text) == {}
+    assert parse_mapping(text) == MappingFile({})
 
 
 def test_any_other_file_is_refused_naming_the_line() -> None:
@@ -164,6 +170,25 @@ def test_any_other_file_is_refused_naming_the_line() -> None:
         assert complaint(text).startswith(f"line {line}: ")
 
 
+def test_a_wrong_entry_costs_its_own_user_and_each_is_named_with_its_line() -> None:
+    text = """mapping = {
+ "ana": "U0ANA",
+ "ben": "ben@example.com",
+ "acme-prod/cay": 5,
+ "/dan": "U0DAN",
+ "eve": "U0EVE", "eve": "U0OTHER",
+ "acme-prod/": "U0NOBODY",
+}"""
+    found = parse_mapping(text)
+    bad = {name for name, one in found.entries.items() if one is None}
+    assert bad == {"ben", "acme-prod/cay", "dan", "eve", "acme-prod/"}
+    assert [one.split(":")[0] for one in found.problems] == ["line 3", "line 4", "line 5", "line 6", "line 7"]
+    owners = Owners(found.entries, fallback_channel="C0FALLBACK")
+    for user_name, kind in (("ana", KNOWN), ("ben", UNREAD), ("cay", UNREAD), ("dan", UNREAD), ("fay", UNKNOWN)):
+        user = IamUser(("acme-prod",), ACCOUNT, user_name)
+        assert owners.resolve(user, {}, Known(), tags_were_read=True).kind is kind, user_name
+
+
 @pytest.mark.parametrize("first", ["1", "None", "...", "b'x'", "True"])
 def test_only_a_string_before_the_mapping_is_a_docstring(first: str) -> None:
     assert complaint(f'{first}\nmapping = {{"a": "U01"}}').startswith("line ")
@@ -198,7 +223,7 @@ def test_a_file_with_side_effects_leaves_none(tmp_path: Path) -> None:
     ):
         complaint(text)
     annotated = f'mapping: open({str(trace)!r}, "w") = {{"a": "U01"}}'
-    assert parse_mapping(annotated) == {"a": SlackName("U01")}
+    assert parse_mapping(annotated) == MappingFile({"a": SlackName("U01")})
     assert not trace.exists()
 
 
@@ -213,8 +238,8 @@ def test_a_deep_file_is_refused_in_a_thread_too() -> None:
 
 def test_a_large_mapping_is_read() -> None:
     mapping = {f"user{number}": f"U{number:08}" for number in range(5000)}
-    read = parse_mapping(f"mapping = {mapping!r}")
-    assert {user: name.slack_id for user, name in read.items()} == mapping
+    read = parse_mapping(f"mapping = {mapping!r}").entries
+    assert {user: name.slack_id for user, name in read.items() if name is not None} == mapping
 
 
 PYTHONISH = st.text("mapping={}\"':,U012 \n()[]#\\\x00\ud800f*+-", max_size=40)
@@ -231,11 +256,13 @@ def test_any_text_gives_a_mapping_or_an_error_that_names_a_line(text: str) -> No
     try:
         mapping = parse_mapping(text)
     except OwnersError as error:
-        words = str(error)
+        said = [str(error)]
     else:
-        words = ""
-        assert all(isinstance(user, str) and SLACK_ID.fullmatch(name.slack_id) for user, name in mapping.items())
-    if words:
+        assert all(isinstance(user, str) for user in mapping.entries)
+        assert all(name is None or SLACK_ID.fullmatch(name.slack_id) for name in mapping.entries.values())
+        assert (None in mapping.entries.values()) is bool(mapping.problems)
+        said = list(mapping.problems)
+    for words in said:
         assert words.startswith("line ")
         assert words.removeprefix("line ").split(":")[0].isdigit()
 
@@ -248,8 +275,8 @@ TEXTS = REST.map("U{}".format) | st.tuples(REST, REST).map(lambda two: "C{} S{}"
 @given(st.dictionaries(NAMES, TEXTS, max_size=9))
 @REPEATABLE
 def test_what_is_written_as_python_writes_it_is_read_back(mapping: dict[str, str]) -> None:
-    read = parse_mapping(f"mapping = {mapping!a}")
-    assert {user: " ".join(filter(None, (name.slack_id, name.group))) for user, name in read.items()} == mapping
+    read = parse_mapping(f"mapping = {mapping!a}").entries
+    assert {user: " ".join(filter(None, (one.slack_id, one.group))) for user, one in read.items() if one} == mapping
 
 
 # Slack names and tags
@@ -453,13 +480,14 @@ def resolve(
     tags: dict[str, str] | None = None,
     tags_were_read: bool = True,
     lookups: dict[str, str | None] | None = None,
+    presences: dict[str, Presence] | None = None,
     tells_on_slack: bool = True,
     assigns: bool = False,
     account_id: str = ACCOUNT,
 ) -> Owner:
     owners = replace(owners, slack_tag="slack_id", email_tag="email", tells_on_slack=tells_on_slack, assigns=assigns)
     user = IamUser((PROFILE,), account_id, user_name)
-    return owners.resolve(user, tags, lookups or {}, tags_were_read=tags_were_read)
+    return owners.resolve(user, tags, Known(lookups or {}, presences or {}), tags_were_read=tags_were_read)
 
 
 def person(slack_id: str) -> Addressee:
@@ -523,7 +551,8 @@ def test_where_nobody_is_named_the_fallback_is_told(
 ) -> None:
     owner = resolve(Owners({}, FALLBACK), user_name, tags=tags, lookups=lookups)
     assert owner == Owner(UNKNOWN, NOBODYS)
-    assert owner.identity == "unknown"
+    assert owner.identity == FALLBACK, "told means told to the channel that is the fallback now"
+    assert resolve(Owners({}), user_name, tags=tags, lookups=lookups).identity == "unknown"
     assert resolve(Owners({}), user_name, tags=tags, lookups=lookups) == Owner(UNKNOWN)
 
 
@@ -592,7 +621,7 @@ def test_without_slack_the_owner_is_whom_the_issue_can_be_assigned_to(
     for mapped in [False, True]:
         owners = Owners({user_name: SlackName("U0MAPPED")} if mapped else {}, FALLBACK)
         assigned = resolve(owners, user_name, tags=tags, tells_on_slack=False, assigns=True)
-        assert assigned == Owner(UNKNOWN if email is None else KNOWN, email=email)
+        assert assigned == Owner(UNKNOWN if email is None else KNOWN, email=email, is_email_own=email is not None)
         assert assigned.identity == (email or "unknown")
         assert resolve(owners, user_name, tags=tags, tells_on_slack=False) == Owner(UNKNOWN)
 
@@ -611,7 +640,8 @@ def test_an_owner_on_slack_is_assigned_the_issue_too_by_the_first_e_mail(
     user_name: str, mapping: dict[str, SlackName], tags: dict[str, str], addressee: Addressee, email: str | None
 ) -> None:
     owner = resolve(Owners(mapping, FALLBACK), user_name, tags=tags, lookups=MANY, assigns=True)
-    assert owner == Owner(KNOWN, addressee, email=email)
+    is_own = addressee.slack_id == "U0TEAM"
+    assert owner == Owner(KNOWN, addressee, email=email, is_email_own=is_own), "else it may be somebody else's"
     assert owner.identity == addressee.slack_id
 
 
@@ -623,10 +653,45 @@ def test_the_e_mail_that_is_assigned_is_the_first_though_slack_knows_the_second(
 def test_an_owner_with_an_e_mail_alone_is_known_and_the_fallback_hears_of_it() -> None:
     facts: dict[str, str | None] = {TEAM: None}
     assert resolve(Owners({}, FALLBACK), tags=BY_EMAIL, lookups=facts, assigns=True) == Owner(
-        KNOWN, NOBODYS, email=TEAM
+        KNOWN, NOBODYS, email=TEAM, is_email_own=True
     )
-    assert resolve(Owners({}), tags=BY_EMAIL, lookups=facts, assigns=True) == Owner(KNOWN, email=TEAM)
+    assert resolve(Owners({}), tags=BY_EMAIL, lookups=facts, assigns=True) == Owner(
+        KNOWN, email=TEAM, is_email_own=True
+    )
     assert resolve(Owners({}, FALLBACK), tags=BY_EMAIL, lookups=facts) == Owner(UNKNOWN, NOBODYS)
+
+
+GONE, UNSURE, RETRIED = Presence("deleted"), Presence(is_sure=False), Presence(is_sure=False, is_retry=True)
+
+
+@pytest.mark.parametrize("slack_id", ["U0MAPPED", "C0TEAM"])
+@pytest.mark.parametrize("fallback", [FALLBACK, None])
+def test_whoever_cannot_be_told_for_good_is_nobody_and_others_hear_why(slack_id: str, fallback: str | None) -> None:
+    owners = Owners({"dev_kramer": SlackName(slack_id)}, fallback)
+    owner = resolve(owners, presences={slack_id: GONE}, tags=BY_EMAIL, assigns=True)
+    assert (owner.kind, owner.addressee) == (UNKNOWN, NOBODYS if fallback else None)
+    assert owner.trouble == f"the owner named for it, {slack_id}, has left Slack"
+    assert (owner.email, owner.is_email_own) == (TEAM, False), "whose address that is nobody knows"
+
+
+@pytest.mark.parametrize("presence", [UNSURE, RETRIED], ids=["unsure", "tried again"])
+def test_whoever_may_still_be_there_is_told_and_nothing_rests_on_it(presence: Presence) -> None:
+    owner = resolve(Owners(MAPPED, FALLBACK), presences={"U0MAPPED": presence})
+    assert (owner.kind, owner.addressee, owner.is_unsure) == (KNOWN, person("U0MAPPED"), True)
+    assert owner.is_retry is presence.is_retry
+    assert owner.identity == "U0MAPPED", "so that what was given before stays"
+
+
+def test_one_who_is_gone_by_an_address_is_nobody_too() -> None:
+    owner = resolve(Owners({}, FALLBACK), MAIL, tags={}, lookups={MAIL: "U0MAIL"}, presences={"U0MAIL": GONE})
+    assert (owner.kind, owner.addressee) == (UNKNOWN, NOBODYS)
+
+
+def test_another_group_in_the_same_channel_was_not_told() -> None:
+    def identity(name: SlackName) -> str:
+        return resolve(Owners({"dev_kramer": name})).identity
+
+    assert len({identity(SlackName("C0TEAM", group)) for group in ("S0A", "S0B", None)}) == 3
 
 
 def test_a_team_is_told_in_its_channel_with_its_group() -> None:
@@ -689,7 +754,7 @@ def test_a_fallback_that_owns_users_is_not_told_of_those_whom_an_e_mail_reaches(
     """A message to it is a warning to its own users' owner, and would be taken for one to the other."""
     owners = Owners({"dev_jones": SlackName(FALLBACK)}, FALLBACK)
     owner = resolve(owners, tags=BY_EMAIL, lookups={TEAM: None}, assigns=True)
-    assert owner == Owner(KNOWN, email=TEAM)
+    assert owner == Owner(KNOWN, email=TEAM, is_email_own=True)
     assert owner.identity == TEAM
 
 
@@ -748,7 +813,7 @@ def test_whatever_is_known_no_owner_contradicts_itself(
     if owner.kind is KNOWN:
         assert owner.email is not None or (owner.addressee is not None and not owner.addressee.is_fallback)
     if owner.kind is UNKNOWN:
-        assert owner.email is None
+        assert not owner.is_email_own
         assert owner.addressee is None or owner.addressee.slack_id == fallback
     if owner.addressee is not None and owner.addressee.slack_id == fallback:
         assert not owner.addressee.is_person

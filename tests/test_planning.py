@@ -59,6 +59,7 @@ from tests.builders import (
     make_owner,
     make_record,
     make_settings,
+    open_issues_of,
 )
 
 KRAMER = "U012KRAMER"
@@ -88,7 +89,7 @@ def known(
     addressees = {} if messaged is None else {make_addressee().record_id: messaged}
     return SharedFacts(
         State({record.access_key_id: record for record in records}, addressees),
-        None if open_issues is None else frozenset(open_issues),
+        open_issues_of(open_issues, records),
         frozenset(key.access_key.access_key_id for key in own),
         slack_is_usable,
     )
@@ -654,7 +655,8 @@ def recorded(planned: Plan, before: SharedFacts, gone: Iterable[LabelledKey] = (
             write(one.key, one.promise, told_at=NOW)
     for key in gone:
         write(key, None, disabled=DisabledRecord(NOW, "run-1"), notice=None)
-    open_issues = None if before.open_issues is None else before.open_issues | filed_issues
+    filed = open_issues_of(filed_issues, keys.values()) or {}
+    open_issues = None if before.open_issues is None else {**before.open_issues, **filed}
     return replace(before, state=State(keys, addressees), open_issues=open_issues)
 
 

@@ -88,11 +88,11 @@ def test_where_nothing_is_due_no_secret_is_read(account: MemoryAccount, mapping:
 def test_slack_is_opened_only_where_somebody_is_to_be_told(account: MemoryAccount, mapping: Path) -> None:
     outside = Opened(account)
     result_of(outside, mapping)
-    assert outside.opened == [f"iam {PROFILE}", "claims", "issues", "messages"]
+    assert outside.opened == [f"iam {PROFILE}", "claims", "messages", "issues"]
     assert [one.slack_id for one in account.sent] == [OWNER]
     again = Opened(account)
     result_of(again, mapping)
-    assert "messages" not in again.opened, "told within the day"
+    assert "messages" not in again.opened, "told within the day, and seen on Slack within the week"
 
 
 # What it gives back

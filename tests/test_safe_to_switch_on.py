@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+import requests
 
 from sandbox.fake_iam import FakeIam, FakeKey, about, iam_error
+from sandbox.fake_jira import FakeJira
 from sandbox.fake_slack import Message
 from sandbox.fake_slack import render as as_slack_shows
 from sandbox.http_fake import Request
 from sandbox.moto_aws import STATE_TABLE, MotoAws
 from sandbox.warm_parent import WarmParent
-from sandbox.world import Ran, World
+from sandbox.world import JIRA_EMAIL, JIRA_TOKEN, Ran, World
 from tests.builders import ALL_ON, MORE_THAN_A_DAY
 from tests.running import KRAMER, fake_iam, records, run, run_fields
 
@@ -358,6 +360,122 @@ def test_the_message_holds_the_command_that_undoes_it_and_who_uses_it_is_left_al
 # 9. Issues
 
 
+# Whoever is asked now
+
+SLACK = {"send_slack": "True", "disable_key": "True"}
+
+
+def test_who_has_left_slack_is_nobody_and_the_fallback_hears_why(world: World) -> None:
+    """Slack answers ok to messages to them: notice_left_slack."""
+    (key,) = hire(world, "ci_deploy")
+    world.owners["ci_deploy"] = "U0LEFTUS"
+    world.slack.deleted.add("U0LEFTUS")
+    settings = {**SLACK, "disable_notice_days": "7", "slack_fallback_channel": "C0SECURITY"}
+    for _ in range(7):
+        ran = run(world, "acme-dev", **settings)
+        assert "U0LEFTUS, has left Slack, so slack_fallback_channel is told instead" in ran.stderr
+        assert "the owner named for it, U0LEFTUS, has left Slack" in said(world)
+        assert key.status == "Active"
+        world.pass_time(MORE_THAN_A_DAY)
+    run(world, "acme-dev", **settings)
+    assert key.status == "Inactive"
+    assert {message.channel for message in world.slack.messages} == {"C0SECURITY"}
+
+
+@pytest.mark.parametrize("code", ["user_not_found", "cannot_dm_bot", "channel_not_found", "is_archived"])
+def test_whoever_slack_refuses_for_good_is_nobody_from_the_next_run_on(world: World, code: str) -> None:
+    (key,) = hire(world, "team")
+    world.owners["team"] = "C0OLD"
+    world.slack.refuse("C0OLD", code)
+    settings = {**SLACK, "disable_notice_days": "2", "slack_fallback_channel": "C0SECURITY"}
+    assert "E! " in run(world, "acme-dev", **settings).stderr
+    for _ in range(6):
+        world.pass_time(timedelta(hours=12))
+        run(world, "acme-dev", **settings)
+    assert key.status == "Inactive"
+    assert {message.channel for message in world.slack.messages} == {"C0SECURITY"}
+
+
+def test_a_channel_that_takes_messages_again_is_told_again(world: World) -> None:
+    hire(world, "team")
+    world.owners["team"] = "C0OLD"
+    world.slack.refuse("C0OLD", "is_archived")
+    settings = {"send_slack": "True", "slack_fallback_channel": "C0SECURITY"}
+    for _ in range(2):
+        run(world, "acme-dev", **settings)
+    world.slack.heal()
+    for _ in range(3):
+        world.pass_time(MORE_THAN_A_DAY)
+        quiet(run(world, "acme-dev", **settings))
+    told = [message.channel for message in world.slack.messages]
+    assert told == ["C0SECURITY", "C0OLD", "C0OLD", "C0OLD"]
+
+
+def test_without_the_scope_a_message_counts_and_one_line_says_so(world: World) -> None:
+    (key,) = hire(world, "ana")
+    world.owners["ana"] = "U0ANA"
+    world.slack.scopes.discard("users:read")
+    ran = run(world, "acme-dev", **SLACK)
+    assert (key.status, ran.stderr.count("W! "), "users:read" in ran.stderr) == ("Inactive", 1, True)
+
+
+def test_a_new_fallback_channel_hears_of_it_before_anything_goes(world: World) -> None:
+    """owner_fallback_change"""
+    for number in range(30):
+        hire(world, f"nobody{number:02}", 200 + number)
+    settings = {**SLACK, "disable_notice_days": "3"}
+    for _ in range(3):
+        run(world, "acme-dev", **settings, slack_fallback_channel="C0TRIAL")
+        world.pass_time(MORE_THAN_A_DAY)
+    for _ in range(4):
+        run(world, "acme-dev", **settings, slack_fallback_channel="C0SECURITY")
+        gone = {f"nobody{number:02}" for number in range(30)} - set(active(world))
+        heard = "\n".join(str(message.blocks) for message in world.slack.messages_to("C0SECURITY"))
+        assert all(name in heard for name in gone)
+        world.pass_time(MORE_THAN_A_DAY)
+    assert gone
+
+
+def test_every_team_of_a_channel_is_mentioned_before_anything_of_it_goes(world: World) -> None:
+    """owner_groups: seven teams, and then more than one message holds."""
+    groups = [f"S0{number:02}" for number in range(30)]
+    for number, group in enumerate(groups):
+        hire(world, f"team-{number:02}", 200)
+        world.owners[f"team-{number:02}"] = f"C0SHARED {group}"
+    for _ in range(6):
+        run(world, "acme-dev", **SLACK, disable_notice_days="2")
+        mentioned = set(re.findall(r"subteam\^(\w+)", str([one.blocks for one in world.slack.messages])))
+        gone = {name for name in world.owners if name not in active(world)}
+        assert {world.owners[name].split()[1] for name in gone} <= mentioned
+        world.pass_time(MORE_THAN_A_DAY)
+    assert mentioned == set(groups)
+    assert active(world) == []
+
+
+def test_tags_of_a_user_who_is_there_are_unread_if_iam_does_not_know_them(world: World) -> None:
+    """Replica lag, or renamed a moment ago: exempt_gone_tags."""
+    until = (datetime.now(UTC) + timedelta(days=30)).date()
+    (key,) = hire(world, "deploy")
+    user = fake_iam(world).users["deploy"]
+    user.tags |= {"keycheck:exempt-until": str(until), "keycheck:exempt-reason": "SEC-99"}
+    world.owners["deploy"] = "U0DEPLOY"
+    fake_iam(world).inject("NoSuchEntity", action="ListUserTags", user="deploy")
+    ran = run(world, "acme-dev", **SLACK, exempt_by_tag="True")
+    assert key.status == "Active"
+    assert "the tags of 1 users were not read, so their access keys are not disabled" in ran.stderr
+
+
+def test_a_bad_entry_of_the_mapping_file_costs_its_own_user(world: World) -> None:
+    keys = {name: hire(world, name)[0] for name in ("ana", "ben")}
+    world.mapping_file.write_text('mapping = {\n "ana": "U0ANA",\n "ben": "ben@example.com",\n}\n', encoding="utf-8")
+    ran = run(world, "acme-dev", **SLACK)
+    assert {name: key.status for name, key in keys.items()} == {"ana": "Inactive", "ben": "Active"}
+    assert [message.channel for message in world.slack.messages] == ["U0ANA"]
+    assert (
+        f"slack_id_mapping_file {world.mapping_file}: line 3: a value of 15 characters is not a Slack id" in ran.stderr
+    )
+
+
 def test_a_user_who_is_renamed_during_a_scan_keeps_the_issue(world: World) -> None:
     """ListUsers has the old name, ListAccessKeys does not know it any more: issue_renamed_user."""
     (key,) = hire(world, "ana", 170)
@@ -375,6 +493,63 @@ def test_a_user_who_is_renamed_during_a_scan_keeps_the_issue(world: World) -> No
     quiet(run(world, "acme-dev", create_jira="True"))
     (issue,) = world.jira.issues.values()
     assert (issue.category, issue.comments, key.status) == ("new", [], "Active")
+
+
+def test_a_moved_issue_gives_a_notice_is_commented_on_and_closed(world: World) -> None:
+    """By triage, before anything in it named a day: issue_moved."""
+    (key,) = hire(world, "ana", 170)
+    quiet(run(world, "acme-dev", create_jira="True"))
+    assert world.jira.move("SEC-1", "OPS") == "OPS-1"
+    notice = {"create_jira": "True", "disable_key": "True", "disable_notice_days": "7"}
+    for _ in range(20):
+        world.pass_time(MORE_THAN_A_DAY)
+        quiet(run(world, "acme-dev", **notice))
+    assert key.status == "Inactive"
+    (issue,) = world.jira.issues.values()
+    assert (issue.key, issue.category) == ("OPS-1", "done")
+    said = "\n".join(comment.body for comment in issue.comments)
+    for words in ("is going to be disabled", "has expired", "keycheck disabled it", "nobody has needed it since"):
+        assert said.count(words) == 1, words
+
+
+def test_issues_of_others_on_another_jira_are_left_alone(world: World) -> None:
+    """First a test site, then production, whose SEC-1 is an incident: issue_of_others."""
+    (key,) = hire(world, "ana", 170)
+    hire(world, "ben", 170)
+    quiet(run(world, "acme-dev", create_jira="True"))
+    with FakeJira("cloud", {"email": JIRA_EMAIL, "token": JIRA_TOKEN}) as production:
+        settings = {"create_jira": "True", "jira_server_address": production.url}
+        fields = {"project": {"key": "SEC"}, "issuetype": {"name": "Task"}, "summary": "Incident: do not close"}
+        for _ in range(3):
+            requests.post(
+                f"{production.url}/rest/api/2/issue", json={"fields": fields}, auth=(JIRA_EMAIL, JIRA_TOKEN), timeout=9
+            )
+        for _ in range(2):
+            world.pass_time(BEYOND_AN_INTENT)
+            quiet(run(world, "acme-dev", **settings))
+        key.status = "Inactive"
+        fake_iam(world).users["ben"].keys.clear()
+        for _ in range(2):
+            world.pass_time(BEYOND_AN_INTENT)
+            quiet(run(world, "acme-dev", **settings))
+        theirs = [issue for issue in production.issues.values() if issue.summary.startswith("Incident")]
+        ours = [issue for issue in production.issues.values() if issue not in theirs]
+        assert [(issue.category, issue.comments) for issue in theirs] == [("new", [])] * 3
+        assert [(issue.category, len(issue.comments)) for issue in ours] == [("done", 1)] * 2
+
+
+def test_an_issue_that_a_person_re_opens_ends_again(world: World) -> None:
+    (key,) = hire(world, "dev_kramer", 170)
+    hire(world, "somebody", 1)
+    quiet(run(world, "acme-dev", create_jira="True"))
+    key.status = "Inactive"
+    quiet(run(world, "acme-dev", create_jira="True"))
+    world.jira.transition("SEC-1", "To Do")
+    for _ in range(3):
+        world.pass_time(BEYOND_AN_INTENT)
+        quiet(run(world, "acme-dev", create_jira="True"))
+    (issue,) = world.jira.issues.values()
+    assert (issue.category, len(issue.comments)) == ("done", 2)
 
 
 def test_the_last_user_of_an_account_takes_its_issues_along(world: World) -> None:

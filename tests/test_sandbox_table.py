@@ -52,6 +52,7 @@ ACCESS_KEY: Final = st.just(KEY)
 ADDRESSEE: Final = st.just(OWNER)
 ID: Final = st.just(KEY.access_key_id)
 MARK: Final = st.sampled_from(["expired", "disabled"])
+MARKS: Final = st.lists(MARK, min_size=1, max_size=2)
 ANY_WRITE: Final = st.one_of(
     st.builds(writes.claim_issue, ACCESS_KEY, TOKENS, ISSUES, **TIMES),
     st.builds(writes.begin_filing, RECORDS, TOKENS, INSTANTS),
@@ -64,7 +65,14 @@ ANY_WRITE: Final = st.one_of(
         said=st.lists(MARK, max_size=2),
         given=GIVEN,
     ),
-    st.builds(writes.record_said, RECORDS, TOKENS, MARK, ended_at=st.none() | INSTANTS, given=GIVEN),
+    st.builds(
+        writes.record_said,
+        RECORDS,
+        TOKENS,
+        st.lists(MARK, min_size=1, max_size=2),
+        ended_at=st.none() | INSTANTS,
+        given=GIVEN,
+    ),
     st.builds(writes.record_assigned, RECORDS, st.just("kramer@example.com"), GIVEN),
     st.builds(writes.release_issue, RECORDS, TOKENS),
     st.builds(writes.claim_message, ADDRESSEE, TOKENS, st.just(24), **TIMES),

@@ -25,7 +25,7 @@ from sandbox.warm_parent import Process
 from sandbox.world import Ran, World
 from tests.impatience import wait_until
 from tests.reliability.kill_at_request import signal_and_wait
-from tests.running import KRAMER, fake_iam, iam_lines, issue_posts, records, run, run_fields, sound, statuses
+from tests.running import KRAMER, fake_iam, iam_lines, issue_posts, records, run, run_fields, sends, sound, statuses
 
 STOP_SECONDS = 6
 POST_ISSUE = calls("POST", "/issue")
@@ -177,7 +177,7 @@ def test_what_is_in_flight_is_an_error_and_not_repeated(world: World) -> None:
     world.jira.inject(Fault.hang(), lambda request: POST_ISSUE(request) and b" of ana " in request.body)
     world.slack.inject(Fault.hang(), POST_MESSAGE)
     with world.popen("acme-dev", **settings) as process:
-        wait_until(lambda: issue_posts(world) == 2 and world.slack.requests)
+        wait_until(lambda: issue_posts(world) == 2 and sends(world))
         ran = stop(process, world)
     assert ran.code == 0
     assert [parse_line(line)["tags"]["status"] for line in iam_lines(ran)] == ["expired", "expiring"]
@@ -193,7 +193,7 @@ def test_what_is_in_flight_is_an_error_and_not_repeated(world: World) -> None:
     world.jira.heal()
     again = run(world, "acme-dev", **settings)
     assert again.code == 0
-    assert (issue_posts(world), len(world.slack.requests)) == (2, 1)
+    assert (issue_posts(world), sends(world)) == (2, 1)
     assert statuses(world, "ana") == ["Active"]
 
 
@@ -207,7 +207,7 @@ def test_a_message_of_unknown_outcome_counts_as_sent_but_not_as_a_warning(world:
     assert ran.stderr.startswith(f"E! acme-dev: no answer to the message to {KRAMER}")
     again = run(world, "acme-dev", **settings)
     assert again.stderr.startswith("W! acme-dev: 1 access key not disabled: nobody could be told")
-    assert len(world.slack.requests) == 1
+    assert sends(world) == 1
     assert statuses(world, "dev_kramer") == ["Active"]
 
 
@@ -234,7 +234,7 @@ def test_a_wait_for_the_rate_limit_ends_and_leaves_the_message_to_the_next_run(w
     world.owners["dev_kramer"] = KRAMER
     world.slack.inject(rate_limited(30), POST_MESSAGE, times=1)
     with world.popen("acme-dev", send_slack="True") as process:
-        wait_until(lambda: world.slack.requests)
+        wait_until(lambda: sends(world))
         ran = stop(process, world)
     assert (ran.code, run_fields(ran)["nags_sent"], len(world.slack.messages)) == (0, 0, 0)
     again = run(world, "acme-dev", send_slack="True")
@@ -292,7 +292,7 @@ def test_a_state_table_that_hangs_holds_it_up_no_longer(world: World) -> None:
         ran = stop(process, world)
     assert ran.code == 0
     assert len(iam_lines(ran)) == 1
-    assert world.slack.requests == []
+    assert sends(world) == 0
 
 
 def test_time_that_runs_out_before_anything_is_planned_is_said_and_counted(world: World) -> None:

@@ -109,8 +109,8 @@ def test_two_profiles_of_one_account_are_one_account(
 
 def test_jira_is_asked_for_all_open_issues_once(account: MemoryAccount, mapping: Path) -> None:
     one = Surveyed(Opened(account), mapping)
-    assert one.survey().known.open_issues == frozenset()
-    assert one.outside.opened == [f"iam {PROFILE}", "claims", "issues"]
+    assert one.survey().known.open_issues == {}
+    assert one.outside.opened == [f"iam {PROFILE}", "claims", "messages", "issues"]
 
 
 def test_a_jira_that_cannot_be_asked_has_not_no_issues(account: MemoryAccount, mapping: Path) -> None:
@@ -160,5 +160,5 @@ def test_a_dry_run_makes_no_table_and_says_that_one_would_be_made(account: Memor
     outside.open_claims = NoTable  # type: ignore[method-assign, assignment]
     one = Surveyed(outside, mapping, is_dry_run=True)
     ground = one.ground()
-    assert (ground.state, asked) == (State(), [False])
+    assert (ground.state, asked) == (State(), [False, False])
     assert one.surveyor.dry_run_lines == [(PROFILE, "would create the table iam-access-key-alert")]

@@ -6,7 +6,7 @@ costs the one that it is about.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from unittest.mock import Mock
@@ -15,13 +15,13 @@ import pytest
 
 from keycheck.accounts import Account
 from keycheck.actions import SkipReason
-from keycheck.model import Exemption, LabelledKey, LastUse, Level, Lookup, Owner, OwnerKind, Problem, State
+from keycheck.model import Exemption, LabelledKey, LastUse, Level, Lookup, Owner, OwnerKind, Problem
+from keycheck.owners import Known
 from keycheck.rules.case import UserFacts
 from keycheck.services import ServiceError, state_items
 from keycheck.services.aws_iam import AwsIam
-from keycheck.services.slack_messages import SlackMessages
 from keycheck.settings import Settings
-from keycheck.user_facts import CALLS_AT_ONCE, LOOKUPS_AT_MOST, UserFactsReader
+from keycheck.user_facts import CALLS_AT_ONCE, UserFactsReader
 from keycheck.words.parts import NAMES_SHOWN
 from sandbox.fake_iam import FakeIam, about, iam_error
 from sandbox.fake_slack import FakeSlack
@@ -99,7 +99,7 @@ def key_of(iam: FakeIam, user_name: str, tags: dict[str, str] | None = None, *, 
 def facts_of(
     finder: UserFactsReader, keys: Sequence[LabelledKey], lookups: dict[str, str | None] | None = None
 ) -> dict[str, UserFacts]:
-    return dict(finder.facts(Account((PROFILE,), make_scan(keys)), keys, lookups or {}).users)
+    return dict(finder.facts(Account((PROFILE,), make_scan(keys)), keys, Known(lookups or {})).users)
 
 
 def texts(finder: UserFactsReader, level: Level = Level.ERROR) -> list[str]:
@@ -282,7 +282,7 @@ def test_what_one_profile_may_not_read_another_of_the_account_may(iam: FakeIam, 
     finder.read_tags(ONE, [refused, adapter], keys)
     assert facts_of(finder, keys)["dev_costanza"].owner.kind is OwnerKind.KNOWN
     access_key = keys[0].access_key
-    facts = finder.facts(ONE, keys, {})
+    facts = finder.facts(ONE, keys, Known())
     seen = finder.read_uses(PROFILE, facts, [access_key], {access_key.access_key_id: [refused, adapter]})
     assert seen.last_uses == {access_key.access_key_id: LastUse(None)}
     assert finder.problems == []
@@ -294,69 +294,16 @@ def test_an_exemption_may_name_any_profile_of_the_account(iam: FakeIam, mapping:
     keys = [key_of(iam, "dev_kramer")]
     for profiles, is_exempt in ((("acme-dev", "zz"), True), (("zz", "acme-dev"), True), (("acme-dev",), False)):
         finder = finder_for(settings_for(mapping, exemptions_file=str(path)), profiles)
-        found = finder.facts(Account(profiles, make_scan(keys)), keys, {}).user("dev_kramer")
+        found = finder.facts(Account(profiles, make_scan(keys)), keys, Known()).user("dev_kramer")
         assert (found.exemption is not None) is is_exempt
 
 
-# Looked up on Slack
+# Addresses
 
 
-def looked_up(
-    finder: UserFactsReader, slack: FakeSlack, emails: Iterable[str], state: State | None = None
-) -> tuple[dict[str, str | None], dict[str, Lookup]]:
-    claims, messages = Remembers(), SlackMessages(TOKEN, slack.base_url, HourlyClock(NOW))
-    found = finder.look_up(emails, state or State(), lambda: messages, claims)
-    return found, claims.lookups
-
-
-def test_what_slack_says_is_kept_and_not_asked_for_again_while_it_holds(slack: FakeSlack, mapping: Path) -> None:
-    slack.users["kramer@example.com"] = "U012KRAMER"
-    emails = ("kramer@example.com", "newman@example.com")
-    finder = finder_for(settings_for(mapping))
-    found, kept = looked_up(finder, slack, emails)
-    assert found == {"kramer@example.com": "U012KRAMER", "newman@example.com": None}
-    assert kept == {email: Lookup(slack_id, NOW) for email, slack_id in found.items()}
-    for age, asked in ((timedelta(hours=23), 0), (timedelta(days=1), 1), (timedelta(days=7), 2)):
-        known = {email: Lookup(slack_id, NOW - age) for email, slack_id in found.items()}
-        before = len(slack.requests)
-        assert looked_up(finder, slack, emails, State(lookups=known))[0] == found
-        assert len(slack.requests) - before == asked, age
-
-
-def test_no_more_are_looked_up_in_a_run_than_slack_allows_in_a_minute(slack: FakeSlack, mapping: Path) -> None:
-    emails = [f"user{number}@example.com" for number in range(LOOKUPS_AT_MOST + 3)]
-    finder = finder_for(settings_for(mapping))
-    found, _ = looked_up(finder, slack, emails)
-    assert list(found) == emails[:LOOKUPS_AT_MOST]
-    assert texts(finder, Level.INFO) == ["3 e-mail addresses are looked up on Slack in the next runs"]
-
-
-def test_one_look_up_that_fails_ends_them_and_nobody_is_unknown_for_it(slack: FakeSlack, mapping: Path) -> None:
-    slack.scopes.discard("users:read.email")
+def test_who_could_not_be_looked_up_is_not_unknown(mapping: Path) -> None:
     finder = finder_for(settings_for(mapping, slack_fallback_channel="C0SECURITY"))
-    found, kept = looked_up(finder, slack, ["a@example.com", "b@example.com"])
-    assert (found, kept, len(slack.requests)) == ({}, {}, 1)
-    (text,) = texts(finder)
-    assert text.startswith("owners could not be looked up on Slack: ")
-    assert "users:read.email" in text
-    assert "a@example.com" not in text
     assert facts_of(finder, [make_key("a@example.com")])["a@example.com"].owner.kind is OwnerKind.UNREAD
-
-
-def test_a_dry_run_looks_up_and_keeps_nothing(slack: FakeSlack, mapping: Path) -> None:
-    slack.users["kramer@example.com"] = "U012KRAMER"
-    messages = SlackMessages(TOKEN, slack.base_url, HourlyClock(NOW))
-    found = finder_for(settings_for(mapping)).look_up(["kramer@example.com"], State(), lambda: messages, None)
-    assert found == {"kramer@example.com": "U012KRAMER"}
-
-
-def test_slack_is_not_opened_where_the_table_knows_everybody(mapping: Path) -> None:
-    def open_slack() -> None:
-        pytest.fail("its secret would be read for nothing")
-
-    state = State(lookups={"kramer@example.com": Lookup("U012KRAMER", NOW)})
-    found = finder_for(settings_for(mapping)).look_up(["kramer@example.com"], state, open_slack, None)
-    assert found == {"kramer@example.com": "U012KRAMER"}
 
 
 def test_only_addresses_on_which_an_owner_depends_are_looked_up(iam: FakeIam, adapter: AwsIam, mapping: Path) -> None:
@@ -385,7 +332,7 @@ def test_a_last_use_is_read_with_its_service_and_region(iam: FakeIam, adapter: A
     finder = finder_for(settings_for(mapping))
     key = key_of(iam, "dev_kramer")
     iam.use_key(key.access_key.access_key_id, NOW - timedelta(hours=1), "s3", "eu-west-1")
-    facts = finder.facts(Account((PROFILE,), make_scan([key])), [key], {})
+    facts = finder.facts(Account((PROFILE,), make_scan([key])), [key], Known())
     seen = finder.read_uses(PROFILE, facts, [key.access_key], {key.access_key.access_key_id: [adapter]})
     assert seen.last_uses == {key.access_key.access_key_id: LastUse(NOW - timedelta(hours=1), "s3", "eu-west-1")}
     assert seen.users == facts.users
@@ -397,7 +344,7 @@ def test_a_last_use_that_was_not_read_is_none_and_is_said_once(iam: FakeIam, ada
     finder = finder_for(settings_for(mapping))
     keys = [key_of(iam, "dev_kramer"), key_of(iam, "dev_newman")]
     iam.inject(iam_error("ServiceFailure"), about("GetAccessKeyLastUsed"))
-    facts = finder.facts(Account((PROFILE,), make_scan(keys)), keys, {})
+    facts = finder.facts(Account((PROFILE,), make_scan(keys)), keys, Known())
     wanted = [key.access_key for key in keys]
     seen = finder.read_uses(PROFILE, facts, wanted, {one.access_key_id: [adapter] for one in wanted})
     assert set(seen.last_uses.values()) == {None}

@@ -34,6 +34,7 @@ from tests.running import (
     records,
     run,
     run_fields,
+    sends,
     statuses,
 )
 
@@ -78,7 +79,7 @@ def test_the_audit_prints_every_label_in_a_stable_order_and_writes_nothing(world
     assert counts(run_fields(second)) == counts(run_fields(first))
     assert set(world.gate.actions) == {"ListUsers", "ListAccessKeys", "GetAccountSummary"}
     assert world.aws.state_items() == []
-    assert (world.jira.requests, world.slack.requests) == ([], [])
+    assert (world.jira.requests, sends(world)) == ([], 0)
 
 
 # The job
@@ -146,6 +147,7 @@ def test_the_whole_job_once_then_nothing_twice_then_a_nag_a_day_later(
         kept = records(world)
         assert {kept[key]["issue_key"] for key in (kramer[0], kramer[1], odd)} == set(world.jira.issues)
         assert kept.keys() == {
+            f"told:{KRAMER}",
             kramer[0],
             kramer[1],
             odd,
@@ -169,7 +171,7 @@ def test_the_whole_job_once_then_nothing_twice_then_a_nag_a_day_later(
             "nags_sent": 0,
             "keys_disabled": 0,
         }
-        assert (len(world.gate.writes), issue_posts(world), len(world.slack.requests)) == (writes, 3, 2)
+        assert (len(world.gate.writes), issue_posts(world), sends(world)) == (writes, 3, 2)
 
         world.pass_time(MORE_THAN_A_DAY)
         tomorrow = run(world, "acme-dev", **settings)
@@ -224,7 +226,7 @@ def test_an_unknown_owner_is_a_warning_without_a_fallback_and_a_digest_with_one(
     assert ran.stderr.startswith("W! acme-dev: nobody was nagged about 3 access keys: the user is in no Slack mapping")
     assert ran.stderr.count("\n") == 1
     assert run_fields(ran)["skipped"] == 3
-    assert world.slack.requests == []
+    assert sends(world) == 0
 
     ran = run(world, "acme-dev", send_slack="True", slack_fallback_channel="C0SECURITY")
     assert (ran.code, ran.stderr) == (0, "")
@@ -256,7 +258,7 @@ def test_disabling_alone_disables_the_expired_and_nothing_else(world: World) -> 
     assert statuses(world, "dev_kramer") == ["Inactive", "Inactive", "Active", "Active"]
     assert [parse_line(line)["tags"]["status"] for line in iam_lines(ran)] == ["disabled", "disabled", "expiring", "ok"]
     assert run_fields(ran)["keys_disabled"] == 2
-    assert (world.jira.requests, world.slack.requests) == ([], [])
+    assert (world.jira.requests, sends(world)) == ([], 0)
 
     again = run(world, "acme-dev", **settings)
     assert (again.code, run_fields(again)["keys_disabled"]) == (0, 0)
@@ -361,14 +363,14 @@ def test_a_refusal_by_jira_names_field_and_setting_and_keeps_the_key_active(worl
 
 def test_a_malformed_mapping_names_its_line_and_costs_slack_only(world: World) -> None:
     world.aws.add_user("dev_kramer", [197])
-    world.mapping_file.write_text('# owners\nmapping = {\n    "dev_kramer": kramer,\n}\n', encoding="utf-8")
+    world.mapping_file.write_text('# owners\nmapping = {\n    dev_kramer: "U012KRAMER",\n}\n', encoding="utf-8")
     ran = run(world, "acme-dev", **SLACK_AND_JIRA)
     assert ran.code == 0
     assert ran.stderr.startswith(f"E! acme-dev: nobody is nagged: slack_id_mapping_file {world.mapping_file}: line 3: ")
     assert ran.stderr.count("\n") == 1
     assert len(world.jira.issues) == 1
     assert len(ran.lines) == 2
-    assert world.slack.requests == []
+    assert sends(world) == 0
 
 
 def test_the_mapping_is_never_executed(world: World) -> None:
@@ -381,7 +383,7 @@ def test_the_mapping_is_never_executed(world: World) -> None:
     assert ran.code == 0
     assert "line 2: " in ran.first_line
     assert not trap.exists()
-    assert world.slack.requests == []
+    assert sends(world) == 0
 
 
 @pytest.mark.parametrize("trouble", ["wrong shape", "unreachable", "no such profile"])
@@ -414,7 +416,7 @@ def test_without_state_there_is_no_action_and_all_metrics(world: World, trouble:
     assert [parse_line(line)["tags"]["status"] for line in iam_lines(ran)] == ["expired", "expiring"]
     fields = run_fields(ran)
     assert (fields["skipped"], fields["errors"], fields["incomplete"]) == (2, 1, 0)
-    assert (issue_posts(world), world.slack.requests, statuses(world, "dev_kramer")) == (0, [], ["Active", "Active"])
+    assert (issue_posts(world), sends(world), statuses(world, "dev_kramer")) == (0, 0, ["Active", "Active"])
     assert world.aws.state_items() == []
 
 
@@ -429,7 +431,7 @@ def test_a_table_that_fails_midway_ends_all_actions_and_is_said_once(world: Worl
     assert ran.stderr.startswith("E! acme-dev: dynamodb:UpdateItem was refused (AccessDeniedException)")
     assert "without state nothing more is filed, sent or disabled" in ran.first_line
     assert ran.stderr.count("E! ") == 1
-    assert (issue_posts(world), world.slack.requests, statuses(world, "dev_kramer")) == (0, [], ["Active", "Active"])
+    assert (issue_posts(world), sends(world), statuses(world, "dev_kramer")) == (0, 0, ["Active", "Active"])
     assert len(iam_lines(ran)) == 2
 
 
@@ -484,7 +486,7 @@ def test_a_dry_run_decides_alike_and_writes_nowhere(world: World) -> None:
     assert [parse_line(line)["tags"]["status"] for line in iam_lines(dry)] == ["expired", "expired", "expiring", "ok"]
     assert world.gate.writes == []
     assert {request.method for request in world.jira.requests} == {"GET"}
-    assert world.slack.requests == []
+    assert sends(world) == 0
     assert STATE_TABLE not in world.aws.client("dynamodb").list_tables()["TableNames"]
 
     real = run(world, "acme-dev", **settings)
@@ -492,7 +494,7 @@ def test_a_dry_run_decides_alike_and_writes_nowhere(world: World) -> None:
     assert (fields["issues_filed"], fields["nags_sent"], fields["keys_disabled"]) == (3, 1, 2)
 
     world.pass_time(MORE_THAN_A_DAY)
-    writes, posts, sent, state = len(world.gate.writes), issue_posts(world), len(world.slack.requests), records(world)
+    writes, posts, sent, state = len(world.gate.writes), issue_posts(world), sends(world), records(world)
     dry = run(world, "acme-dev", "--dry-run", **settings)
     *comments, message = sorted(dry.stderr.splitlines())
     assert message == f"I! acme-dev: would send a message to {KRAMER} about 1 access key: dev_kramer ...{kramer[1]}"
@@ -501,7 +503,7 @@ def test_a_dry_run_decides_alike_and_writes_nowhere(world: World) -> None:
         f"access key ...{bob} of bob (disabled, 201 days old)",
         f"access key ...{kramer[0]} of dev_kramer (disabled, 198 days old)",
     }
-    assert (len(world.gate.writes), issue_posts(world), len(world.slack.requests)) == (writes, posts, sent)
+    assert (len(world.gate.writes), issue_posts(world), sends(world)) == (writes, posts, sent)
     assert records(world) == state
 
 
@@ -559,7 +561,7 @@ def test_two_profiles_of_one_account_are_one_issue_a_key_and_one_message_an_owne
     assert len(ran.lines) == 8
     assert issue_posts(world) == 3
     assert len({issue.labels[1] for issue in world.jira.issues.values()}) == 3
-    assert len(world.slack.requests) == 1
+    assert sends(world) == 1
     assert statuses(world, "dev_kramer") == ["Inactive", "Inactive", "Active"]
     assert run_fields(ran, "acme-dev")["issues_filed"] + run_fields(ran, "again")["issues_filed"] == 3
     assert run_fields(ran, "acme-dev")["nags_sent"] + run_fields(ran, "again")["nags_sent"] == 1
@@ -654,7 +656,7 @@ def test_an_addressee_for_whom_slack_failed_twice_is_left_alone_for_an_hour(worl
     for passes in (timedelta(), timedelta(minutes=5), timedelta(minutes=58)):
         world.pass_time(passes)
         assert run(world, "acme-dev", send_slack="True").code == 0
-        asked.append(len(world.slack.requests))
+        asked.append(sends(world))
     assert asked == [1, 2, 2]
 
 

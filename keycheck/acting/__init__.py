@@ -2,7 +2,9 @@
 
     ledger.py      what became of each action: done, refused, unknown, skipped, in flight
     notes.py       what the scan has shown
-    issues.py      file, assign, comment, close
+    issues.py      file, assign
+    comments.py    comment, close
+    issue_claims.py  what these two share: the claim, and the look
     messages.py    send one message
     disabling.py   set one access key Inactive
     chains.py      walks the chains side by side, and closes the books

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from keycheck.acting.comments import comment
+from keycheck.acting.issue_claims import Found, claim_issue, find_open_issue, release_issue
 from keycheck.acting.ledger import Task
 from keycheck.acting.means import Means
 from keycheck.actions import AssignIssue, CommentIssue, FileIssue, Result, SkipReason
@@ -20,19 +22,8 @@ from keycheck.model import AccessKey, IssueRecord, KeyRecord, Level
 from keycheck.rules import writes
 from keycheck.rules.filing import ISSUES_AT_MOST, ISSUES_WITHIN, may_file_another
 from keycheck.services import Issues, ServiceError
-from keycheck.services.state_items import key_record
-from keycheck.words.issue import comment_text, issue_draft, marker_line
+from keycheck.words.issue import issue_draft
 from keycheck.words.parts import name_key
-
-
-def find_open_issue(issues: Issues, record: KeyRecord, issue_label: str) -> str | None:
-    """Look before filing: the recorded issue by its key, which is never stale; then the access key's label.
-
-    Raises ServiceError if either look failed: that is never "not found".
-    """
-    if record.issue_key is not None and issues.is_open(record.issue_key):
-        return record.issue_key
-    return issues.find_open(issue_label)
 
 
 class IssueWork:
@@ -56,48 +47,38 @@ class IssueWork:
             case AssignIssue():
                 self._assign(task, action, issues)
             case CommentIssue():
-                self._comment(task, action, issues)
+                comment(self._means, task, action, issues)
         return None
-
-    def _claim(self, task: Task, access_key: AccessKey, token: str, issue_key: str | None) -> KeyRecord | None:
-        """Return the record as it is once it is claimed; None, and a skip, if another run was first."""
-        now, lapses = self._means.clock.now, self._means.claims_lapse
-        write = writes.claim_issue(access_key, token, issue_key, now=now, lapses=lapses)
-        access_key_id = access_key.access_key_id
-        return self._ledger.write_or_skip(task, lambda: key_record(access_key_id, self._means.claims.apply(write)))
-
-    def _release(self, record: KeyRecord, token: str) -> None:
-        self._ledger.release(lambda: self._means.claims.apply(writes.release_issue(record, token)))
 
     # Filing
 
     def _file(self, task: Task, filing: FileIssue, issues: Issues) -> str | None:
         token = uuid.uuid4().hex
-        record = self._claim(task, filing.key.access_key, token, filing.record.issue_key)
+        record = claim_issue(self._means, task, filing.key.access_key, token, filing.record.issue_key)
         if record is None:
             return None
         try:
             return self._file_claimed(task, filing, issues, record, token)
         except Stopped:  # raised before a call, never after a POST
-            self._release(record, token)
+            release_issue(self._means, record, token)
             raise
 
     def _file_claimed(self, task: Task, filing: FileIssue, issues: Issues, record: KeyRecord, token: str) -> str | None:
         """Look, and file if there is none; `record` is the access key's record as the claim returned it."""
         access_key = filing.key.access_key
         try:
-            found = find_open_issue(issues, record, access_key.issue_label)
+            found = find_open_issue(issues, record, self._means.settings.jira_site)
             reason = None if found is not None else self._why_not_post(issues, record, access_key)
         except ServiceError as error:
-            self._release(record, token)
+            release_issue(self._means, record, token)
             self._ledger.refused(task, error)
             return None
         if found is not None:
-            self._record_issue(task, filing, record, token, found)
+            self._record_found(task, filing, record, token, found)
             self._ledger.done(task, Result.NOT_NEEDED)
-            return found
+            return found.key
         if reason is not None:
-            self._release(record, token)
+            release_issue(self._means, record, token)
             self._ledger.skip(task, reason)
             return None
         at = self._means.clock.utc_now()
@@ -108,7 +89,7 @@ class IssueWork:
             issue_key = self._ledger.attempt(
                 task,
                 lambda: issues.create(issue_draft(filing, task.profile)),
-                release=lambda _: self._release(record, token),
+                release=lambda _: release_issue(self._means, record, token),
                 if_unknown=lambda error: f"{error.text}; an issue for {name_key(filing.key)} may exist",
             )
             if issue_key is None:
@@ -141,6 +122,17 @@ class IssueWork:
                 return None
         return SkipReason.TOO_MANY_ISSUES
 
+    def _record_found(self, task: Task, filing: FileIssue, record: KeyRecord, token: str, found: Found) -> None:
+        """Record an issue that was found. What it promised to whom is not known; what was said in it is, if it is the
+        recorded one.
+        """
+        if not found.is_recorded:
+            self._record_issue(task, filing, record, token, found.key)
+            return
+        write = writes.follow_issue(record, token, found.key, self._means.settings.jira_site)
+        text = f"that the issue of {name_key(filing.key)} is {found.key} could not be recorded, so the next run looks"
+        self._ledger.record(task, lambda: self._means.write(write), text)
+
     def _record_issue(
         self,
         task: Task,
@@ -150,15 +142,16 @@ class IssueWork:
         issue_key: str,
         answered: Sequence[datetime] = (),
     ) -> None:
-        """Record an issue that was filed (`answered`), or found: what a found one promised to whom is not known. One
-        that is to be assigned names the day already, and gives its notice only then.
+        """Record an issue that was filed (`answered`), or found. One that is to be assigned names the day already, and
+        gives its notice only then.
         """
         promise = filing.promise if answered else None
         if promise is not None and filing.email is not None:
             promise = replace(promise, owner=None)
         given = self._means.given(record, promise)
         said = (filing.key.label.value,)
-        write = writes.record_issue(record.access_key_id, token, issue_key, answered, said=said, given=given)
+        site = self._means.settings.jira_site
+        write = writes.record_issue(record.access_key_id, token, issue_key, answered, said=said, given=given, site=site)
         self._ledger.record(
             task,
             lambda: self._means.write(write),
@@ -215,56 +208,3 @@ class IssueWork:
     def _nobody_in_jira(self, task: Task, record: KeyRecord) -> None:
         text = "an issue could not be assigned: Jira knows nobody by the owner's e-mail, or may not assign to them"
         self._ledger.problem(task, Level.WARNING, text, f"{record.issue_key} of {record.user_name}")
-
-    # Saying, and ending
-
-    def _comment(self, task: Task, action: CommentIssue, issues: Issues) -> None:
-        """Say one thing in the recorded issue, unless that was said, or there is nobody left to say it to."""
-        record = action.record
-        access_key = (
-            action.key.access_key
-            if action.key is not None
-            else AccessKey(record.access_key_id, record.user_name, record.account_id, "Deleted", self._means.clock.now)
-        )
-        token = uuid.uuid4().hex
-        claimed = self._claim(task, access_key, token, record.issue_key)
-        if claimed is None:
-            return
-        try:
-            self._comment_claimed(task, action, issues, claimed, token)
-        except Stopped:  # what was said by then is found by its marker
-            self._release(claimed, token)
-            raise
-
-    def _comment_claimed(self, task: Task, action: CommentIssue, issues: Issues, record: KeyRecord, token: str) -> None:
-        issue_key = record.issue_key or ""
-        with self._ledger.in_flight(task):
-            is_new = self._ledger.attempt(
-                task,
-                lambda: self._say(task, action, issues, record),
-                release=lambda _: self._release(record, token),
-                if_unknown=lambda error: f"{error.text}; what was to be said in {issue_key} is looked up later",
-            )
-            if is_new is None:
-                return
-            self._ledger.done(task, Result.DONE if is_new else Result.NOT_NEEDED)
-            given = self._means.given(record, action.promise) if is_new else None
-            ended_at = self._means.clock.utc_now() if action.event.closes else None
-            write = writes.record_said(record, token, action.comment_marker, ended_at=ended_at, given=given)
-            self._ledger.record(
-                task,
-                lambda: self._means.write(write),
-                f"what was said in {issue_key} could not be recorded, so the next run looks whether it was",
-            )
-
-    def _say(self, task: Task, action: CommentIssue, issues: Issues, record: KeyRecord) -> bool:
-        """Return whether there was anything to say: it was not said yet, and the issue is open."""
-        issue_key = record.issue_key or ""
-        is_new = not record.was_said(action.comment_marker) and issues.is_open(issue_key)
-        if is_new and not issues.was_said(issue_key, marker_line(action.comment_marker)):
-            issues.comment(issue_key, comment_text(action, task.profile))
-        if is_new and action.event.closes and not issues.close(issue_key):
-            text = "an issue whose access key is inactive or gone could not be closed: its workflow, or Jira, "
-            text += "does not let this account; close it by hand"
-            self._ledger.problem(task, Level.WARNING, text, issue_key)
-        return is_new

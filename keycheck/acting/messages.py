@@ -14,6 +14,7 @@ from keycheck.acting.ledger import Task
 from keycheck.acting.means import Means
 from keycheck.actions import MessageKey, Result, SendMessage, SkipReason
 from keycheck.clock import Stopped
+from keycheck.model import Addressee, Lookup
 from keycheck.rules import writes
 from keycheck.services import Failure, Messages, ServiceError
 from keycheck.services.state_items import addressee_record
@@ -40,6 +41,8 @@ def send(means: Means, task: Task, message: SendMessage, filed: Mapping[str, str
     draft = slack_draft(message, task.profile, {**recorded, **filed}, means.settings.jira_server_address, interval)
 
     def release(error: ServiceError | Stopped) -> None:
+        if isinstance(error, ServiceError) and error.failure is Failure.GONE and _has_stand_in(means, addressee):
+            _note(means, addressee.slack_id, Lookup(None, means.clock.utc_now(), error.code))
         errors, again = _after_refusal(error, record.server_errors, means.clock.utc_now())
         means.ledger.release(lambda: means.claims.apply(writes.release_message(addressee, token, errors, again)))
 
@@ -60,8 +63,21 @@ def send(means: Means, task: Task, message: SendMessage, filed: Mapping[str, str
         at = means.clock.utc_now()
         means.ledger.done(task, Result.DONE)
         _record_message(means, task, message, token)
+        if message.is_retry:
+            _note(means, addressee.slack_id, Lookup(addressee.slack_id, at))
         for one in message.keys:
             _record_told(means, task, message, one, at)
+
+
+def _has_stand_in(means: Means, addressee: Addressee) -> bool:
+    """Return whether another channel can be told instead; else each run tries again."""
+    channel = means.settings.slack_fallback_channel
+    return channel is not None and channel != addressee.slack_id
+
+
+def _note(means: Means, slack_id: str, lookup: Lookup) -> None:
+    """Note whether an addressee can be told at all: the next run tells the fallback channel of whoever cannot."""
+    means.ledger.release(lambda: means.claims.apply(writes.record_lookup(slack_id, lookup)))
 
 
 def _post(messages: Messages, slack_id: str, draft: SlackDraft) -> bool:
@@ -99,7 +115,7 @@ def _after_refusal(error: ServiceError | Stopped, so_far: int, now: datetime) ->
 
     What never got an answer breaks no row.
     """
-    if isinstance(error, Stopped) or error.failure not in (Failure.REFUSED, Failure.SERVER_ERROR):
+    if isinstance(error, Stopped) or error.failure not in (Failure.REFUSED, Failure.GONE, Failure.SERVER_ERROR):
         return so_far, None
     in_a_row = so_far + 1 if error.failure is Failure.SERVER_ERROR else 0
     return in_a_row, now + RETRY_AFTER_SERVER_ERRORS if in_a_row >= SERVER_ERRORS_IN_A_ROW else None

@@ -14,9 +14,11 @@ from keycheck.model import (
     AccessKey,
     AgeLabel,
     Exemption,
+    IssueRecord,
     KeyRecord,
     LabelledKey,
     LastUse,
+    OpenIssues,
     Owner,
     OwnerKind,
     Scan,
@@ -70,11 +72,11 @@ class Facts:
 class SharedFacts:
     """What planning knows for all profiles; None if a service could not be asked.
 
-    `open_issues`: issue keys of all open issues of ours in Jira. `own_access_key_ids`: never to be disabled.
+    `open_issues`: all open issues of ours in Jira. `own_access_key_ids`: never to be disabled.
     """
 
     state: State | None
-    open_issues: frozenset[str] | None
+    open_issues: OpenIssues | None
     own_access_key_ids: frozenset[str]
     slack_is_usable: bool = True
 
@@ -85,7 +87,7 @@ class Circumstances:
 
     settings: Settings
     now: datetime
-    open_issues: frozenset[str] | None = None
+    open_issues: OpenIssues | None = None
     own_access_key_ids: frozenset[str] = frozenset()
     slack_is_usable: bool = True
 
@@ -101,11 +103,26 @@ class Circumstances:
         """Return whether this run's listing, which began after `now`, shows what was done then."""
         return self.now - at >= IAM_SHOWS_WITHIN
 
+    def issue(self, record: KeyRecord) -> IssueRecord | None:
+        """Return the recorded issue if it is of this Jira: on another site there is none."""
+        issue = record.issue
+        return None if issue is None or issue.site not in (None, self.settings.jira_site) else issue
+
+    def is_open(self, record: KeyRecord) -> bool:
+        """Return whether the recorded issue is open and bears the label of its access key, as far as a search shows."""
+        issue = self.issue(record)
+        return issue is not None and issue.key in self.open_of(record)
+
+    def open_of(self, record: KeyRecord) -> frozenset[str]:
+        """Return the keys of all open issues that bear the label of this access key."""
+        return (self.open_issues or {}).get(record.issue_label, frozenset())
+
     def can_comment(self, record: KeyRecord) -> bool:
-        """Return whether something can be said in the recorded issue: it is open, and no other run is at it."""
-        if not self.settings.create_jira or self.open_issues is None:
-            return False
-        return not self.claim_is_live(record.issue_claim_until) and record.issue_key in self.open_issues
+        """Return whether something can be said in the recorded issue: an issue of ours is open, maybe that one under a
+        new key, and no other run is at it.
+        """
+        is_free = not self.claim_is_live(record.issue_claim_until)
+        return self.settings.create_jira and is_free and self.issue(record) is not None and bool(self.open_of(record))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +177,10 @@ class Case:
 
     @property
     def open_issue(self) -> str | None:
-        """The recorded issue, as far as is known an open one."""
-        issue_key, is_open = self.record.issue_key, self.run.open_issues
-        return issue_key if is_open is None or issue_key in is_open else None
+        """The recorded issue, as far as is known an open one of ours."""
+        issue = self.run.issue(self.record)
+        is_open = issue is not None and (self.run.open_issues is None or self.run.is_open(self.record))
+        return issue.key if issue is not None and is_open else None
 
     @property
     def newer(self) -> str | None:

@@ -7,7 +7,7 @@ sandbox's table in memory a new item.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
@@ -89,3 +89,7 @@ def floor(instant: datetime) -> int:
 def ceil(instant: datetime) -> int:
     """Epoch seconds, rounded up where rounding down could make something happen a fraction of a second too early."""
     return math.ceil(instant.timestamp())
+
+
+def floors(instants: Iterable[datetime]) -> tuple[int, ...]:
+    return tuple(floor(instant) for instant in instants)

@@ -51,6 +51,7 @@ def verdict(case: Case, *, notice_on_the_way: bool = False) -> Verdict:
         # Nothing would be filed about an inactive access key.
         (SkipReason.CLAIMED, case.files_issues and case.run.claim_is_live(case.record.issue_claim_until), None),
         (SkipReason.NOBODY_TOLD, is_untold, None),
+        (SkipReason.OWNER_UNREAD, case.owner.is_unsure, None),
         (SkipReason.NOTICE, not_before > case.now, NextStep.DISABLED_FROM),
         (SkipReason.IN_USE, is_used, NextStep.IN_USE),
     )
@@ -114,6 +115,7 @@ def outlook(case: Case, against: Verdict, *, is_disabled_now: bool) -> Outlook:
         len(case.siblings),
         case.record.exempt_until if case.user.not_disabled_because is None else None,
         case.user.tag_trouble,
+        case.owner.trouble,
     )
 
 

@@ -6,10 +6,16 @@ thing that there is to say in its issue, or why it is not said in this run.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from keycheck.actions import CommentIssue, IssueEvent, SkipReason
 from keycheck.model import AgeLabel, KeyRecord, LabelledKey
 from keycheck.rules.case import A_DAY, Circumstances
 from keycheck.rules.filing import disabling_run
+from keycheck.settings import Settings
+
+LEFT_OPEN = "left open, since it could not be closed"
+"""A marker on record: what is open after that, nobody has re-opened."""
 
 
 def no_longer_due(record: KeyRecord, key: LabelledKey, run: Circumstances) -> CommentIssue | None:
@@ -20,10 +26,20 @@ def no_longer_due(record: KeyRecord, key: LabelledKey, run: Circumstances) -> Co
 
 
 def last_word(record: KeyRecord, key: LabelledKey | None, run: Circumstances) -> CommentIssue | SkipReason | None:
-    """Return what there is to say in the issue of an access key that is inactive or gone, and whether it ends by it."""
-    if not run.settings.create_jira or record.issue is None or record.issue.ended_at is not None:
+    """Return what there is to say in the issue of an access key that is inactive or gone, and whether it ends by it.
+
+    One that a person has re-opened since it ended is ours again, and ends again.
+    """
+    issue = run.issue(record)
+    if not run.settings.create_jira or issue is None or record.was_said(LEFT_OPEN):
         return None
     event, marker = event_of_ended(record, key, run)
+    if issue.ended_at is not None:
+        if not (
+            event.closes and run.can_comment(record) and run.now - issue.ended_at >= search_shows_within(run.settings)
+        ):
+            return None
+        marker = f"{marker}, again on {run.now:%Y-%m-%d}"
     if event is IssueEvent.DISABLED and record.disabled is not None and record.disabled.by is None:
         return None  # confirmed by this run only now: the next one knows by whom, and says so
     if record.was_said(marker) or (event.closes and not run.settings.resolve_jira):
@@ -35,6 +51,11 @@ def last_word(record: KeyRecord, key: LabelledKey | None, run: Circumstances) ->
     if not event.closes and not run.can_comment(record):
         return None
     return CommentIssue(record, event, marker, key, at=None if record.disabled is None else record.disabled.at)
+
+
+def search_shows_within(settings: Settings) -> timedelta:
+    """Jira's search shows with a delay that an issue was closed; the setting says how long at most."""
+    return timedelta(seconds=settings.claim_margin_seconds)
 
 
 def event_of_ended(record: KeyRecord, key: LabelledKey | None, run: Circumstances) -> tuple[IssueEvent, str]:

@@ -28,6 +28,8 @@ def why_not_filed(case: Case) -> SkipReason | None:
         return SkipReason.JIRA_OFF
     if case.run.claim_is_live(case.record.issue_claim_until):
         return SkipReason.CLAIMED
+    if case.run.open_of(case.record):
+        return None  # moved, say: the look that comes first finds it
     return None if may_file_another(case.record.answered_filings, case.now) else SkipReason.TOO_MANY_ISSUES
 
 
@@ -49,15 +51,16 @@ def filing(case: Case, told: Outlook) -> FileIssue:
 
 
 def filing_reaches(case: Case) -> bool:
-    """Return whether a new issue reaches the owner: for an owner nobody knows at once, else once it is assigned."""
-    return case.owner.kind is OwnerKind.UNKNOWN or _has_known_email(case.owner)
+    """Return whether a new issue reaches whoever is asked now: at once if nobody is, else once it is assigned to the
+    owner.
+    """
+    return _is_anybodys(case.owner) or _has_own_email(case.owner)
 
 
 def comment_reaches(case: Case) -> bool:
-    """Return whether a comment on the open issue reaches the owner."""
-    if case.owner.kind is OwnerKind.UNKNOWN:
-        return True
-    return _has_known_email(case.owner) and assigned_to(case.record) == case.owner.email
+    """Return whether a comment on the open issue reaches whoever is asked now."""
+    is_owners = _has_own_email(case.owner) and assigned_to(case.record) == case.owner.email
+    return _is_anybodys(case.owner) or is_owners
 
 
 def assigned_to(record: KeyRecord) -> str | None:
@@ -65,8 +68,14 @@ def assigned_to(record: KeyRecord) -> str | None:
     return None if record.issue is None else record.issue.assigned_to
 
 
-def _has_known_email(owner: Owner) -> bool:
-    return owner.kind is OwnerKind.KNOWN and owner.email is not None
+def _is_anybodys(owner: Owner) -> bool:
+    """Return whether nobody knows the owner, and no channel hears of it instead."""
+    return owner.kind is OwnerKind.UNKNOWN and owner.addressee is None
+
+
+def _has_own_email(owner: Owner) -> bool:
+    """Return whether the owner is known by that address: one beside another name may be somebody else's."""
+    return owner.kind is OwnerKind.KNOWN and owner.email is not None and owner.is_email_own
 
 
 # The open issue

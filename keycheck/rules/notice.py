@@ -62,7 +62,8 @@ def is_to_be_kept(case: Case, *, is_named: bool) -> bool:
 
 
 def _is_known(case: Case) -> bool:
-    return case.owner.kind is not OwnerKind.UNREAD and case.user.not_disabled_because is None
+    is_read = case.owner.kind is not OwnerKind.UNREAD and not case.owner.is_unsure
+    return is_read and case.user.not_disabled_because is None
 
 
 # What a message or an issue promises

@@ -112,4 +112,5 @@ def message(audience: Audience, told: Mapping[str, Outlook]) -> SendMessage | No
         unlisted=len(audience.cases) - len(audience.named),
         claim_until=audience.claim_until,
         groups=tuple(sorted({case.owner.group for case in audience.named if case.owner.group})),
+        is_retry=any(case.owner.is_retry for case in audience.named),
     )

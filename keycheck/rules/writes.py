@@ -26,6 +26,7 @@ from keycheck.rules.changes import (
     Write,
     ceil,
     floor,
+    floors,
     never_back,
 )
 from keycheck.rules.notice import LAPSES_AFTER
@@ -124,7 +125,7 @@ def claim_issue(
 
 def begin_filing(record: KeyRecord, token: str, at: datetime) -> Write:
     """Note, before the POST, that an issue is about to be made: it counts whatever becomes of the POST."""
-    filings = _floors([*record.issue_filings, at][-FILINGS_KEPT:])
+    filings = floors([*record.issue_filings, at][-FILINGS_KEPT:])
     change = Change({"issue_filings": filings}, needs=Is("issue_claim", token))
     return Write("begin_filing", record.access_key_id, (change,))
 
@@ -137,16 +138,18 @@ def record_issue(
     *,
     said: Iterable[str] = (),
     given: Given | None = None,
+    site: str = "",
 ) -> Write:
     """Record the issue, and release the claim if it is still this one's; lost if another issue was recorded
-    meanwhile. `answered`: all filings that Jira answered, this one included; empty leaves them.
+    meanwhile. `answered`: all filings that Jira answered, this one included; empty leaves them. `site`: the Jira that
+    has it.
 
     What was said in, and done about, an issue recorded before is forgotten: `said` is all that was said in this.
     """
     markers = frozenset(said)
-    sets: dict[str, Value] = {"issue_key": issue_key}
+    sets: dict[str, Value] = {"issue_key": issue_key, **({"issue_site": site} if site else {})}
     if answered:
-        sets["answered_filings"] = _floors(answered[-FILINGS_KEPT:])
+        sets["answered_filings"] = floors(answered[-FILINGS_KEPT:])
     if markers:
         sets["issue_said"] = markers
     forgotten = () if markers else ("issue_said",)
@@ -160,16 +163,35 @@ def record_issue(
     return Write("record_issue", access_key_id, (_with_notice(change, given),))
 
 
-def record_said(
-    record: KeyRecord, token: str, said: str, *, ended_at: datetime | None = None, given: Given | None = None
-) -> Write:
-    """Record what was said in the issue of `record`, and release the claim; lost if it is not this one's any more,
-    or another issue was recorded meanwhile. `ended_at`: nothing more is said in it.
+def follow_issue(record: KeyRecord, token: str, issue_key: str, site: str) -> Write:
+    """Record the key that the issue of `record` has now, and release the claim; lost if another issue was recorded
+    meanwhile. What was said in it stays.
     """
     change = Change(
+        {"issue_key": issue_key, "issue_site": site},
+        remove=("issue_claim", "issue_claim_until", "issue_ended_at"),
+        needs=All((Is("issue_claim", token), Is("issue_key", record.issue_key or ""))),
+        otherwise=(Change({"issue_key": issue_key}, needs=Is("issue_key", issue_key)),),
+    )
+    return Write("follow_issue", record.access_key_id, (change,))
+
+
+def record_said(
+    record: KeyRecord,
+    token: str,
+    said: Iterable[str],
+    *,
+    ended_at: datetime | None = None,
+    given: Given | None = None,
+) -> Write:
+    """Record what was said in the issue of `record`, and release the claim; lost if it is not this one's any more,
+    or another issue was recorded meanwhile. `ended_at`: nothing more is said in it, unless a person re-opens it.
+    """
+    reopened = ("issue_ended_at",) if ended_at is None else ()
+    change = Change(
         {} if ended_at is None else {"issue_ended_at": floor(ended_at)},
-        add={"issue_said": frozenset({said})},
-        remove=("issue_claim", "issue_claim_until"),
+        add={"issue_said": frozenset(said)},
+        remove=("issue_claim", "issue_claim_until", *reopened),
         needs=All((Is("issue_claim", token), Is("issue_key", record.issue_key or ""))),
     )
     return Write("record_said", record.access_key_id, (_with_notice(change, given),))
@@ -185,7 +207,7 @@ def release_issue(record: KeyRecord, token: str) -> Write:
     """Give the claim back, with the filings as they were when it was taken: surely no issue was made."""
     claim = ("issue_claim", "issue_claim_until")
     if record.issue_filings:
-        change = Change({"issue_filings": _floors(record.issue_filings)}, remove=claim, needs=Is("issue_claim", token))
+        change = Change({"issue_filings": floors(record.issue_filings)}, remove=claim, needs=Is("issue_claim", token))
     else:
         change = Change(remove=("issue_filings", *claim), needs=Is("issue_claim", token))
     return Write("release_issue", record.access_key_id, (change,))
@@ -348,21 +370,21 @@ def record_exempt(access_key: AccessKey, until: date, at: datetime) -> Write:
     return Write("record_exempt", access_key.access_key_id, (change,))
 
 
-def record_lookup(email: str, lookup: Lookup) -> Write:
-    """Note who has an e-mail address, or that nobody has; whoever writes last is right."""
-    at: dict[str, Value] = {"looked_up_at": floor(lookup.looked_up_at)}
-    if lookup.slack_id is None:
-        change = Change(at, remove=("slack_id",))
-    else:
-        change = Change({**at, "slack_id": lookup.slack_id})
-    return Write("record_lookup", email_id(email), (change,))
+def record_lookup(name: str, lookup: Lookup) -> Write:
+    """Note who has an e-mail address or a Slack id, or that nobody has; whoever writes last is right."""
+    sets: dict[str, Value] = {"looked_up_at": floor(lookup.looked_up_at)}
+    given = {"slack_id": lookup.slack_id, "why_gone": lookup.why}
+    sets |= {name: value for name, value in given.items() if value}
+    change = Change(sets, remove=tuple(name for name, value in given.items() if not value))
+    return Write("record_lookup", lookup_id(name), (change,))
 
 
 # Common
 
 
-def email_id(email: str) -> str:
-    return f"email:{email.lower()}"
+def lookup_id(name: str) -> str:
+    """Return the hash key of what Slack said of an e-mail address, or of a Slack id."""
+    return f"email:{name.lower()}" if "@" in name else f"told:{name}"
 
 
 def disablings_id(account_id: str) -> str:
@@ -375,7 +397,3 @@ def _owner(access_key: AccessKey) -> dict[str, Value]:
 
 def _is_free(claim: str, token: str, now: datetime) -> Condition:
     return AnyOf((Absent(claim), AtMost(f"{claim}_until", floor(now)), Is(claim, token)))
-
-
-def _floors(instants: Iterable[datetime]) -> tuple[int, ...]:
-    return tuple(floor(instant) for instant in instants)

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from keycheck.model import AccessKey, Addressee, LastUse, State
+from keycheck.model import AccessKey, Addressee, LastUse, OpenIssues, SeenIssue, State
 from keycheck.rules.changes import Value, Write
 from keycheck.words.issue import IssueDraft
 from keycheck.words.message import SlackDraft
@@ -31,13 +31,14 @@ from keycheck.words.message import SlackDraft
 class Failure(enum.Enum):
     """What is known of a call that did not succeed. Only after UNKNOWN something may have been done.
 
-    REFUSED: it was answered, and not done. SERVER_ERROR: the same, with HTTP 5xx. NO_ANSWER: there was none, to a read
-    or for want of a connection; Jira's 5xx says no more than that. UNKNOWN: the request was on the wire, and no answer
-    says what became of it. OFF: it was not made, since the service is off for this run; what turned it off was already
-    said.
+    REFUSED: it was answered, and not done. GONE: the same, and so it will be for this addressee until somebody acts.
+    SERVER_ERROR: as REFUSED, with HTTP 5xx. NO_ANSWER: there was none, to a read or for want of a connection; Jira's
+    5xx says no more than that. UNKNOWN: the request was on the wire, and no answer says what became of it. OFF: it was
+    not made, since the service is off for this run; what turned it off was already said.
     """
 
     REFUSED = enum.auto()
+    GONE = enum.auto()
     SERVER_ERROR = enum.auto()
     NO_ANSWER = enum.auto()
     UNKNOWN = enum.auto()
@@ -124,11 +125,11 @@ class Claims(Protocol):
         access_key_ids: Iterable[str],
         addressees: Iterable[Addressee],
         *,
-        emails: Iterable[str] = (),
+        lookups: Iterable[str] = (),
         account_ids: Iterable[str] = (),
     ) -> State: ...
 
-    def scan_account(self, account_id: str) -> State: ...
+    def scan_account(self, account_id: str, ended_since: datetime) -> State: ...
 
     def apply(self, write: Write) -> Mapping[str, Value | None]: ...
 
@@ -140,9 +141,11 @@ class Claims(Protocol):
 class Issues(Protocol):
     """What keycheck asks of Jira. Every method raises ServiceError, or Stopped past the deadline."""
 
-    def open_issue_keys(self) -> frozenset[str]: ...
+    def open_issues(self) -> OpenIssues: ...
 
-    def is_open(self, issue_key: str) -> bool: ...
+    def read(self, issue_key: str) -> SeenIssue | None:
+        """Return an issue as it is now, also if it was moved since; None if it is gone."""
+        ...
 
     def find_open(self, issue_label: str) -> str | None: ...
 
@@ -167,6 +170,12 @@ class Messages(Protocol):
     def send(self, slack_id: str, draft: SlackDraft) -> None: ...
 
     def find_user(self, email: str) -> str | None: ...
+
+    def why_gone(self, slack_id: str) -> str | None:
+        """Return Slack's word for why nobody reads messages to a person; None if they are there. Raises ServiceError
+        with the code `missing_scope` if the bot may not ask.
+        """
+        ...
 
 
 class Outside(Protocol):

@@ -10,16 +10,19 @@ GET /myself comes first, and only after it succeeded is an empty answer believed
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from keycheck.clock import RunClock
-from keycheck.model import is_issue_key
+from keycheck.model import LABEL_OF_ITS_OWN, OpenIssues, SeenIssue, is_issue_key
 from keycheck.services import ServiceError
 from keycheck.services.jira_calls import ASSIGN, CREATE, SERVICE, JiraCalls, at
 from keycheck.words.issue import FAMILY_LABEL, IssueDraft
 
+_Found = tuple[str, frozenset[str]]
+"""An issue's key and its labels."""
 PAGE = 100
 PAGES_AT_MOST = 1000
 DONE = "done"
@@ -50,15 +53,22 @@ class JiraIssues:
         """Sign in, once; the first look does so of its own accord."""
         self._jira.connect()
 
-    def open_issue_keys(self) -> frozenset[str]:
-        """Return all open issues of ours, whatever their project: somebody may have moved one. Raises if any page
-        fails.
+    def open_issues(self) -> OpenIssues:
+        """Return all open issues of ours, whatever their project: somebody may have moved one. One without the label of
+        an access key is not ours. Raises if any page fails.
         """
-        return frozenset(self._search(f'labels = "{FAMILY_LABEL}" AND statusCategory != Done'))
+        found: dict[str, set[str]] = defaultdict(set)
+        for issue_key, labels in self._search(f'labels = "{FAMILY_LABEL}" AND statusCategory != Done'):
+            for label in labels:
+                if LABEL_OF_ITS_OWN.fullmatch(label):
+                    found[label].add(issue_key)
+        return {label: frozenset(keys) for label, keys in found.items()}
 
     def find_open(self, issue_label: str) -> str | None:
         """Return the open issue that carries one access key's label; the first by key if there are several."""
-        return min(self._search(f'labels = "{issue_label}" AND statusCategory != Done'), default=None)
+        return min(
+            (key for key, _ in self._search(f'labels = "{issue_label}" AND statusCategory != Done')), default=None
+        )
 
     def count_filed(self, issue_label: str, days: int) -> int | None:
         """Return how many issues with this label were made within so many days, whatever became of them; None if this
@@ -74,14 +84,14 @@ class JiraIssues:
             return None
         return len(self._search(f'labels = "{issue_label}" AND created >= -{days}d'))
 
-    def _search(self, jql: str) -> list[str]:
-        """Return issue keys, all pages. Asked for one small field, since Cloud gives ids alone if none is asked for.
+    def _search(self, jql: str) -> list[_Found]:
+        """Return issue keys and labels, all pages.
 
         Cloud: /search/jql by token (the old search answers 410 there). Server: /search by startAt, which has no other.
         """
         self._jira.connect()
         read_page = self._cloud_page if self._jira.is_cloud else self._server_page
-        keys: list[str] = []
+        keys: list[_Found] = []
         token: str | None = None
         for _ in range(PAGES_AT_MOST):
             found, token, is_last = self._jira.call("search", partial(read_page, jql, token, len(keys)))
@@ -90,37 +100,37 @@ class JiraIssues:
                 return keys
         raise ServiceError(SERVICE, "search", "Jira's search does not end; no issues filed this run")
 
-    def _cloud_page(self, jql: str, token: str | None, _start: int) -> tuple[list[str], str | None, bool]:
+    def _cloud_page(self, jql: str, token: str | None, _start: int) -> tuple[list[_Found], str | None, bool]:
         search = self._jira.client.enhanced_search_issues
         page = search(jql, token, maxResults=PAGE, fields=["labels"], json_result=True)
-        found, token = _issue_keys(page), page.get("nextPageToken")
+        found, token = _found(page), page.get("nextPageToken")
         if token is None and page.get("isLast", True) is not True:
             raise TypeError("unexpected answer")
         return found, token, token is None
 
-    def _server_page(self, jql: str, _token: str | None, start: int) -> tuple[list[str], str | None, bool]:
+    def _server_page(self, jql: str, _token: str | None, start: int) -> tuple[list[_Found], str | None, bool]:
         page = self._jira.client.search_issues(jql, start, maxResults=PAGE, fields=["labels"], json_result=True)
-        found, total = _issue_keys(page), page["total"]
+        found, total = _found(page), page["total"]
         if type(total) is not int or total < len(found) or (not found and total > start):
             raise TypeError("unexpected answer")
         return found, None, start + len(found) >= total
 
-    def is_open(self, issue_key: str) -> bool:
-        """Return whether an issue is there and its status category is not Done; False if it is gone (404)."""
+    def read(self, issue_key: str) -> SeenIssue | None:
+        """Return an issue as it is now; None if it is gone (404). One that was moved answers to its old key too, with
+        the new one in the answer.
+        """
         self._jira.connect()
         try:
-            return self._status_category(issue_key) != DONE
+            issue = self._jira.call("read issue", lambda: self._jira.client.issue(issue_key, fields="status,labels"))
         except ServiceError as error:
             if error.code == "404":
-                return False
+                return None
             raise
-
-    def _status_category(self, issue_key: str) -> str:
-        issue = self._jira.call("read issue", lambda: self._jira.client.issue(issue_key, fields="status,labels"))
         category = at(issue.raw, "fields", "status", "statusCategory", "key")
-        if not isinstance(category, str) or not category:
-            raise ServiceError(SERVICE, "read issue", f"Jira gave no status category for {issue_key}")
-        return category
+        key = at(issue.raw, "key")
+        if not isinstance(category, str) or not category or not is_issue_key(key):
+            raise ServiceError(SERVICE, "read issue", f"Jira gave no key or no status category for {issue_key}")
+        return SeenIssue(str(key), _labels(issue.raw), category != DONE)
 
     def create(self, draft: IssueDraft) -> str:
         """Make one POST. Raises ServiceError, UNKNOWN if an issue may exist all the same."""
@@ -221,7 +231,8 @@ class JiraIssues:
         False if its workflow offers this account no way there, or Jira refuses the one offered: a field that must be
         filled in (400), a permission (403), somebody else's change (409).
         """
-        if not self.is_open(issue_key):
+        seen = self.read(issue_key)
+        if seen is None or not seen.is_open:
             return True
         path = f"issue/{issue_key}/transitions"
         transition = self._jira.call("read transitions", lambda: _way_to_done(self._jira.get(path)))
@@ -247,12 +258,18 @@ def _issue_key(key: Any) -> str:
     return str(key)
 
 
-def _issue_keys(page: Any) -> list[str]:
-    """Return the keys in one page of a search. "None" is believed only of an empty list of issues."""
+def _found(page: Any) -> list[_Found]:
+    """Return keys and labels of one page of a search. "None" is believed only of an empty list of issues."""
     issues = page["issues"]
     if not isinstance(issues, list):
         raise TypeError("unexpected answer")
-    return [_issue_key(issue["key"]) for issue in issues]
+    return [(_issue_key(issue["key"]), _labels(issue)) for issue in issues]
+
+
+def _labels(issue: Any) -> frozenset[str]:
+    """Return an issue's labels; none if it does not show them: then nobody can say that it is ours."""
+    labels = at(issue, "fields", "labels")
+    return frozenset(one for one in labels if isinstance(one, str)) if isinstance(labels, list) else frozenset()
 
 
 def _list_of_dicts(value: Any) -> list[dict[str, Any]]:

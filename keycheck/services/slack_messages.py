@@ -18,6 +18,7 @@ from keycheck.clock import RunClock, Stopped
 from keycheck.services import Failure, ServiceError
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
 from keycheck.words.message import SlackDraft
+from keycheck.words.parts import WHY_GONE
 
 SERVICE = "Slack"
 TIMEOUT_SECONDS = 10
@@ -88,6 +89,36 @@ class SlackMessages:
         """
         return self._lookup_health.call("users.lookupByEmail", lambda: self._look_up(email))
 
+    def why_gone(self, slack_id: str) -> str | None:
+        """Return Slack's word for why nobody reads messages to this person; None if they are there.
+
+        Slack answers ok to messages to people who have left (services.md 5.3), so only this can tell. If it says that
+        the token is dead, or nothing at all, no message is tried either. A rate limit is not waited out: messages come
+        first.
+        """
+        return self._health.call("users.info", lambda: self._why_gone(slack_id))
+
+    def _why_gone(self, slack_id: str) -> str | None:
+        try:
+            user = self._connected().users_info(user=slack_id).get("user")
+        except (ServiceError, RateLimited, Stopped):
+            raise
+        except Exception as error:
+            failure = _service_error(error, slack_id)
+            if isinstance(failure, RateLimited):
+                text = "Slack is limiting the rate of users.info; the next run asks again"
+                raise ServiceError(SERVICE, "users.info", text, code="429") from error
+            if failure.code in WHY_GONE:
+                return failure.code
+            if failure.code == "user_not_visible":
+                return None
+            if failure.holds_for_run and failure.code != "missing_scope":
+                raise failure from error  # it is about the token, and so about all messages
+            raise _lookup_error(failure, "users.info", "users:read", holds_for_run=False) from error
+        if not isinstance(user, dict) or user.get("id") != slack_id:
+            raise ServiceError(SERVICE, "users.info", "Slack's answer to users.info is about nobody who was asked for")
+        return "deleted" if user.get("deleted") is True else "is_bot" if user.get("is_bot") is True else None
+
     def _look_up(self, email: str) -> str | None:
         try:
             user = self._connected().users_lookupByEmail(email=email).get("user")
@@ -99,7 +130,8 @@ class SlackMessages:
                 raise failure from error
             if failure.code == "users_not_found":
                 return None
-            raise _lookup_error(failure) from error
+            scope = "users:read.email"
+            raise _lookup_error(failure, "users.lookupByEmail", scope, holds_for_run=failure.holds_for_run) from error
         if not isinstance(user, dict) or re.fullmatch(r"[UW][A-Z0-9]{2,}", str(user.get("id"))) is None:
             raise ServiceError(SERVICE, "users.lookupByEmail", "Slack's answer to users.lookupByEmail names nobody")
         return None if user.get("deleted") is True else str(user["id"])
@@ -143,16 +175,16 @@ def _service_error(error: Exception, slack_id: str) -> ServiceError | RateLimite
     return ServiceError(SERVICE, "chat.postMessage", text, failure=Failure.UNKNOWN)
 
 
-def _lookup_error(error: ServiceError) -> ServiceError:
+def _lookup_error(error: ServiceError, method: str, scope: str, *, holds_for_run: bool) -> ServiceError:
     """Return the error for a look-up that failed: it is a read, so nothing may have happened."""
     what = f" ({error.code})" if error.code else ""
-    advice = "the bot needs the scope users:read.email" if error.code == "missing_scope" else "the next run asks again"
+    advice = f"the bot needs the scope {scope}" if error.code == "missing_scope" else "the next run asks again"
     return ServiceError(
         SERVICE,
-        "users.lookupByEmail",
-        f"Slack did not answer users.lookupByEmail{what}; {advice}",
+        method,
+        f"Slack did not answer {method}{what}; {advice}",
         failure=Failure.NO_ANSWER if error.failure is Failure.UNKNOWN else error.failure,
-        holds_for_run=error.holds_for_run,
+        holds_for_run=holds_for_run,
         code=error.code,
     )
 
@@ -164,7 +196,7 @@ def _refused(slack_id: str, code: str, status: int) -> ServiceError:
         SERVICE,
         "chat.postMessage",
         f"Slack refused {what} ({code}){advice}",
-        failure=_by_status(status),
+        failure=Failure.GONE if code in WHY_GONE and status < 500 else _by_status(status),
         holds_for_run=code in DEAD_TOKEN,
         code=code,
     )

@@ -91,10 +91,11 @@ def addressee_record(item: Item) -> AddresseeRecord:
 
 def lookup(item: Item) -> Lookup:
     with _reading("email"):
-        slack_id = _text(item, "slack_id")
-        if slack_id is not None and re.fullmatch(r"[UW][A-Z0-9]{2,}", slack_id) is None:
-            raise ValueError("not a Slack id")
-        return Lookup(slack_id, datetime.fromtimestamp(_number(item, "looked_up_at"), UTC))
+        slack_id, kinds = _text(item, "slack_id"), "UW" if str(item.get(HASH_KEY)).startswith("email:") else "UWCGD"
+        if slack_id is not None and re.fullmatch(f"[{kinds}][A-Z0-9]{{2,}}", slack_id) is None:
+            raise ValueError("not a Slack id of that kind")
+        why = _text(item, "why_gone") or ""
+        return Lookup(slack_id, datetime.fromtimestamp(_number(item, "looked_up_at"), UTC), why)
 
 
 def disablings(item: Item) -> tuple[tuple[datetime, ...], str | None]:
@@ -142,12 +143,12 @@ def _instants(item: Item, name: str) -> tuple[datetime, ...]:
 def _issue(item: Item) -> IssueRecord | None:
     """Read the issue on record. It counts as a warning delivered, so it must be one."""
     comments_made, assigned_to = _texts(item, "issue_said"), _text(item, "issue_assigned_to")
-    key, ended_at = _text(item, "issue_key"), _instant(item, "issue_ended_at")
+    key, site, ended_at = _text(item, "issue_key"), _text(item, "issue_site"), _instant(item, "issue_ended_at")
     if key is None:
         return None
     if not is_issue_key(key):
         raise ValueError("not an issue key")
-    return IssueRecord(key, comments_made, assigned_to, ended_at)
+    return IssueRecord(key, comments_made, assigned_to, ended_at, site)
 
 
 def _notice(item: Item) -> Notice | None:

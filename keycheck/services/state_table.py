@@ -8,11 +8,11 @@ whose answer was lost). A release touches only its own claim, and the time when 
 moves backwards. Instants are epoch seconds UTC (N); attributes end in `_at`, `_until`, `_from`,
 `_times` or `_filings`.
 
-    iam_access_key_id  S  hash key: an access key id, slack:<account id>:<Slack id>, email:<address>, or
-                          disablings:<account id>
+    iam_access_key_id  S  hash key: an access key id, slack:<account id>:<Slack id>, email:<address>,
+                          told:<Slack id>, or disablings:<account id>
     account_id, user_name  S
     told_at            N  a message naming this access key was last answered ok
-    issue_key          S  the issue last filed or found
+    issue_key          S  the issue last filed or found; issue_site S: the Jira that has it
     issue_filings      L  of N: when a POST was begun; answered_filings: those that Jira answered with an issue
     issue_claim        S  token; issue_claim_until N
     issue_said         SS markers of what was said in that issue
@@ -26,7 +26,8 @@ moves backwards. Instants are epoch seconds UTC (N); attributes end in `_at`, `_
     inactive_at        N  first seen inactive, not by keycheck
     reenabled_at       N  first seen active after any of these
     exempt_until       N  the first instant of an exemption's last day
-    slack_id           S  who has that e-mail address, absent if nobody; looked_up_at N
+    slack_id           S  who has that e-mail address or Slack id, absent if nobody; looked_up_at N; why_gone S: Slack's
+                          word for why nobody is told under that id
     disabled_times     L  of N: when access keys of that account were disabled lately
     times_token        S  of the last write of those: the next one rests on it
     messaged_at        N  the addressee's last message, unknown outcomes included
@@ -46,7 +47,7 @@ from typing import Any
 from keycheck.clock import RunClock
 from keycheck.model import Addressee, AddresseeRecord, KeyRecord, Lookup, State
 from keycheck.rules import writes
-from keycheck.rules.changes import Absent, All, AnyOf, AtMost, Change, Condition, Is, Lost, Value, Write, ceil
+from keycheck.rules.changes import Absent, All, AnyOf, AtMost, Change, Condition, Is, Lost, Value, Write, ceil, floor
 from keycheck.services import ClaimLost, Failure, ServiceError, state_items
 from keycheck.services.aws_session import Calls, aws_errors, make_client, open_session, word
 from keycheck.services.state_items import HASH_KEY, Item, to_wire
@@ -141,30 +142,30 @@ class StateTable:
         access_key_ids: Iterable[str],
         addressees: Iterable[Addressee],
         *,
-        emails: Iterable[str] = (),
+        lookups: Iterable[str] = (),
         account_ids: Iterable[str] = (),
     ) -> State:
         """Return the records of these, by consistent BatchGetItem; what the table leaves unprocessed is asked for
         again.
 
-        An item that keycheck did not write costs only what it is about; of an account's disablings, or of an e-mail
-        address, it is an error, or none.
+        An item that keycheck did not write costs only what it is about; of an account's disablings it is an error.
+        `lookups`: e-mail addresses and Slack ids.
         """
         ids = list(dict.fromkeys(access_key_ids))
         names = dict.fromkeys(addressee.record_id for addressee in addressees)
-        mails = {writes.email_id(email): email for email in emails}
+        looked_up = {writes.lookup_id(name): name for name in lookups}
         accounts = {writes.disablings_id(account_id): account_id for account_id in account_ids}
         keys: dict[str, KeyRecord] = {}
         addressed: dict[str, AddresseeRecord] = {}
-        lookups: dict[str, Lookup] = {}
+        known: dict[str, Lookup] = {}
         disablings: dict[str, tuple[datetime, ...]] = {}
         unreadable: set[str] = set()
-        for name, item in self._read_items([*ids, *names, *mails, *accounts]).items():
+        for name, item in self._read_items([*ids, *names, *looked_up, *accounts]).items():
             try:
                 if name in names:
                     addressed[name] = state_items.addressee_record(item)
-                elif name in mails:
-                    lookups[mails[name]] = state_items.lookup(item)
+                elif name in looked_up:
+                    known[looked_up[name]] = state_items.lookup(item)
                 elif name in accounts:
                     disablings[accounts[name]] = state_items.disablings(item)[0]
                 else:
@@ -173,11 +174,11 @@ class StateTable:
                 if name in accounts:
                     raise  # without its brake nothing of an account may be disabled
                 unreadable.add(name)
-        return State(keys, addressed, frozenset(unreadable), lookups, disablings)
+        return State(keys, addressed, frozenset(unreadable), known, disablings)
 
-    def scan_account(self, account_id: str) -> State:
-        """Return the records of one account that hold an issue that was not ended, an intent, or a notice: all pages,
-        consistent.
+    def scan_account(self, account_id: str, ended_since: datetime) -> State:
+        """Return the records of one account that hold an issue that was not ended, or only since then, an intent, or a
+        notice: all pages, consistent.
 
         One page is up to 1 MB of what the table holds, before the filter: an empty page is not the last one.
         """
@@ -192,8 +193,9 @@ class StateTable:
                     ConsistentRead=True,
                     FilterExpression="account_id = :account AND attribute_exists(user_name) AND ("
                     "attribute_exists(disabling_at) OR attribute_exists(notice_kept_at) OR "
-                    "(attribute_exists(issue_key) AND attribute_not_exists(issue_ended_at)))",
-                    ExpressionAttributeValues={":account": to_wire(account_id)},
+                    "(attribute_exists(issue_key) AND "
+                    "(attribute_not_exists(issue_ended_at) OR issue_ended_at >= :since)))",
+                    ExpressionAttributeValues={":account": to_wire(account_id), ":since": to_wire(floor(ended_since))},
                     **more,
                 )
                 items, last = answer["Items"], answer.get("LastEvaluatedKey")

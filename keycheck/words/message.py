@@ -92,7 +92,7 @@ def _blocks(
 ) -> tuple[dict[str, Any], ...]:
     """Return the message with its first `in_full` access keys in full, and the others in a line each."""
     account_id = action.keys[0].key.access_key.account_id
-    mentions = "".join(f"<!subteam^{group}> " for group in action.groups[:5])
+    mentions = "".join(f"<!subteam^{group}> " for group in action.groups)
     blocks = [_section(f"{mentions}:key: *{_title(action)}* in account `{_tick(profile[:100])}` ({account_id})")]
     for one in action.keys[:in_full]:
         blocks.append({"type": "divider"})
@@ -150,6 +150,7 @@ def _key_in_short(key: MessageKey, link: str | None) -> str:
     expiry = "expired" if key.key.label is AgeLabel.EXPIRED else "expires"
     then = _mrkdwn(what_happens_in_short(key.outlook))
     issue = f" · {link}" if link else ""
+    issue += f" · {_mrkdwn(key.outlook.owner_trouble)}" if key.outlook.owner_trouble else ""
     return (
         f"• `{_tick(access_key.user_name)}` ...{access_key.last_five}: {days(key.key.age_days)} old, {expiry} "
         f"{day_of(key.key.expires_at)}, {then}{issue}"

@@ -96,6 +96,8 @@ def worth_knowing(outlook: Outlook) -> list[str]:
         )
     if outlook.ended_exemption is not None:
         found.append(f"It was exempt until {outlook.ended_exemption:%Y-%m-%d}; that has ended.")
+    if outlook.owner_trouble:
+        found.append(f"Nobody else could be told: {outlook.owner_trouble}.")
     if outlook.tag_trouble:
         found.append(f"Its exemption does not count: {outlook.tag_trouble}.")
     return found
@@ -145,6 +147,26 @@ def rotation_commands(
         "# 4. nothing broke for a few days? delete it",
         f"aws iam delete-access-key {user} {key}",
     ]
+
+
+WHY_GONE: Final[Mapping[str, str]] = {
+    "deleted": "has left Slack",
+    "user_disabled": "has left Slack",
+    "is_bot": "is a bot",
+    "cannot_dm_bot": "is a bot",
+    "user_not_found": "is nobody's Slack id",
+    "channel_not_found": "is no channel that the bot can see",
+    "is_archived": "is an archived channel",
+    "not_in_channel": "is a channel that the bot is not in",
+    "messages_tab_disabled": "takes no messages from apps",
+}
+"""Slack's words for an addressee who cannot be told until somebody acts: docs.slack.dev, chat.postMessage and
+users.info.
+"""
+
+
+def why_gone(code: str) -> str:
+    return WHY_GONE.get(code, "cannot be told on Slack")
 
 
 def one_line(text: str) -> str:

@@ -16,13 +16,15 @@ from tests.acting.desk import SAID, Spoiled, error
 from tests.builders import ACCOUNT, DAY, NOW, PROFILE
 from tests.situations import Situation
 
+SITE = "https://example.atlassian.net"
+
 
 def the_plan() -> Plan:
     return Situation(record={"warned_at": None, "warned_owner": None}).plan()
 
 
 def lines_of(planned: Plan, issues: Spoiled | None) -> list[str]:
-    found = list(dry_run([planned], cast("Issues | None", issues)))
+    found = list(dry_run([planned], cast("Issues | None", issues), SITE))
     assert {profile for profile, _ in found} == {PROFILE}
     return [line for _, line in found]
 

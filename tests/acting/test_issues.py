@@ -41,7 +41,7 @@ def seen_to(desk: Desk) -> Outcomes:
     return desk.ledger.close()
 
 
-def with_issue(action: CommentIssue | AssignIssue, **more: Any) -> Desk:
+def with_issue(action: CommentIssue | AssignIssue | FileIssue, **more: Any) -> Desk:
     """SEC-1 is open, and on record."""
     desk = Desk(action, **more)
     desk.account.items[KEY_ID] = {"iam_access_key_id": KEY_ID, "issue_key": "SEC-1"}
@@ -254,6 +254,54 @@ def test_nothing_is_said_in_an_issue_that_is_closed_by_then() -> None:
     desk.account.issues["SEC-1"].ended_at = NOW
     assert ended(seen_to(desk)) is Result.NOT_NEEDED
     assert desk.account.issues["SEC-1"].comments == []
+
+
+@pytest.mark.parametrize("action", [COMMENT, LAST_WORD], ids=["a comment", "the last word"])
+def test_an_issue_without_the_access_keys_label_is_another_persons(action: CommentIssue) -> None:
+    desk = with_issue(action)
+    issue = desk.account.issues["SEC-1"]
+    issue.draft = replace(issue.draft, labels=("AWS-User-Key-Rotation", "keycheck-0123456789abcdef"))
+    assert ended(seen_to(desk)) is Result.NOT_NEEDED
+    assert (issue.comments, issue.ended_at) == ([], None)
+
+
+def test_a_moved_issue_is_commented_on_and_closed_under_its_new_key() -> None:
+    desk = with_issue(LAST_WORD)
+    moved(desk, "OPS-7")
+    assert ended(seen_to(desk)) is Result.DONE
+    issue = desk.account.issues["OPS-7"]
+    assert (len(issue.comments), issue.ended_at) == (1, NOW)
+
+
+def test_a_moved_issue_is_followed_and_what_was_said_in_it_stays() -> None:
+    desk = with_issue(replace(FILING, record=RECORD))
+    desk.account.items[KEY_ID] |= {"issue_said": frozenset({"expiring", "expired"}), "issue_assigned_to": EMAIL}
+    moved(desk, "OPS-7")
+    assert ended(seen_to(desk)) is Result.NOT_NEEDED
+    assert list(desk.account.issues) == ["OPS-7"], "no second issue"
+    item = desk.item()
+    assert (item["issue_key"], item["issue_said"]) == ("OPS-7", frozenset({"expiring", "expired"}))
+    assert (item["issue_assigned_to"], item["issue_site"]) == (EMAIL, "https://example.atlassian.net")
+    assert not is_claim_left(desk)
+
+
+def test_an_issue_of_another_site_is_not_looked_at() -> None:
+    elsewhere = make_record(KEY, issue_key="SEC-1", issue_site="https://other.atlassian.net")
+    desk = with_issue(replace(FILING, record=elsewhere))
+    desk.account.items[KEY_ID] |= {"issue_site": "https://other.atlassian.net"}
+    desk.account.issues["SEC-1"].ended_at = NOW
+    desk.account.issue_numbers = iter([2])
+    assert ended(seen_to(desk)) is Result.DONE
+    assert "read" not in desk.issues.asked
+    assert (desk.item()["issue_key"], desk.item()["issue_site"]) == ("SEC-2", "https://example.atlassian.net")
+
+
+def moved(desk: Desk, new_key: str) -> None:
+    """SEC-1 is in another project; it answers to its old key too."""
+    issue = desk.account.issues.pop("SEC-1")
+    issue.key = new_key
+    desk.account.issues[new_key] = issue
+    desk.account.moved_issues["SEC-1"] = new_key
 
 
 def test_the_last_word_closes_the_issue_and_ends_it() -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from keycheck.acting.ledger import Task
 from keycheck.acting.messages import send
 from keycheck.actions import Outcomes, Result, SendMessage, SkipReason
 from keycheck.clock import Stopped
 from keycheck.rules.changes import ceil, floor
 from keycheck.rules.notice import in_force
-from keycheck.services import ClaimLost, Failure
+from keycheck.services import ClaimLost, Failure, ServiceError
 from tests.acting.desk import SAID, Desk, ended, error, said
 from tests.builders import HOUR, MINUTE, NOW, make_addressee, make_record
 from tests.situations import KEY, KEY_ID, KRAMER, Situation
@@ -125,6 +127,37 @@ def test_a_refusal_gives_the_claim_back_and_counts_only_slacks_own_failures(
     assert not is_claim_left(desk)
     assert "messaged_at" not in addressee(desk)
     assert not has_notice(desk)
+
+
+@pytest.mark.parametrize("is_fallback", [False, True])
+def test_who_cannot_be_told_for_good_is_noted_with_slacks_word(is_fallback: bool) -> None:
+    """So that the next run tells the fallback channel. That one itself has nobody to stand in for it."""
+    desk = Desk(
+        the_message(), settings={**NO_JIRA, "slack_fallback_channel": OWNER.slack_id if is_fallback else "C0SEC"}
+    )
+    desk.messages.errors["send"] = ServiceError("Slack", "send", SAID, failure=Failure.GONE, code="is_archived")
+    assert ended(sent(desk)) is Result.REFUSED
+    noted = desk.item(f"told:{OWNER.slack_id}")
+    assert noted.get("why_gone") == (None if is_fallback else "is_archived")
+    assert not is_claim_left(desk)
+    assert not has_notice(desk)
+
+
+@pytest.mark.parametrize("is_retry", [False, True])
+def test_an_ok_says_that_who_could_not_be_told_before_can(is_retry: bool) -> None:
+    desk = desk_of()
+    desk.account.items["told:U012KRAMER"] = {"iam_access_key_id": "told:U012KRAMER", "why_gone": "is_archived"}
+    desk.task = replace_message(desk, is_retry=is_retry)
+    assert ended(sent(desk)) is Result.DONE
+    assert ("why_gone" in desk.item("told:U012KRAMER")) is not is_retry
+    assert desk.item("told:U012KRAMER").get("slack_id") == (OWNER.slack_id if is_retry else None)
+
+
+def replace_message(desk: Desk, **changes: Any) -> Task:
+    assert isinstance(desk.task.action, SendMessage)
+    task = replace(desk.task, action=replace(desk.task.action, **changes))
+    desk.ledger._tasks = [task]
+    return task
 
 
 def test_a_signal_before_the_post_gives_the_claim_back() -> None:

@@ -26,7 +26,7 @@ UPDATES = {
     "SET issue_assigned_to": "record to whom it is assigned",
     "SET reenabled_at": "note that it was re-enabled",
     "SET exempt_until": "note the exemption",
-    "SET looked_up_at": "record whom an address belongs to",
+    "SET looked_up_at": "record what Slack said",
     "REMOVE disabling_at": "forget the disabling",
     "SET message_claim": "claim the message",
     "SET messaged_at": "record the message",
@@ -81,6 +81,13 @@ ASK = (
     "decrypt a secret",
     "read its last use",
 )
+"""Where it is known that the owner is there: Slack was asked within the week."""
+ASK_FIRST = (
+    *ASK[:4],
+    *("read a secret", "decrypt a secret", "ask whether an owner is there", "record what Slack said"),
+    *ASK[4:-3],
+    ASK[-1],
+)
 FILE = (
     "search by the access key's label",
     "note the filing",
@@ -113,7 +120,7 @@ END = (
     "record that the issue ended",
 )
 """The issue of an access key that somebody made inactive."""
-FIRST_RUN = (*READ, "create the table", "look for the table", *ASK, "claim the issue", *FILE, *SEND, *DISABLE)
+FIRST_RUN = (*READ, "create the table", "look for the table", *ASK_FIRST, "claim the issue", *FILE, *SEND, *DISABLE)
 """An expired access key that nobody has heard of, and no table yet."""
 NEXT_RUN = (*READ, *ASK, "claim the issue", "look at the recorded issue", *FILE, *SEND)
 """An expiring access key whose owner was told two days ago and whose issue was closed since."""

@@ -47,7 +47,7 @@ CALLS = (
     *("claims record_issue", "claims release_issue", "claims claim_message", "claims record_message"),
     *("claims record_told", "claims release_message", "claims take_disabling", "claims give_back_disabling"),
     *("claims begin_disabling", "claims record_disabled", "claims drop_disabling", "claims record_reenabled"),
-    *("claims record_said", "outside open_issues", "issues open_issue_keys", "issues is_open", "issues find_open"),
+    *("claims record_said", "outside open_issues", "issues open_issues", "issues read", "issues find_open"),
     *("issues create", "issues was_said", "issues comment", "issues close", "outside open_messages", "messages send"),
 )
 EXEMPTION = """[[exemption]]

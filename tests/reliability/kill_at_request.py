@@ -35,7 +35,7 @@ ABOUT_AN_ISSUE = {
 def name_of(world: World, server: FakeServer, request: Request, before: Sequence[str] = ()) -> str:
     """What a request is for, in words, after those `before` it; fails for one that nobody has thought of."""
     if server is world.slack:
-        return "send the message"
+        return "send the message" if request.path.endswith("/chat.postMessage") else "ask whether an owner is there"
     if server is world.jira:
         return _name_of_jiras(request, before)
     action = action_of(request)

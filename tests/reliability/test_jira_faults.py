@@ -139,7 +139,7 @@ def test_a_jira_that_goes_away_after_the_first_look_costs_no_nag_and_the_next_ru
     is_update, lock = is_action("UpdateItem"), threading.Lock()
 
     def go_away(request: Request) -> None:
-        if is_update(request):
+        if is_update(request) and staffed.jira.requests:
             with lock:
                 staffed.jira.stop_listening()
 

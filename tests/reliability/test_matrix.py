@@ -94,7 +94,7 @@ CASES = [
     Case("iam last_used", ALL),
     # Issues
     Case("outside open_issues", NO_ISSUE, at_last=NO_ISSUE),
-    Case("issues open_issue_keys", NO_ISSUE, at_last=NO_ISSUE),
+    Case("issues open_issues", NO_ISSUE, at_last=NO_ISSUE),
     Case("claims claim_issue", NOTHING),
     Case("issues find_open", NO_ISSUE, at_last=NO_ISSUE),
     Case("claims begin_filing", NOTHING),
@@ -118,6 +118,7 @@ CASES = [
     # Owners: who could not be found out is told nothing, and nobody else is told instead
     Case("iam list_user_tags", (1, 0, 0), an_owner_by_email),
     Case("messages find_user", (1, 0, 0), an_owner_by_email),
+    Case("messages why_gone", (1, 1, 0)),
     Case("claims record_lookup", ALL, an_owner_by_email),
     Case("issues assign", ALL, an_owner_by_email),
     Case("claims record_assigned", ALL, an_owner_by_email),
@@ -162,7 +163,7 @@ def check_nobody_was_cut_off_untold(stage: Stage, case: Case) -> None:
 ENDING = {
     "claims record_inactive": (0, 0),
     "claims claim_issue": (0, 0),
-    "issues is_open": (0, 0),
+    "issues read": (0, 0),
     "issues was_said": (0, 0),
     "issues comment": (0, 1),
     "issues close": (1, 1),

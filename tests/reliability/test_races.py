@@ -14,7 +14,7 @@ import pytest
 from sandbox.http_fake import Request
 from sandbox.world import ACCOUNTS, Ran, World
 from tests.builders import ALL_ON
-from tests.running import issue_posts, records, run_fields, sound, statuses
+from tests.running import issue_posts, records, run_fields, sends, sound, statuses
 
 RUNS = 8
 USERS = [f"user_{number}" for number in range(4)]
@@ -84,7 +84,7 @@ def test_eight_processes_at_once_on_one_profile_and_no_table_yet(staffed: World)
 
     again = run_all(staffed, [["acme-dev"]] * RUNS)
     assert [(ran.code, ran.stderr) for ran in again] == [(0, "")] * RUNS
-    assert (issue_posts(staffed), len(staffed.slack.requests)) == (8, 4)
+    assert (issue_posts(staffed), sends(staffed)) == (8, 4)
     assert [statuses(staffed, user) for user in USERS] == [["Inactive", "Active"]] * 4
 
 

@@ -16,7 +16,7 @@ from sandbox.http_fake import Fault, Request
 from sandbox.moto_aws import SECRETS_TABLE
 from sandbox.world import SECRETS, Ran, World
 from tests.builders import ALL_ON
-from tests.running import KRAMER, closed_port, iam_lines, issue_posts, run, run_fields, statuses
+from tests.running import KRAMER, closed_port, iam_lines, issue_posts, run, run_fields, sends, statuses
 
 OFF = {
     "slack.token": "nobody is nagged",
@@ -120,7 +120,7 @@ def test_slacks_secret_costs_slack_and_the_issues_warn_where_no_owner_is_known(s
     fields = run_fields(ran)
     assert (fields["issues_filed"], fields["nags_sent"], fields["keys_disabled"], fields["errors"]) == (3, 0, 1, 1)
     assert fields["incomplete"] == 0
-    assert staffed.slack.requests == []
+    assert sends(staffed) == 0
 
     mend(staffed)
     mended = run(staffed, "acme-dev", **ALL_ON)
@@ -162,7 +162,7 @@ def test_each_of_jiras_secrets_costs_jira_and_whom_slack_cannot_tell_stays_activ
     fields = run_fields(mended)
     assert (fields["issues_filed"], fields["nags_sent"], fields["keys_disabled"]) == (2, 0, 1)
     assert statuses(staffed, "stranger") == ["Inactive"]
-    assert len(staffed.slack.requests) == 1
+    assert sends(staffed) == 1
 
 
 def about_the_store(request: Request) -> bool:
@@ -204,7 +204,7 @@ def test_a_store_that_gives_no_secret_at_all_costs_both_services_and_nobody_is_d
     settings = spoil_the_store(staffed, trouble)
     ran = run(staffed, "acme-dev", **ALL_ON, **settings)
     assert (ran.code, len(iam_lines(ran))) == (0, 3)
-    jira, slack, untold = ran.stderr.splitlines()
+    slack, jira, untold = ran.stderr.splitlines()
     assert jira.startswith("E! acme-dev: no issues are filed: the secret 'jira.email' could not be read: ")
     assert slack.startswith("E! acme-dev: nobody is nagged: the secret 'slack.token' could not be read: ")
     assert why in jira
@@ -212,7 +212,7 @@ def test_a_store_that_gives_no_secret_at_all_costs_both_services_and_nobody_is_d
     assert untold.startswith("W! acme-dev: 2 access keys not disabled: nobody could be told")
     fields = run_fields(ran)
     assert (fields["issues_filed"], fields["nags_sent"], fields["keys_disabled"], fields["errors"]) == (0, 0, 0, 2)
-    assert (staffed.jira.requests, staffed.slack.requests) == ([], [])
+    assert (staffed.jira.requests, sends(staffed)) == ([], 0)
     assert statuses(staffed, "dev_kramer") + statuses(staffed, "stranger") == ["Active"] * 3
 
     mend(staffed)

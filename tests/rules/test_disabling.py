@@ -56,6 +56,7 @@ from tests.builders import (
     make_record,
     make_scan,
     make_settings,
+    open_issues_of,
 )
 from tests.situations import (
     ACCOUNTS,
@@ -323,9 +324,7 @@ def test_exempt_keys_that_need_attention_are_counted() -> None:
 def test_an_exempt_user_does_not_keep_others_of_the_same_owner_from_being_told() -> None:
     robot = make_key("robot", age_days=200, access_key_id="AKIAIOSFODNN7EXROBOT")
     facts = make_facts([KEY, robot], {"dev_kramer": UserFacts(KRAMER, EXEMPTION), "robot": KRAMER})
-    planned = plan_profile(
-        PROFILE, [KEY, robot], facts, SharedFacts(State(), frozenset(), frozenset()), make_settings(), NOW
-    )
+    planned = plan_profile(PROFILE, [KEY, robot], facts, SharedFacts(State(), {}, frozenset()), make_settings(), NOW)
     assert [one.key for chain in planned.chains if chain.message for one in chain.message.keys] == [robot]
     assert disabled(planned) == [robot.access_key.access_key_id]
 
@@ -349,9 +348,7 @@ def test_a_hold_on_one_user_is_no_hold_on_another() -> None:
         [KEY, other],
         {"dev_kramer": UserFacts(KRAMER, not_disabled_because=SkipReason.TAGS_UNREAD), "dev_jones": UserFacts(JONES)},
     )
-    planned = plan_profile(
-        PROFILE, [KEY, other], facts, SharedFacts(State(), frozenset(), frozenset()), make_settings(), NOW
-    )
+    planned = plan_profile(PROFILE, [KEY, other], facts, SharedFacts(State(), {}, frozenset()), make_settings(), NOW)
     assert disabled(planned) == [other.access_key.access_key_id]
 
 
@@ -475,11 +472,18 @@ def test_which_messages_give_a_notice(owner: Owner, counts: bool) -> None:
     assert verdict(situation) is (None if counts else SkipReason.NOBODY_TOLD)
 
 
+BY_ADDRESS = make_owner(addressee=None, email="kramer@example.com", is_email_own=True)
+
+
 @pytest.mark.parametrize(
     ("owner", "counts"),
     [
         pytest.param(NOBODY, True, id="unknown owner: unassigned counts"),
-        pytest.param(make_owner(addressee=None, email="kramer@example.com"), True, id="known: once it is assigned"),
+        pytest.param(
+            make_owner(addressee=None, email="kramer@example.com", is_email_own=True),
+            True,
+            id="known: once it is assigned",
+        ),
         pytest.param(make_owner(addressee=None), False, id="known, and nobody to assign it to"),
         pytest.param(UNREAD, None, id="unread"),
     ],
@@ -530,7 +534,7 @@ def test_only_so_many_are_disabled_the_oldest_first_and_the_rest_is_said(owners:
             }[owners]
             for key in keys
         }
-        known = SharedFacts(State(), frozenset(), frozenset())
+        known = SharedFacts(State(), {}, frozenset())
         settings = make_settings(max_disables_per_day=str(most))
         oldest = [key.access_key.access_key_id for key in reversed(keys)]
         for shuffled in (keys, keys[::-1], keys[2:] + keys[:2]):
@@ -568,7 +572,7 @@ def test_the_brake_counts_any_24_hours(lately: list[timedelta], room: int) -> No
     state = State(disablings={ACCOUNT: tuple(NOW - ago for ago in lately), "999999999999": (NOW,) * 9})
     facts = make_facts(keys, {key.access_key.user_name: KRAMER for key in keys})
     settings = make_settings(max_disables_per_day="3")
-    planned = plan_profile(PROFILE, keys, facts, SharedFacts(state, frozenset(), frozenset()), settings, NOW)
+    planned = plan_profile(PROFILE, keys, facts, SharedFacts(state, {}, frozenset()), settings, NOW)
     assert len(disabled(planned)) == room
     assert refusals(planned) == [SkipReason.BRAKE] * (5 - room)
 
@@ -578,7 +582,7 @@ def test_what_is_held_back_by_another_rule_takes_no_room_of_the_brake() -> None:
     users: dict[str, Owner | UserFacts] = {key.access_key.user_name: KRAMER for key in keys}
     users["user2"] = UserFacts(KRAMER, not_disabled_because=SkipReason.TAGS_UNREAD)
     settings = make_settings(max_disables_per_day="1")
-    known = SharedFacts(State(), frozenset(), frozenset())
+    known = SharedFacts(State(), {}, frozenset())
     planned = plan_profile(PROFILE, keys, make_facts(keys, users), known, settings, NOW)
     assert disabled(planned) == [keys[1].access_key.access_key_id]
     assert [skip.key for skip in planned.skips if skip.reason is SkipReason.BRAKE] == [keys[0]]
@@ -615,7 +619,7 @@ def test_a_key_that_this_run_did_not_read_is_in_no_plan() -> None:
     """Whatever its record says: it was to be disabled, and a user of twenty failed."""
     facts = make_facts([], {"dev_kramer": KRAMER}, users_read=19, users_failed=1, sees_whole_account=False)
     record = make_record(KEY, KRAMER, issue_key="SEC-1")
-    known = SharedFacts(State({KEY_ID: record}), frozenset({"SEC-1"}), frozenset())
+    known = SharedFacts(State({KEY_ID: record}), open_issues_of({"SEC-1"}, [record]), frozenset())
     assert plan_profile(PROFILE, [], facts, known, make_settings(), NOW) == Plan(PROFILE)
 
 
@@ -735,7 +739,7 @@ def test_a_day_told_after_the_grace_stays() -> None:
 def test_an_intent_on_an_inactive_key_is_confirmed_and_one_on_a_key_that_is_gone_is_dropped() -> None:
     inactive = make_key(age_days=197, status="Inactive")
     record = make_record(KEY, disabling_at=NOW - MINUTE)
-    known = SharedFacts(State({KEY_ID: record}), frozenset(), frozenset())
+    known = SharedFacts(State({KEY_ID: record}), {}, frozenset())
     for keys, note in (
         ([inactive], Observation(record, ObservationKind.CONFIRMED, inactive)),
         ([], Observation(record, ObservationKind.DROPPED)),
@@ -752,7 +756,7 @@ def test_that_a_young_key_was_taken_back_is_noted_too() -> None:
         make_record(young, disabled_at=NOW - HOUR),
         make_record(young, inactive_at=NOW - HOUR),
     ):
-        known = SharedFacts(State({KEY_ID: record}), frozenset(), frozenset())
+        known = SharedFacts(State({KEY_ID: record}), {}, frozenset())
         planned = plan_profile(PROFILE, [young], make_facts([young]), known, make_settings(), NOW)
         assert kinds(planned) == [ObservationKind.REENABLED]
         assert planned.skips == ()
@@ -866,7 +870,7 @@ def named(planned: Plan) -> dict[str, list[str]]:
 def test_of_two_keys_that_end_alike_only_those_meant_are_named() -> None:
     """Every pair of ages, so every order of creation, and both orders of the listing."""
     for statuses in product(STATUSES, STATUSES):
-        known = SharedFacts(State(), frozenset(), frozenset())
+        known = SharedFacts(State(), {}, frozenset())
         for ages in product(AGES, AGES):
             keys = [twin(key_id, age, one) for key_id, age, one in zip((ONE, OTHER), ages, statuses, strict=True)]
             active = [key for key, one in zip(keys, statuses, strict=True) if one == "Active"]
@@ -904,14 +908,14 @@ def test_of_two_keys_of_one_second_that_end_alike_only_the_one_without_a_reason_
                     {key_id: records[key_id] for key_id in order}, {make_addressee().record_id: JUST_MESSAGED}
                 )
                 listed = [keys[key_id] for key_id in order[::-1]]
-                known = SharedFacts(state, frozenset(), frozenset())
+                known = SharedFacts(state, {}, frozenset())
                 planned = plan_profile(PROFILE, listed, make_facts(listed), known, make_settings(), NOW)
                 assert disabled(planned) == [gone]
                 assert [skip.key for skip in planned.skips if skip.what in (Step.ACT, Step.DISABLE)] == [keys[kept]]
 
 
 def test_the_brake_takes_the_older_of_two_that_end_alike() -> None:
-    known = SharedFacts(State(), frozenset(), frozenset())
+    known = SharedFacts(State(), {}, frozenset())
     settings = make_settings(max_disables_per_day="1")
     for ids in ((ONE, OTHER), (OTHER, ONE)):
         older, younger = twin(ids[0], AGES[5], "Active"), twin(ids[1], AGES[4], "Active")
@@ -925,7 +929,7 @@ def test_the_use_of_one_key_does_not_keep_another_that_ends_alike(used: str) -> 
     keys = [twin(ONE, AGES[6], "Active"), twin(OTHER, AGES[6], "Active")]
     facts = make_facts(keys, last_uses={ONE: LastUse(None), OTHER: LastUse(None), used: USED})
     settings = make_settings(disable_in_use_hours="24")
-    planned = plan_profile(PROFILE, keys, facts, SharedFacts(State(), frozenset(), frozenset()), settings, NOW)
+    planned = plan_profile(PROFILE, keys, facts, SharedFacts(State(), {}, frozenset()), settings, NOW)
     assert disabled(planned) == [key_id for key_id in (ONE, OTHER) if key_id != used]
 
 
@@ -1089,7 +1093,7 @@ def test_a_re_enabled_key_with_a_stale_intent_is_left_alone_too() -> None:
 
 def test_a_user_nobody_asked_about_is_not_disabled() -> None:
     """Whether it is exempt, nobody knows: what is missing among the facts fails closed."""
-    known = SharedFacts(State(), frozenset(), frozenset())
+    known = SharedFacts(State(), {}, frozenset())
     planned = plan_profile(PROFILE, [KEY], make_facts([KEY], {}), known, make_settings(), NOW)
     assert disabled(planned) == []
 

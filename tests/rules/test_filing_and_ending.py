@@ -33,22 +33,25 @@ from tests.builders import (
     ACCOUNT,
     DAY,
     HOUR,
+    MINUTE,
     NOW,
     PROFILE,
     SECOND,
     make_addressee,
     make_facts,
+    make_fallback_owner,
     make_key,
     make_owner,
     make_record,
     make_scan,
     make_settings,
+    open_issues_of,
 )
 
 KRAMER = make_owner()
 NOBODY = make_owner(None)
 EMAIL = "kramer@example.com"
-ASSIGNED = make_owner(email=EMAIL)
+ASSIGNED = make_owner(email=EMAIL, is_email_own=True)
 EXPIRED = make_key(age_days=197)
 EXPIRING = make_key(age_days=170)
 OKAY = make_key(age_days=10)
@@ -91,7 +94,7 @@ class Case:
             **self.scan,
         )
         state = State({KEY_ID: self.found()}, {make_addressee().record_id: AddresseeRecord(messaged_at=NOW - HOUR)})
-        known = SharedFacts(state, self.open_issues, self.own)
+        known = SharedFacts(state, open_issues_of(self.open_issues, [self.found()]), self.own)
         return plan_profile(PROFILE, keys, facts, known, make_settings(**self.settings), NOW)
 
     def but(self, record: dict[str, Any] | None = None, **changes: Any) -> Case:
@@ -361,7 +364,7 @@ def test_a_use_that_could_not_be_read_is_no_escalation() -> None:
     case, _, _ = EVENTS["it is in use"]
     record = case.found()
     facts = make_facts([EXPIRED], last_uses={KEY_ID: None})
-    known = SharedFacts(State({KEY_ID: record}), frozenset({"SEC-1"}), frozenset())
+    known = SharedFacts(State({KEY_ID: record}), open_issues_of({"SEC-1"}, [record]), frozenset())
     settings = make_settings(disable_in_use_hours="24", send_slack="False")
     planned = plan_profile(PROFILE, [EXPIRED], facts, known, settings, NOW)
     assert [(skip.what, skip.reason) for skip in planned.skips] == [(Step.DISABLE, SkipReason.IN_USE)]
@@ -396,6 +399,8 @@ def test_an_expiring_key_has_nothing_to_say_yet() -> None:
         pytest.param(KRAMER, None, False, id="known, and the issue is nobody's"),
         pytest.param(ASSIGNED, EMAIL, True, id="assigned to the owner"),
         pytest.param(KRAMER, EMAIL, False, id="assigned, and no longer the owner's address"),
+        pytest.param(make_owner(email=EMAIL), EMAIL, False, id="assigned by an address beside the owner's name"),
+        pytest.param(make_fallback_owner(), None, False, id="unknown, and a channel is told instead"),
         pytest.param(Owner(OwnerKind.UNREAD), None, False, id="unread"),
     ],
 )
@@ -507,6 +512,61 @@ def test_an_issue_that_was_closed_does_not_keep_another_from_being_filed_once_it
     assert isinstance(filing, FileIssue)
 
 
+# Ours is what bears our label, on the site that has it
+
+LABEL = EXPIRED.access_key.issue_label
+ELSEWHERE = {"issue_site": "https://other.atlassian.net"}
+
+
+def shown(found: dict[str, frozenset[str]], **case: Any) -> Plan:
+    """A plan where Jira's search shows these open issues, whatever is on record."""
+    it = Case(**case)
+    keys = [] if it.key is None else [it.key]
+    state = State({KEY_ID: it.found()}, {make_addressee().record_id: AddresseeRecord(messaged_at=NOW - HOUR)})
+    facts = make_facts(keys, {"dev_kramer": KRAMER})
+    return plan_profile(PROFILE, keys, facts, SharedFacts(state, found, frozenset()), make_settings(), NOW)
+
+
+def kinds(planned: Plan) -> list[type]:
+    return [type(one) for chain in planned.chains for one in chain.issue_actions]
+
+
+@pytest.mark.parametrize("key", [EXPIRED, OKAY], ids=["due", "young again"])
+def test_an_issue_without_the_access_keys_label_is_never_commented_on(key: LabelledKey) -> None:
+    """The recorded key is another's issue by now: on another Jira, say, or with its label taken off."""
+    planned = shown({"keycheck-0123456789abcdef": frozenset({"SEC-1"})}, key=key)
+    assert kinds(planned) == ([FileIssue] if key is EXPIRED else [])
+
+
+@pytest.mark.parametrize("key", [EXPIRED, OKAY, INACTIVE, None], ids=["due", "young again", "inactive", "gone"])
+def test_on_another_site_there_is_no_recorded_issue(key: LabelledKey | None) -> None:
+    planned = shown({LABEL: frozenset({"SEC-1"})}, key=key, record=ELSEWHERE)
+    assert kinds(planned) == ([FileIssue] if key is EXPIRED else [])
+
+
+def test_a_moved_issue_is_followed_before_anything_is_said_in_it() -> None:
+    """By the look that comes before filing, whatever was filed lately."""
+    planned = shown({LABEL: frozenset({"OPS-7"})}, record={"answered_filings": (NOW - HOUR, NOW - HOUR)})
+    assert kinds(planned) == [FileIssue]
+
+
+@pytest.mark.parametrize(
+    ("ended", "is_open", "expected"),
+    [
+        pytest.param(DAY, True, [(IssueEvent.DELETED, "deleted, again on 2026-11-23")], id="re-opened since"),
+        pytest.param(DAY, False, [], id="closed"),
+        pytest.param(MINUTE, True, [], id="closed so lately that a search may not show it"),
+    ],
+)
+def test_an_issue_that_a_person_re_opens_ends_again(ended: timedelta, is_open: bool, expected: list[Any]) -> None:
+    record = {"issue_ended_at": NOW - ended, "comments_made": frozenset({"deleted"})}
+    found = {LABEL: frozenset({"SEC-1"})} if is_open else {}
+    assert said(shown(found, key=None, record=record)) == expected
+    if expected:
+        again = record | {"comments_made": frozenset({"deleted", "deleted, again on 2026-11-23"})}
+        assert said(shown(found, key=None, record=again)) == [], "once a day"
+
+
 # Nothing is inferred from half a scan, and another account's issues are another's
 
 
@@ -563,7 +623,11 @@ def test_two_profiles_of_one_account_say_everything_once(key: LabelledKey) -> No
         make_key("dev_jones", access_key_id="AKIAIOSFODNN7EXJONES"), issue_key="SEC-2", comments_made=SAID_OF_EXPIRED
     )
     record = Case().found()
-    known = SharedFacts(State({KEY_ID: record, gone.access_key_id: gone}), frozenset({"SEC-1", "SEC-2"}), frozenset())
+    known = SharedFacts(
+        State({KEY_ID: record, gone.access_key_id: gone}),
+        open_issues_of({"SEC-1", "SEC-2"}, [record, gone]),
+        frozenset(),
+    )
     settings = make_settings()
     first = plan_profile("first", [key], make_facts([key]), known, settings, NOW)
     facts = make_facts([], sees_whole_account=False)
@@ -576,21 +640,23 @@ def test_two_profiles_of_one_account_say_everything_once(key: LabelledKey) -> No
 
 def test_a_second_profile_that_saw_all_ends_nothing_of_what_the_first_one_shows() -> None:
     """The first profile's scan was incomplete; the access key is planned there, and shown here."""
-    known = SharedFacts(State({KEY_ID: Case().found()}), frozenset({"SEC-1"}), frozenset())
+    known = SharedFacts(State({KEY_ID: Case().found()}), open_issues_of({"SEC-1"}, [Case().found()]), frozenset())
     facts = replace(make_facts([]), scan=make_scan([EXPIRED]))
     assert plan_profile("second", [], facts, known, make_settings(), NOW) == Plan("second")
 
 
 def test_a_key_that_ends_alike_does_not_keep_an_issue_open() -> None:
     twin = make_key(access_key_id="AKIAIOSFODNN7BXVHXVM", age_days=10)
-    known = SharedFacts(State({KEY_ID: Case().found()}), frozenset({"SEC-1"}), frozenset())
+    known = SharedFacts(State({KEY_ID: Case().found()}), open_issues_of({"SEC-1"}, [Case().found()]), frozenset())
     planned = plan_profile(PROFILE, [twin], make_facts([twin]), known, make_settings(), NOW)
     assert [(one.record.access_key_id, one.event) for one in comments(planned)] == [(KEY_ID, IssueEvent.DELETED)]
 
 
 def test_an_unreadable_record_is_left_alone() -> None:
     for keys in ([], [INACTIVE], [OKAY], [EXPIRED]):
-        known = SharedFacts(State(unreadable=frozenset({KEY_ID})), frozenset({"SEC-1"}), frozenset())
+        known = SharedFacts(
+            State(unreadable=frozenset({KEY_ID})), open_issues_of({"SEC-1"}, [Case().found()]), frozenset()
+        )
         planned = plan_profile(PROFILE, keys, make_facts(keys), known, make_settings(), NOW)
         assert planned.chains == ()
 
@@ -601,7 +667,7 @@ def test_an_exempt_key_that_is_active_has_nothing_said_of_it() -> None:
 
 
 def test_without_state_no_issue_is_touched() -> None:
-    known = SharedFacts(None, frozenset({"SEC-1"}), frozenset())
+    known = SharedFacts(None, open_issues_of({"SEC-1"}, [Case().found()]), frozenset())
     assert plan_profile(PROFILE, [INACTIVE], make_facts([INACTIVE]), known, make_settings(), NOW) == Plan(PROFILE)
 
 
@@ -655,7 +721,7 @@ def test_only_what_may_be_said_is_said_and_once(
         keys += [key] if status in ("Active", "Inactive") else []
         elsewhere += [key] if status == "another profile's" else []
     facts = make_facts([*keys, *elsewhere], {"dev_kramer": owner}, sees_whole_account=sees_whole_account)
-    known = SharedFacts(State(records), open_issues, frozenset())
+    known = SharedFacts(State(records), open_issues_of(open_issues, records.values()), frozenset())
     planned = plan_profile(PROFILE, keys, facts, known, make_settings(resolve_jira=str(resolve_jira)), NOW)
     found = comments(planned)
     ids = [one.record.access_key_id for chain in planned.chains for one in chain.issue_actions]
@@ -668,7 +734,7 @@ def test_only_what_may_be_said_is_said_and_once(
         assert one.record.issue_key == on_record.issue_key
         assert not on_record.was_said(one.comment_marker)
         is_active = one.key is not None and one.key.access_key.is_active
-        assert on_record.issue.ended_at is None or is_active
+        assert on_record.issue.ended_at is None or is_active or ", again on " in one.comment_marker
         assert on_record.issue_claim_until != NOW + HOUR
         assert one.event.closes or (open_issues is not None and on_record.issue_key in open_issues)
         assert resolve_jira or not one.event.closes
@@ -689,7 +755,9 @@ def test_orders_of_records_decide_nothing() -> None:
     records = [make_record(key, issue_key="SEC-1", comments_made=SAID_OF_EXPIRED) for key in keys]
     plans = []
     for order in permutations(records):
-        known = SharedFacts(State({one.access_key_id: one for one in order}), frozenset({"SEC-1"}), frozenset())
+        known = SharedFacts(
+            State({one.access_key_id: one for one in order}), open_issues_of({"SEC-1"}, order), frozenset()
+        )
         planned = plan_profile(PROFILE, keys, make_facts(keys), known, make_settings(), NOW)
         plans.append(sorted(one.record.access_key_id for one in comments(planned)))
     assert plans == [sorted(one.access_key_id for one in records)] * len(plans)

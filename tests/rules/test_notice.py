@@ -143,6 +143,15 @@ def test_an_owner_that_could_not_be_read_neither_keeps_nor_voids() -> None:
     assert refusals(it.plan()) == [SkipReason.OWNER_UNREAD]
 
 
+def test_an_owner_of_whom_nobody_knows_whether_they_can_be_told_neither_keeps_nor_voids() -> None:
+    """A message goes out all the same, and nothing is disabled."""
+    owner = replace(KRAMER, is_unsure=True)
+    it = Situation(record={"notice_kept_at": NOW - 5 * DAY}, owner=owner)
+    assert seen(it.plan()) == []
+    assert refusals(it.plan()) == [SkipReason.OWNER_UNREAD]
+    assert len(named(it.plan())) == 1
+
+
 def test_where_nobody_is_told_anything_a_notice_is_left_as_it_is() -> None:
     it = Situation(settings={"create_jira": "False", "send_slack": "False"}, record={"notice_kept_at": NOW - 5 * DAY})
     assert seen(it.plan()) == []
@@ -408,7 +417,7 @@ def test_from_day_to_day_nobody_is_cut_off_but_on_a_notice_in_force(days: list[D
         switched = make_settings(
             create_jira="False", disable_key=str(day.disable_key), disable_notice_days=str(day.notice_days)
         )
-        planned = plan_profile(PROFILE, [key], facts, SharedFacts(state, frozenset(), frozenset()), switched, now)
+        planned = plan_profile(PROFILE, [key], facts, SharedFacts(state, {}, frozenset()), switched, now)
         told.run(day, now, is_active=is_active, has_record=bool(item))
         for note in notes(planned):
             claims.apply(written(note, now))

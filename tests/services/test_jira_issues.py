@@ -105,6 +105,15 @@ def failed(call: Callable[..., object], *arguments: Any) -> ServiceError:
     return caught.value
 
 
+def open_keys(issues: JiraIssues) -> frozenset[str]:
+    return frozenset().union(*issues.open_issues().values())
+
+
+def is_open(issues: JiraIssues, issue_key: str) -> bool:
+    seen = issues.read(issue_key)
+    return seen is not None and seen.is_open
+
+
 def posts(jira: FakeJira) -> int:
     return sum(request.method == "POST" and request.path.endswith("/issue") for request in jira.requests)
 
@@ -126,7 +135,7 @@ def search_path(jira: FakeJira) -> str:
 
 
 def test_signing_in_is_two_calls_made_once(jira: FakeJira, issues: JiraIssues) -> None:
-    issues.open_issue_keys()
+    open_keys(issues)
     issues.find_open(LABEL)
     assert paths(jira)[:2] == ["serverInfo", "myself"]
     assert [path for path in paths(jira)[2:] if path != "field"] == [search_path(jira)] * 2
@@ -154,7 +163,7 @@ def test_email_and_token_are_sent_as_basic(jira: FakeJira, issues: JiraIssues) -
 @pytest.mark.parametrize("flavour", ["server"])
 def test_without_an_email_the_token_is_sent_as_bearer(jira: FakeJira, make_issues: MakeIssues) -> None:
     issues = make_issues(email=None)
-    assert issues.open_issue_keys() == frozenset()
+    assert open_keys(issues) == frozenset()
     assert issues.create(DRAFT) == "SEC-1"
     assert {request.headers["authorization"] for request in jira.requests[1:]} == {f"Bearer {TOKEN}"}
 
@@ -167,9 +176,9 @@ def test_a_slash_at_the_end_of_the_address_does_no_harm(jira: FakeJira, make_iss
 @pytest.mark.parametrize(
     "look",
     [
-        lambda issues: issues.open_issue_keys(),
+        open_keys,
         lambda issues: issues.find_open(LABEL),
-        lambda issues: issues.is_open("SEC-1"),
+        lambda issues: is_open(issues, "SEC-1"),
     ],
     ids=["all", "by label", "by key"],
 )
@@ -195,7 +204,7 @@ def test_a_dead_token_stops_jira_for_the_run(jira: FakeJira, issues: JiraIssues)
     failed(issues.connect)
     asked = len(jira.requests)
     jira.revive_token()
-    for call in (issues.open_issue_keys, lambda: issues.is_open("SEC-1"), lambda: issues.create(DRAFT)):
+    for call in (issues.open_issues, lambda: is_open(issues, "SEC-1"), lambda: issues.create(DRAFT)):
         assert failed(call).failure is Failure.OFF
     assert len(jira.requests) == asked
 
@@ -207,8 +216,8 @@ def test_one_401_or_403_stops_jira_for_the_run(jira: FakeJira, issues: JiraIssue
     jira.inject(Fault.status(status, {"errorMessages": ["no"], "errors": {}}))
     asked = len(jira.requests)
     call = {
-        "search": issues.open_issue_keys,
-        "read": lambda: issues.is_open("SEC-1"),
+        "search": issues.open_issues,
+        "read": lambda: is_open(issues, "SEC-1"),
         "create": lambda: issues.create(DRAFT),
     }[operation]
     error = failed(call)
@@ -220,7 +229,7 @@ def test_one_401_or_403_stops_jira_for_the_run(jira: FakeJira, issues: JiraIssue
 @pytest.mark.parametrize("status", [200, 404])
 def test_a_login_page_in_place_of_jira_is_never_believed(jira: FakeJira, issues: JiraIssues, status: int) -> None:
     jira.inject(Fault.html(status))
-    error = failed(issues.open_issue_keys)
+    error = failed(issues.open_issues)
     assert error.holds_for_run
     assert "jira_server_address" in error.text
     assert "Log in to continue" not in error.text
@@ -230,7 +239,7 @@ def test_a_login_page_in_place_of_jira_is_never_believed(jira: FakeJira, issues:
 def test_a_login_page_after_serverinfo_is_never_believed(jira: FakeJira, issues: JiraIssues) -> None:
     """serverInfo is open to everybody; single sign-on stands before the rest."""
     jira.inject(Fault.html(200), lambda request: not request.path.endswith("/serverInfo"))
-    assert "login page" in failed(issues.open_issue_keys).text
+    assert "login page" in failed(issues.open_issues).text
     assert paths(jira) == ["serverInfo", "myself"]
 
 
@@ -240,14 +249,14 @@ def test_a_login_page_after_serverinfo_is_never_believed(jira: FakeJira, issues:
 def test_an_answer_that_names_nobody_is_no_sign_in(jira: FakeJira, issues: JiraIssues, answer: object) -> None:
     """Jira Server was seen to answer a failed login with 200 and no body: https://jira.atlassian.com/browse/JRA-41559."""
     jira.inject(Fault.status(200, answer), calls("GET", "/myself"))
-    failed(issues.open_issue_keys)
+    failed(issues.open_issues)
     assert paths(jira) == ["serverInfo", "myself"]
 
 
 def test_a_wrong_address_is_named_as_such(jira: FakeJira, make_issues: MakeIssues) -> None:
     """Nothing but 404, as on any other web server."""
     issues = make_issues(f"{jira.url}/nowhere")
-    error = failed(issues.open_issue_keys)
+    error = failed(issues.open_issues)
     assert error.holds_for_run
     assert "HTTP 404" in error.text
     assert "jira_server_address" in error.text
@@ -264,7 +273,7 @@ def test_an_address_that_nobody_listens_at_is_named(jira: FakeJira, issues: Jira
 def test_two_silences_in_a_row_turn_jira_off(jira: FakeJira, issues: JiraIssues) -> None:
     issues.connect()
     jira.inject(Fault.drop_before_serving())
-    kinds = [failed(issues.is_open, "SEC-1").failure for _ in range(3)]
+    kinds = [failed(issues.read, "SEC-1").failure for _ in range(3)]
     assert kinds == [Failure.NO_ANSWER, Failure.NO_ANSWER, Failure.OFF]
     assert len(jira.requests) == 4
 
@@ -273,7 +282,7 @@ def test_nothing_is_asked_past_the_deadline(jira: FakeJira, issues: JiraIssues, 
     issues.connect()
     asked = len(jira.requests)
     clock.set_timeout(0)
-    for call in (issues.open_issue_keys, lambda: issues.is_open("SEC-1"), lambda: issues.create(DRAFT)):
+    for call in (issues.open_issues, lambda: is_open(issues, "SEC-1"), lambda: issues.create(DRAFT)):
         with pytest.raises(Stopped):
             call()
     assert len(jira.requests) == asked
@@ -294,7 +303,7 @@ def test_nothing_shows_the_token(issues: JiraIssues, caplog: pytest.LogCaptureFi
 def test_all_open_issues_are_found_over_several_pages(jira: FakeJira, issues: JiraIssues) -> None:
     keys = {issues.create(labelled(number)) for number in range(8)}
     jira.page_size = 3
-    assert issues.open_issue_keys() == keys
+    assert open_keys(issues) == keys
     assert paths(jira).count(search_path(jira)) == 3
 
 
@@ -304,7 +313,7 @@ def test_a_page_that_fails_fails_the_whole_look(jira: FakeJira, issues: JiraIssu
     jira.page_size = 3
     second = iter([False, True])
     jira.inject(Fault.status(500), lambda request: "search" in request.path and next(second, False), times=1)
-    assert failed(issues.open_issue_keys).failure is Failure.NO_ANSWER
+    assert failed(issues.open_issues).failure is Failure.NO_ANSWER
 
 
 def test_only_open_issues_of_ours_are_found(jira: FakeJira, issues: JiraIssues) -> None:
@@ -314,8 +323,8 @@ def test_only_open_issues_of_ours_are_found(jira: FakeJira, issues: JiraIssues) 
     issues.create(IssueDraft("Another's", "", ("some-label",)))
     jira.transition(in_progress, "In Arbeit")
     jira.transition(done, "Erledigt")
-    assert issues.open_issue_keys() == {to_do, in_progress}
-    assert [issues.is_open(key) for key in (to_do, in_progress, done)] == [True, True, False]
+    assert open_keys(issues) == {to_do, in_progress}
+    assert [is_open(issues, key) for key in (to_do, in_progress, done)] == [True, True, False]
     assert [issues.find_open(f"keycheck-{number:016x}") for number in range(3)] == [to_do, in_progress, None]
 
 
@@ -323,16 +332,16 @@ def test_a_reopened_issue_is_open(jira: FakeJira, issues: JiraIssues) -> None:
     key = issues.create(DRAFT)
     jira.transition(key, "Done")
     jira.transition(key, "To Do")
-    assert issues.is_open(key)
-    assert issues.open_issue_keys() == {key}
+    assert is_open(issues, key)
+    assert open_keys(issues) == {key}
 
 
 def test_a_deleted_issue_is_not_open(jira: FakeJira, issues: JiraIssues) -> None:
     key = issues.create(DRAFT)
     jira.delete(key)
-    assert not issues.is_open(key)
+    assert not is_open(issues, key)
     assert issues.find_open(LABEL) is None
-    assert issues.open_issue_keys() == frozenset()
+    assert open_keys(issues) == frozenset()
 
 
 def test_an_issue_moved_to_another_project_is_still_found(
@@ -342,10 +351,10 @@ def test_an_issue_moved_to_another_project_is_still_found(
     jira.projects.add("OPS")
     moved = make_issues(project_key="OPS").create(DRAFT)
     assert moved == "OPS-1"
-    assert issues.open_issue_keys() == {"OPS-1"}
+    assert open_keys(issues) == {"OPS-1"}
     assert issues.find_open(LABEL) == "OPS-1"
     jira.issues["SEC-1"] = jira.issues["OPS-1"]
-    assert issues.is_open("SEC-1")
+    assert is_open(issues, "SEC-1")
 
 
 def test_the_first_of_several_open_issues_is_always_the_same(issues: JiraIssues) -> None:
@@ -383,7 +392,7 @@ def test_a_search_that_lags_does_not_hide_what_is_asked_for_by_key(jira: FakeJir
     jira.search_lag_seconds = 3600
     key = issues.create(DRAFT)
     assert issues.find_open(LABEL) is None
-    assert issues.is_open(key)
+    assert is_open(issues, key)
     assert issues.check_created(key, LABEL) is None
 
 
@@ -410,7 +419,7 @@ def test_a_search_that_failed_is_never_not_found(fresh: Fresh) -> None:
         with fresh() as (jira, issues, _):
             issues.create(DRAFT)
             jira.inject(fault, lambda request: "search" in request.path)
-            assert failed(issues.open_issue_keys).failure is not Failure.UNKNOWN, name
+            assert failed(issues.open_issues).failure is not Failure.UNKNOWN, name
             failed(issues.find_open, LABEL)
 
 
@@ -432,7 +441,7 @@ def test_a_read_that_failed_is_never_gone(fresh: Fresh) -> None:
         with fresh() as (jira, issues, _):
             key = issues.create(DRAFT)
             jira.inject(fault, calls("GET", f"/issue/{key}"))
-            assert failed(issues.is_open, key).failure is not Failure.UNKNOWN, name
+            assert failed(issues.read, key).failure is not Failure.UNKNOWN, name
 
 
 @pytest.mark.parametrize("flavour", ["cloud"])
@@ -442,14 +451,14 @@ def test_a_search_that_never_ends_is_an_error(
     monkeypatch.setattr(jira_issues, "PAGES_AT_MOST", 5)
     page = {"issues": [{"id": "1", "key": "SEC-1"}], "isLast": False, "nextPageToken": "again"}
     jira.inject(Fault.status(200, page), calls("GET", "/search/jql"))
-    assert "does not end" in failed(issues.open_issue_keys).text
+    assert "does not end" in failed(issues.open_issues).text
     assert paths(jira).count("search/jql") == 5
 
 
 def test_a_short_429_is_waited_out_while_looking(jira: FakeJira, issues: JiraIssues, clock: PatientClock) -> None:
     key = issues.create(DRAFT)
     jira.inject(Fault.status(429, None, {"Retry-After": "2"}), lambda request: "search" in request.path, times=2)
-    assert issues.open_issue_keys() == {key}
+    assert open_keys(issues) == {key}
     assert clock.slept == [2, 2]
 
 
@@ -993,7 +1002,7 @@ def test_an_issue_is_closed(jira: FakeJira, issues: JiraIssues) -> None:
     jira.transition(key, "In Progress")
     assert issues.close(key)
     assert jira.issues[key].status == "Done"
-    assert not issues.is_open(key)
+    assert not is_open(issues, key)
 
 
 @pytest.mark.parametrize(
@@ -1054,7 +1063,7 @@ def test_a_transition_that_wants_a_field_is_no_error(jira: FakeJira, issues: Jir
     jira.required_on_transition = {"Done": {"resolution": "Resolution is required."}}
     key = issues.create(DRAFT)
     assert [issues.close(key) for _ in range(3)] == [False] * 3
-    assert issues.is_open(key)
+    assert is_open(issues, key)
     assert issues.create(labelled(1)) == "SEC-2", "and Jira is on"
 
 
@@ -1064,7 +1073,7 @@ def test_a_transition_that_is_refused_is_no_error(jira: FakeJira, issues: JiraIs
     jira.inject(fault, calls("POST", "/transitions"))
     assert [issues.close(key) for _ in range(3)] == [False] * 3
     assert asked_for(jira, "POST", "/transitions") == 3
-    assert issues.is_open(key)
+    assert is_open(issues, key)
 
 
 FAILED_CLOSINGS = {

@@ -73,6 +73,8 @@ OWNER = make_addressee()
 START = datetime.now(UTC).replace(microsecond=0)
 SETTLED = START - timedelta(minutes=15)
 MIDNIGHT = START.replace(hour=0, minute=0, second=0)
+LONG_AGO = START + timedelta(days=365)
+"""From when on ended issues are read: none is that has ended by now."""
 
 MakeTable = Callable[..., StateTable]
 
@@ -618,14 +620,14 @@ DISABLINGS = f"disablings:{ACCOUNT}"
 def test_who_has_an_email_address_is_read_as_it_was_recorded(table: StateTable, slack_id: str | None) -> None:
     record_lookup(table, EMAIL, Lookup("U0BEFORE", START - SECOND))
     record_lookup(table, EMAIL, Lookup(slack_id, START + HALF_A_SECOND))
-    state = table.read([], [], emails=[EMAIL, "nobody@example.com"])
+    state = table.read([], [], lookups=[EMAIL, "nobody@example.com"])
     assert state == State(lookups={EMAIL: Lookup(slack_id, START)})
 
 
 def test_an_email_address_is_the_same_however_it_is_spelt(aws: MotoAws, table: StateTable) -> None:
     record_lookup(table, EMAIL.upper(), Lookup("U1A", START))
     assert item_of(aws, EMAIL_ITEM)["slack_id"] == "U1A"
-    assert table.read([], [], emails=[EMAIL]).lookups == {EMAIL: Lookup("U1A", START)}
+    assert table.read([], [], lookups=[EMAIL]).lookups == {EMAIL: Lookup("U1A", START)}
 
 
 @pytest.mark.parametrize(
@@ -647,11 +649,11 @@ def test_an_email_address_whose_item_is_not_ours_counts_as_never_looked_up(
     put(aws, EMAIL_ITEM, **attributes)
     put(aws, KEY.access_key_id, issue_key={"S": "SEC-1"})
     record_lookup(table, "other@example.com", Lookup(None, START))
-    state = table.read([KEY.access_key_id], [], emails=[EMAIL, "other@example.com"])
+    state = table.read([KEY.access_key_id], [], lookups=[EMAIL, "other@example.com"])
     assert state.lookups == {"other@example.com": Lookup(None, START)}
     assert state.key(KEY.access_key_id).issue_key == "SEC-1"
     record_lookup(table, EMAIL, Lookup("U1A", START))
-    assert table.read([], [], emails=[EMAIL]) == State(lookups={EMAIL: Lookup("U1A", START)})
+    assert table.read([], [], lookups=[EMAIL]) == State(lookups={EMAIL: Lookup("U1A", START)})
 
 
 def test_an_accounts_disablings_are_read_with_everything_else_at_once(aws: MotoAws, table: StateTable) -> None:
@@ -662,7 +664,7 @@ def test_an_accounts_disablings_are_read_with_everything_else_at_once(aws: MotoA
     record_lookup(table, EMAIL, Lookup(None, START))
     seen = requests_of(table, "BatchGetItem")
     state = table.read(
-        [KEY.access_key_id], [OWNER, OWNER], emails=[EMAIL, EMAIL], account_ids=[ACCOUNT, ACCOUNT, "210987654321", "9"]
+        [KEY.access_key_id], [OWNER, OWNER], lookups=[EMAIL, EMAIL], account_ids=[ACCOUNT, ACCOUNT, "210987654321", "9"]
     )
     assert state == State(
         {KEY.access_key_id: flat_record(KEY.access_key_id, issue_key="SEC-1")},
@@ -724,7 +726,7 @@ def test_an_account_shows_what_has_an_issue_an_intent_or_a_notice(aws: MotoAws, 
         "AKIA-NOTICE": {"warned_at": instant(2), "warned_owner": "U1", "notice_kept_at": instant(2)},
         "AKIA-ENDED-AND-INTENT": {"issue_key": "SEC-1", "issue_ended_at": instant(1), "disabling_at": instant(2)},
     }
-    assert table.scan_account(ACCOUNT) == State(
+    assert table.scan_account(ACCOUNT, LONG_AGO) == State(
         {name: flat_record(name, ACCOUNT, "dev_kramer", **attributes) for name, attributes in shown.items()}
     )
 
@@ -734,14 +736,14 @@ def test_no_item_of_another_kind_is_taken_for_an_access_keys(aws: MotoAws, table
     attributes = {"account_id": {"S": ACCOUNT}, "user_name": {"S": "x"}, "issue_key": {"S": "SEC-1"}}
     put(aws, name, **attributes)
     put(aws, f"{name}-unreadable", **attributes, disabling_at={"S": "x"})
-    assert table.scan_account(ACCOUNT) == State()
+    assert table.scan_account(ACCOUNT, LONG_AGO) == State()
 
 
 def test_an_unreadable_item_of_an_account_costs_only_its_own_access_key(aws: MotoAws, table: StateTable) -> None:
     begin_disabling(table, KEY, "mine", START, SETTLED)
     attributes = {"account_id": {"S": ACCOUNT}, "user_name": {"S": "x"}, "disabling_at": {"S": "yesterday"}}
     put(aws, "AKIAINVENTEDOTHER123", **attributes)
-    state = table.scan_account(ACCOUNT)
+    state = table.scan_account(ACCOUNT, LONG_AGO)
     assert state == State(
         {KEY.access_key_id: owned(disabling_at=START)}, unreadable=frozenset({"AKIAINVENTEDOTHER123"})
     )
@@ -765,7 +767,7 @@ def test_all_pages_of_an_account_are_read_the_empty_ones_too(table: StateTable) 
             page(),
         ):
             answers.add_response("scan", one)
-        state = table.scan_account(ACCOUNT)
+        state = table.scan_account(ACCOUNT, LONG_AGO)
         answers.assert_no_pending_responses()
     assert set(state.keys) == {"AKIA1", "AKIA2", "AKIA3"}
     starts = [call.get("ExclusiveStartKey", {}).get(HASH_KEY, {}).get("S") for call in seen]
@@ -783,7 +785,7 @@ def test_looking_through_an_account_stops_with_the_run(table: StateTable) -> Non
         table._client.meta.events.register("after-call.dynamodb.Scan", lambda **_: stop(), unique_id="stop")
         try:
             with pytest.raises(Stopped):
-                table.scan_account(ACCOUNT)
+                table.scan_account(ACCOUNT, LONG_AGO)
         finally:
             table._client.meta.events.unregister("after-call.dynamodb.Scan", unique_id="stop")
         answers.assert_no_pending_responses()
@@ -794,7 +796,7 @@ def test_a_page_that_cannot_be_read_is_an_error_and_no_shorter_account(table: St
         answers.add_response("scan", page("AKIA1", last="k1"))
         answers.add_client_error("scan", "AccessDeniedException", "User: arn:aws:iam::1:user/x is not authorized")
         with pytest.raises(ServiceError, match="dynamodb:Scan was refused"):
-            table.scan_account(ACCOUNT)
+            table.scan_account(ACCOUNT, LONG_AGO)
 
 
 def test_an_answer_without_items_is_an_error_and_no_empty_account(table: StateTable) -> None:
@@ -802,7 +804,7 @@ def test_an_answer_without_items_is_an_error_and_no_empty_account(table: StateTa
     with Stubber(table._client) as answers:
         answers.add_response("scan", {})
         with pytest.raises(ServiceError):
-            table.scan_account(ACCOUNT)
+            table.scan_account(ACCOUNT, LONG_AGO)
 
 
 # Claims on issues
@@ -1118,7 +1120,7 @@ def test_the_last_word_ends_an_issue(table: StateTable, aws: MotoAws, gives: boo
     after = record_of(table)
     assert after.issue == IssueRecord("SEC-1", frozenset({"disabled"}), ended_at=START)
     assert told_owner(after) == ("kramer" if gives else None)
-    assert (KEY.access_key_id in table.scan_account(ACCOUNT).keys) is gives
+    assert (KEY.access_key_id in table.scan_account(ACCOUNT, LONG_AGO).keys) is gives
 
 
 @pytest.mark.parametrize(
@@ -1913,10 +1915,10 @@ def test_each_of_the_tables_conditions_holds_on_a_real_engine(runners: tuple[Sta
         reenabled_at=START + SECOND,
     )
     assert record_of(other) == expected
-    assert other.scan_account(ACCOUNT) == State({KEY.access_key_id: expected})
+    assert other.scan_account(ACCOUNT, LONG_AGO) == State({KEY.access_key_id: expected})
     drop_disabling(other, KEY.access_key_id, day)
     record_exempt(table, KEY, date(2026, 12, 1), START)
-    assert table.scan_account(ACCOUNT) == State()
+    assert table.scan_account(ACCOUNT, LONG_AGO) == State()
     record_inactive(table, record_of(table), START)
     record_reenabled(table, record_of(table), START + SECOND)
     keep_notice(table, replace(record_of(table), notice=Notice("lee", START, START)), START)
@@ -1950,7 +1952,7 @@ def test_an_account_is_found_behind_pages_that_hold_nothing_of_it(runners: tuple
     other._client.meta.events.register(
         "after-call.dynamodb.Scan", lambda parsed, **_: found.append(len(parsed["Items"]))
     )
-    assert set(other.scan_account(ACCOUNT).keys) == mine
+    assert set(other.scan_account(ACCOUNT, LONG_AGO).keys) == mine
     assert len(found) >= 4
     assert 0 in found
     assert sum(found) == 4
@@ -2024,7 +2026,7 @@ def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) ->
         lambda table: begin_disabling(table, KEY, "mine", START, SETTLED),
         lambda table: record_disabled(table, KEY.access_key_id, START, "run7", "it expired"),
         lambda table: table.read([KEY.access_key_id], []),
-        lambda table: table.scan_account(ACCOUNT),
+        lambda table: table.scan_account(ACCOUNT, LONG_AGO),
         lambda table: record_lookup(table, "kramer@example.com", Lookup(None, START)),
         lambda table: record_said(table, owned(issue_key="SEC-1"), "mine", "expired"),
         lambda table: record_assigned(table, owned(issue_key="SEC-1"), "kramer@example.com"),

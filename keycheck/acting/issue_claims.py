@@ -1,0 +1,54 @@
+"""What filing and commenting share: the claim on an access key's issue, and the look if it is open and ours. Shell.
+
+In: records, the means of the run. Out: the record as it is once it is claimed; the open issue. A look that failed is
+never "not found".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keycheck.acting.ledger import Task
+from keycheck.acting.means import Means
+from keycheck.model import AccessKey, KeyRecord, SeenIssue
+from keycheck.rules import writes
+from keycheck.services import Issues
+from keycheck.services.state_items import key_record
+
+
+def claim_issue(means: Means, task: Task, access_key: AccessKey, token: str, issue_key: str | None) -> KeyRecord | None:
+    """Return the record as it is once it is claimed; None, and a skip, if another run was first."""
+    write = writes.claim_issue(access_key, token, issue_key, now=means.clock.now, lapses=means.claims_lapse)
+    access_key_id = access_key.access_key_id
+    return means.ledger.write_or_skip(task, lambda: key_record(access_key_id, means.claims.apply(write)))
+
+
+def release_issue(means: Means, record: KeyRecord, token: str) -> None:
+    means.ledger.release(lambda: means.claims.apply(writes.release_issue(record, token)))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An open issue of ours. `is_recorded`: it is the one on record, moved or not."""
+
+    key: str
+    is_recorded: bool
+
+
+def find_open_issue(issues: Issues, record: KeyRecord, site: str) -> Found | None:
+    """Look before filing: the recorded issue by its key, which is never stale; then the access key's label.
+
+    Raises ServiceError if either look failed: that is never "not found".
+    """
+    issue = record.issue
+    if issue is not None and issue.site in (None, site):
+        seen = issues.read(issue.key)
+        if seen is not None and is_ours(seen, record):
+            return Found(seen.key, is_recorded=True)
+    key = issues.find_open(record.issue_label)
+    return None if key is None else Found(key, is_recorded=False)
+
+
+def is_ours(seen: SeenIssue, record: KeyRecord) -> bool:
+    """Return whether an issue is open, and about this access key: another's is left alone, whatever its key."""
+    return seen.is_open and record.issue_label in seen.labels
