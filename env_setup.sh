@@ -45,6 +45,7 @@ export slack_id_mapping_file=""  # Python file holding mapping = {"IAM user": "S
 export owner_slack_tag="slack_id"  # IAM tag of a user that holds its owner's Slack id
 export owner_email_tag="email"  # IAM tag of a user that holds its owner's e-mail, looked up on Slack
 export slack_api_base_url=""  # another Slack (GovSlack, a test server); by default the SDK's
+export help_contact=""  # whom messages and issues name for questions, in one line: a channel, an address
 export slack_fallback_channel=""  # told, in one digest, about keys whose owner is in no mapping
 
 # Time.

@@ -15,12 +15,14 @@ from keycheck.model import Addressee, KeyRecord, LabelledKey, LastUse, Owner, Pr
 class NextStep(enum.Enum):
     """What will happen to an access key if nobody acts: what its owner is told.
 
-    DISABLED_FROM: not before a day. DISABLED_NOW: in this run. IN_USE: due, but somebody uses it. LEFT_ALONE: a person
-    took it back, so until a day no notice is given. NEVER_DISABLED: keycheck itself depends on it.
+    DISABLED_FROM: not before a day. DUE: its day has come, and it waits for its turn. DISABLED_NOW: in this run.
+    IN_USE: due, but somebody uses it. LEFT_ALONE: a person took it back, so until a day no notice is given.
+    NEVER_DISABLED: keycheck itself depends on it.
     """
 
     STAYS_ACTIVE = enum.auto()
     DISABLED_FROM = enum.auto()
+    DUE = enum.auto()
     DISABLED_NOW = enum.auto()
     IN_USE = enum.auto()
     LEFT_ALONE = enum.auto()
@@ -74,8 +76,9 @@ class Promise:
 class Outlook:
     """What messages and issues say of an access key beside its age.
 
-    `day`: the first instant of the day before which it is not disabled, if the next_step has one. `last_use` is None
-    if it could not be read. `newer`: the last five characters of the user's newest younger active access key.
+    `day`: the first instant of the day before which it is not disabled, if the next_step has one; `in_days`: how many
+    days that is from now. `last_use` is None if it could not be read. `newer`: the last five characters of the user's
+    newest younger active access key, `newer_since`: when that was made.
     `key_count`: how many access keys the user has: AWS allows two. `ended_exemption`: an exemption that has ended, its
     last day. `tag_trouble`: why the user's exemption tags do not count. `owner_trouble`: why whoever is named as the
     owner is not told.
@@ -89,6 +92,8 @@ class Outlook:
     ended_exemption: date | None = None
     tag_trouble: str = ""
     owner_trouble: str = ""
+    in_days: int | None = None
+    newer_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

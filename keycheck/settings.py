@@ -21,11 +21,12 @@ from urllib.parse import urlsplit
 from keycheck.words.parts import shown
 
 TOO_LONG = "the value given ({count} characters)"
-Kind = Literal["boolean", "number", "text", "word", "secret", "table", "url", "json"]
+Kind = Literal["boolean", "number", "text", "line", "word", "secret", "table", "url", "json"]
 
 ISSUE_FIELDS_OF_OUR_OWN = ("project", "issuetype", "summary", "description")
 YOUNGEST_SENSIBLE_EXPIRE_AGE = 30
 URL_CHARACTERS = 200
+LINE_CHARACTERS = 200
 PLACEHOLDER = "FILL_IN"
 """What the samples have where a value of the user's own belongs."""
 
@@ -147,6 +148,9 @@ class Settings:
     slack_api_base_url: str | None = _setting(
         "url", None, "another Slack (GovSlack, a test server); by default the SDK's"
     )
+    help_contact: str | None = _setting(
+        "line", None, "whom messages and issues name for questions, in one line: a channel, an address"
+    )
     slack_fallback_channel: str | None = _setting(
         "word", None, "told, in one digest, about keys whose owner is in no mapping"
     )
@@ -222,10 +226,9 @@ def _value(setting: Setting, text: str) -> Any:
             return _url(text) if text else None
         case "table":
             return _table_name(text or setting.default or "")
-        case "word":
-            return _word(text) if text else setting.default
-        case "secret":
-            return _secret_name(text) if text else setting.default
+        case "word" | "secret" | "line":
+            check = {"word": _word, "secret": _secret_name, "line": _line}[setting.kind]
+            return check(text) if text else setting.default
         case "text":
             return text or setting.default
 
@@ -244,6 +247,12 @@ def _number(text: str, lowest: int, highest: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and lowest <= int(text) <= highest):
         raise ValueError(f"{shown(text, TOO_LONG)} is not a whole number from {lowest} to {highest}")
     return int(text)
+
+
+def _line(text: str) -> str:
+    if not text.isprintable() or len(text) > LINE_CHARACTERS:
+        raise ValueError(f"not one line of at most {LINE_CHARACTERS} printable characters")
+    return text
 
 
 def _word(text: str) -> str:

@@ -37,8 +37,8 @@ PROFILES = st.text() | st.sampled_from(["p" * 4000, "&" * 4000, "`<>" * 2000, "\
 
 
 def outlook(next_step: NextStep = NextStep.STAYS_ACTIVE, key_count: int = 1, **changes: Any) -> Outlook:
-    has_day = next_step in (NextStep.DISABLED_FROM, NextStep.DISABLED_NOW, NextStep.IN_USE, NextStep.LEFT_ALONE)
-    return Outlook(next_step, **{"day": DAY if has_day else None, "last_use": USED, "key_count": key_count, **changes})
+    day = {"day": DAY, "in_days": 10} if next_step.has_day else {}
+    return Outlook(next_step, **{**day, "last_use": USED, "key_count": key_count, **changes})
 
 
 def filing(key: LabelledKey = EXPIRED, next_step: NextStep = NextStep.STAYS_ACTIVE, key_count: int = 1) -> FileIssue:
@@ -49,8 +49,13 @@ def listed(key: LabelledKey = EXPIRED, next_step: NextStep = NextStep.STAYS_ACTI
     return MessageKey(key, KeyRecord(key.access_key.access_key_id), outlook(next_step, key_count))
 
 
-def draft_of(message: SendMessage, profile: str = PROFILE, issues: Mapping[str, str] | None = None) -> SlackDraft:
-    return slack_draft(message, profile, issues or {}, JIRA, 24)
+def draft_of(
+    message: SendMessage,
+    profile: str = PROFILE,
+    issues: Mapping[str, str] | None = None,
+    help_contact: str | None = None,
+) -> SlackDraft:
+    return slack_draft(message, profile, issues or {}, JIRA, 24, help_contact)
 
 
 def texts(draft: SlackDraft) -> list[str]:

@@ -22,7 +22,9 @@ STANDING = Outlook(
     NextStep.DISABLED_FROM,
     datetime(2026, 12, 3, tzinfo=UTC),
     LastUse(datetime(2026, 11, 20, 14, 3, tzinfo=UTC), "s3", "eu-west-1"),
+    in_days=10,
 )
+CONTACT = "#cloud-security"
 
 
 def slack_message() -> str:
@@ -34,11 +36,12 @@ def slack_message() -> str:
         {KEY.access_key.access_key_id: "SEC-12"},
         "https://example.atlassian.net",
         24,
+        CONTACT,
     )
     return fake_slack.render(fake_slack.Message("U012KRAMER", draft.text, tuple(dict(b) for b in draft.blocks), NOW))
 
 
 def jira_issue() -> str:
     """What the issue says: its summary, labels and description."""
-    draft = issue_draft(FileIssue(KEY, KeyRecord("x"), STANDING), PROFILE)
+    draft = issue_draft(FileIssue(KEY, KeyRecord("x"), STANDING), PROFILE, CONTACT)
     return f"{draft.summary}\nlabels: {', '.join(draft.labels)}\n\n{draft.description}"

@@ -174,8 +174,10 @@ def test_each_switch_plans_its_own_actions(
 
 def test_everything_on_one_user_is_one_chain_written_out() -> None:
     today, later = first_instant(NOW), first_instant(NOW + timedelta(days=10))
-    expired = Outlook(NextStep.DISABLED_NOW, today, newer="OKAY0", key_count=4)
-    expiring = Outlook(NextStep.DISABLED_FROM, later, newer="OKAY0", key_count=4)
+    newer = next(key.access_key for key in EVERY_LABEL if key.label is AgeLabel.OK)
+    outlook = Outlook(NextStep.DISABLED_NOW, today, newer="OKAY0", key_count=4, newer_since=newer.create_date)
+    expired = replace(outlook, in_days=0)
+    expiring = replace(outlook, next_step=NextStep.DISABLED_FROM, day=later, in_days=10)
     assert plan(EVERY_LABEL, known()) == Plan(
         PROFILE,
         (

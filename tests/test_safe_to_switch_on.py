@@ -337,7 +337,8 @@ def test_the_message_holds_the_command_that_undoes_it_and_who_uses_it_is_left_al
     (key,) = hire(world, "dev_kramer")
     world.owners["dev_kramer"] = KRAMER
     quiet(run(world, "acme-dev", **ALL_ON))
-    assert f"--access-key-id {key.access_key_id} --status Active" in said(world)
+    assert f"--access-key-id {key.access_key_id} --status Inactive" in said(world)
+    assert 'with "Active" in place of "Inactive" undoes it' in said(world)
     kept = records(world)[key.access_key_id]
     assert {"disabled_at", "disabled_by", "disabled_why"} <= kept.keys()
     assert "disabling_at" not in kept

@@ -73,6 +73,7 @@ def test_with_nothing_set_it_is_a_read_only_audit() -> None:
         owner_email_tag="email",
         slack_api_base_url=None,
         slack_fallback_channel=None,
+        help_contact=None,
         run_timeout_seconds=100,
         claim_margin_seconds=600,
     )
@@ -503,6 +504,15 @@ def test_a_long_value_is_never_repeated() -> None:
     for name in [setting.name for setting in SETTINGS if setting.kind in ("boolean", "number", "table", "url", "json")]:
         problems = problems_of(**{**EVERYTHING, name: f"{LONG_SECRET} {LONG_SECRET}"})
         assert not any(LONG_SECRET in problem for problem in problems)
+
+
+def test_whom_to_ask_is_one_line() -> None:
+    assert (
+        settings_of(help_contact=" #cloud-security, or call 555-0100 ").help_contact
+        == "#cloud-security, or call 555-0100"
+    )
+    for wrong in ("two\nlines", "x" * 201, "\x07"):
+        assert problems_of(help_contact=wrong) == ("help_contact: not one line of at most 200 printable characters",)
 
 
 # Warnings

@@ -88,7 +88,7 @@ class IssueWork:
         with self._ledger.in_flight(task):
             issue_key = self._ledger.attempt(
                 task,
-                lambda: issues.create(issue_draft(filing, task.profile)),
+                lambda: issues.create(issue_draft(filing, task.profile, self._means.settings.help_contact)),
                 release=lambda _: release_issue(self._means, record, token),
                 if_unknown=lambda error: f"{error.text}; an issue for {name_key(filing.key)} may exist",
             )

@@ -38,7 +38,9 @@ def send(means: Means, task: Task, message: SendMessage, filed: Mapping[str, str
     if record is None:
         return
     recorded = {one.key.access_key.access_key_id: one.issue_key for one in message.keys if one.issue_key}
-    draft = slack_draft(message, task.profile, {**recorded, **filed}, means.settings.jira_server_address, interval)
+    settings = means.settings
+    jira, contact = settings.jira_server_address, settings.help_contact
+    draft = slack_draft(message, task.profile, {**recorded, **filed}, jira, interval, contact)
 
     def release(error: ServiceError | Stopped) -> None:
         if isinstance(error, ServiceError) and error.failure is Failure.GONE and _has_stand_in(means, addressee):

@@ -183,14 +183,14 @@ class Case:
         return issue.key if issue is not None and is_open else None
 
     @property
-    def newer(self) -> str | None:
-        """The last five characters of the user's newest access key to move to: younger, active, and not due itself."""
+    def newer(self) -> AccessKey | None:
+        """The user's newest access key to move to: younger, active, and not due itself."""
         others = [
             one.access_key
             for one in self.siblings
             if one.label is AgeLabel.OK and one.access_key.create_date > self.access_key.create_date
         ]
-        return max(others, key=lambda one: one.create_date).last_five if others else None
+        return max(others, key=lambda one: one.create_date, default=None)
 
 
 def claim_is_live(claim_until: datetime | None, now: datetime, settings: Settings) -> bool:

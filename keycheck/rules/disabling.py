@@ -107,15 +107,18 @@ def is_in_use(last_use: LastUse | None, now: datetime, hours: int) -> bool:
 def outlook(case: Case, against: Verdict, *, is_disabled_now: bool) -> Outlook:
     """Return what messages and issues say of an access key beside its age."""
     what_happens, day = next_step(case, against, is_disabled_now=is_disabled_now)
+    newer = case.newer
     return Outlook(
         what_happens,
         day,
         case.last_use,
-        case.newer,
+        None if newer is None else newer.last_five,
         len(case.siblings),
         case.record.exempt_until if case.user.not_disabled_because is None else None,
         case.user.tag_trouble,
         case.owner.trouble,
+        None if day is None else (day - first_instant(case.now)) // A_DAY,
+        None if newer is None else newer.create_date,
     )
 
 
@@ -127,7 +130,9 @@ def next_step(case: Case, against: Verdict, *, is_disabled_now: bool) -> tuple[N
     if not step.has_day:
         return step, None
     until = left_alone_until(case.record, case.settings) if step is NextStep.LEFT_ALONE else None
-    return step, first_instant(until or against.not_before)
+    day = first_instant(until or against.not_before)
+    has_come = step is NextStep.DISABLED_FROM and day <= first_instant(case.now)
+    return NextStep.DUE if has_come else step, day
 
 
 # What an alert watches

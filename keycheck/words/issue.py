@@ -7,20 +7,25 @@ alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keycheck.actions import CommentIssue, FileIssue, IssueEvent
 from keycheck.model import AgeLabel, LabelledKey
 from keycheck.words.parts import (
+    NO_KEY_NEEDED,
+    NO_KEY_PAGE,
     ROTATION_PAGE,
+    Stage,
+    asks,
+    check_account,
     day_of,
     days,
+    find_key,
     one_line,
-    rotation_commands,
+    rotation,
     user_option,
     what_happens,
-    when_there_are_two,
     when_used,
     worth_knowing,
 )
@@ -37,8 +42,11 @@ class IssueDraft:
     labels: tuple[str, ...]
 
 
-def issue_draft(action: FileIssue, profile: str) -> IssueDraft:
-    """Return the issue for one access key. It has more readers than the owner, so it names the last five characters."""
+def issue_draft(action: FileIssue, profile: str, help_contact: str | None = None) -> IssueDraft:
+    """Return the issue for one access key. It has more readers than the owner, so it names the last five characters.
+
+    `help_contact`: whom it names for questions.
+    """
     key, access_key = action.key, action.key.access_key
     where = f"AWS account *{_wiki(profile)}* ({access_key.account_id}) {_outlook(key)}"
     summary = f"Rotate AWS access key ...{access_key.last_five} of {access_key.user_name} ({profile})"
@@ -54,11 +62,12 @@ def issue_draft(action: FileIssue, profile: str) -> IssueDraft:
             *(f"* {_wiki(line)}" for line in worth_knowing(action.outlook)),
             "",
             "h3. What to do",
-            *(_wiki(line) for line in when_there_are_two(access_key.user_name, action.outlook)),
-            "{code:bash}",
-            *rotation_commands(access_key.user_name, None, access_key.last_five, action.outlook.next_step),
-            "{code}",
+            f"{_wiki(NO_KEY_NEEDED)} {NO_KEY_PAGE}",
             "",
+            *_steps((check_account(access_key.account_id),)),
+            *_steps(rotation(access_key.user_name, None, access_key.last_five, action.outlook)),
+            "",
+            *(_wiki(line) for line in asks(help_contact)),
             f"AWS on rotating access keys: {ROTATION_PAGE}",
             "",
             "Filed by keycheck, which files no second issue for this access key while this one is open.",
@@ -79,12 +88,11 @@ def comment_text(action: CommentIssue, profile: str) -> str:
     record, outlook, key = action.record, action.outlook, action.key
     user_name = key.access_key.user_name if key is not None else record.user_name
     name = f"The access key ending in *{record.access_key_id[-5:]}* of *{_wiki(user_name)}* ({_wiki(profile)})"
-    undo = [
-        "{code:bash}",
-        "# undo: find the full id, then",
-        f"aws iam update-access-key {user_option(user_name)} --access-key-id ACCESS_KEY_ID --status Active",
-        "{code}",
-    ]
+    find = find_key(user_name, record.access_key_id[-5:])
+    undo = Stage(
+        "Something needs it still? This undoes it:",
+        (f'aws iam update-access-key {user_option(user_name)} --access-key-id "$KEY" --status Active',),
+    )
     on = f" on {day_of(action.at)}" if action.at is not None else ""
     next_up = [] if outlook is None else [f"What happens next: {_wiki(what_happens(outlook))}"]
     match action.event:
@@ -95,7 +103,7 @@ def comment_text(action: CommentIssue, profile: str) -> str:
                 "Whoever uses it must get the new one first.",
             ]
         case IssueEvent.DISABLED:
-            lines = [f"keycheck disabled it{on}: {name} is Inactive, not deleted.", *undo]
+            lines = [f"keycheck disabled it{on}: {name} is Inactive, not deleted.", *_steps((find, undo))]
         case IssueEvent.REENABLED if record.disabled is None:
             lines = [f"{name} was inactive, or was being disabled, and is active again.", *next_up]
         case _:
@@ -132,6 +140,14 @@ def issue_refused(field_errors: Mapping[str, str], messages: Sequence[str], issu
         advice = settings.get(name, f"give {name!r} a value in jira_extra_fields")
         parts.append(f"field {name!r}: {one_line(said)[:120]}" + (f" -> {advice}" if advice else ""))
     return "Jira refused the new issue: " + "; ".join(parts)
+
+
+def _steps(stages: Iterable[Stage]) -> list[str]:
+    """Return the steps, each with a block of its own."""
+    lines = []
+    for one in stages:
+        lines += [_wiki(one.text), *(("{code:bash}", *one.commands, "{code}") if one.commands else ())]
+    return lines
 
 
 def _outlook(key: LabelledKey) -> str:

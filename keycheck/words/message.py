@@ -15,14 +15,19 @@ from typing import Any
 from keycheck.actions import MessageKey, SendMessage
 from keycheck.model import AgeLabel
 from keycheck.words.parts import (
+    NO_KEY_NEEDED,
+    NO_KEY_PAGE,
     ROTATION_PAGE,
+    Stage,
+    asks,
+    check_account,
     day_of,
     days,
+    in_short_when,
     one_line,
-    rotation_commands,
+    rotation,
     what_happens,
     what_happens_in_short,
-    when_there_are_two,
     when_used,
     worth_knowing,
 )
@@ -59,60 +64,86 @@ def slack_draft(
     issue_keys: Mapping[str, str],
     jira_address: str | None,
     interval_hours: int,
+    help_contact: str | None = None,
 ) -> SlackDraft:
     """Return the one message to an addressee about one account.
 
     `issue_keys`: access key id -> Jira issue key, as known by now; they become links if Jira's address is known.
+    `help_contact`: whom it names for questions.
     """
     links = {access_key_id: _issue_link(jira_address, issue) for access_key_id, issue in issue_keys.items()}
-    title = _title(action)
+    title, foot = _title(action), _foot(action, interval_hours, help_contact)
     named = ", ".join(f"{one.key.access_key.user_name} ...{one.key.access_key.last_five}" for one in action.keys[:3])
     more = ", ..." if len(action.keys) + action.unlisted > 3 else ""
-    text = _mrkdwn(one_line(f"{title} in account {profile[:100]}: {named}{more}"))
+    text = _mrkdwn(one_line(f"{title} (account {profile[:100]}: {named}{more})"))
     most = 0 if action.addressee.is_fallback and len(action.keys) > 1 else min(KEYS_IN_FULL, len(action.keys))
     for in_full in range(most, 0, -1):
-        blocks = _blocks(action, profile, links, interval_hours, in_full)
+        blocks = _blocks(action, profile, links, foot, in_full)
         if _size(blocks) <= MESSAGE_CHARACTERS:
             return SlackDraft(text, blocks)
     for shorter in (links, {one: _mrkdwn(issue) for one, issue in issue_keys.items()}):
-        blocks = _blocks(action, profile, shorter, interval_hours, 0)
+        blocks = _blocks(action, profile, shorter, foot, 0)
         if _size(blocks) <= MESSAGE_CHARACTERS:
             return SlackDraft(text, blocks)
-    return SlackDraft(text, _blocks(action, profile, {}, interval_hours, 0))
+    return SlackDraft(text, _blocks(action, profile, {}, foot, 0))
 
 
 def _title(action: SendMessage) -> str:
+    """Return what, and until when: of several, the day of the first."""
     total = len(action.keys) + action.unlisted
     what = "access key needs" if total == 1 else "access keys need"
-    return f"{total} AWS {what} rotating{' (no known owner)' if action.addressee.is_fallback else ''}"
+    first = min(action.keys, key=lambda one: (one.outlook.in_days is None, one.outlook.in_days or 0))
+    when = in_short_when(first.outlook)
+    until = f": {'' if total == 1 else 'the first is '}{when}" if when else ""
+    return f"{total} AWS {what} rotating{' (no known owner)' if action.addressee.is_fallback else ''}{until}"
+
+
+def _foot(action: SendMessage, interval_hours: int, help_contact: str | None) -> str:
+    is_one = len(action.keys) + action.unlisted == 1
+    facts = (
+        f"<{ROTATION_PAGE}|How AWS says to rotate access keys> · dates are UTC · keycheck repeats this at most every "
+        f"{interval_hours} hours, until the old access {'key is' if is_one else 'keys are'} inactive or gone"
+    )
+    return "\n".join([*(_mrkdwn(one) for one in asks(help_contact)), facts])
 
 
 def _blocks(
-    action: SendMessage, profile: str, links: Mapping[str, str], interval_hours: int, in_full: int
+    action: SendMessage, profile: str, links: Mapping[str, str], foot: str, in_full: int
 ) -> tuple[dict[str, Any], ...]:
     """Return the message with its first `in_full` access keys in full, and the others in a line each."""
     account_id = action.keys[0].key.access_key.account_id
     mentions = "".join(f"<!subteam^{group}> " for group in action.groups)
-    blocks = [_section(f"{mentions}:key: *{_title(action)}* in account `{_tick(profile[:100])}` ({account_id})")]
-    for one in action.keys[:in_full]:
+    blocks = [_section(f"{mentions}:key: *{_title(action)}* · account `{_tick(profile[:100])}` ({account_id})")]
+    listed = action.keys[:in_full]
+    for one in listed:
         blocks.append({"type": "divider"})
         link = links.get(one.key.access_key.access_key_id)
         blocks.append(_section(_key_in_full(one, link, person=action.addressee.is_person)))
-        blocks.append(_section(_code(_key_commands(one, person=action.addressee.is_person))))
+        if one is listed[0]:
+            blocks += _before_the_steps(account_id)
+        blocks.append(_section(_steps(_rotation_of(one, person=action.addressee.is_person))))
     in_short = [_key_in_short(one, links.get(one.key.access_key.access_key_id)) for one in action.keys[in_full:]]
     if action.unlisted:
         in_short.append(f"... and {action.unlisted} more, whose turn comes with the next messages.")
     if in_short:
         blocks.append({"type": "divider"})
         blocks += [_section(part) for part in _packed(in_short)]
-        blocks.append(_section(_code(rotation_commands("USER_NAME", None, "LAST5"))))
-    is_one = len(action.keys) + action.unlisted == 1
-    footer = (
-        f"<{ROTATION_PAGE}|How AWS says to rotate access keys> · dates are UTC · keycheck repeats this at most every "
-        f"{interval_hours} hours, until the old access {'key is' if is_one else 'keys are'} inactive or gone"
-    )
-    blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": footer}]})
+        blocks += [] if listed else _before_the_steps(account_id)
+        blocks.append(_section(_steps(rotation("USER_NAME", None, "LAST5"))))
+    blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": foot}]})
     return tuple(blocks)
+
+
+def _before_the_steps(account_id: str) -> list[dict[str, Any]]:
+    """Return what is said once a message: is an access key needed at all, and is this the right account?"""
+    no_key = _mrkdwn(NO_KEY_NEEDED).replace("aws login", f"<{NO_KEY_PAGE}|aws login>")
+    check = check_account(account_id)
+    return [_section(f"{no_key}\n{_mrkdwn(check.text)}"), _section(_code(check.commands))]
+
+
+def _steps(stages: Iterable[Stage]) -> str:
+    """Return the steps, each with a block of its own."""
+    return "\n".join(_mrkdwn(one.text) + (f"\n{_code(one.commands)}" if one.commands else "") for one in stages)
 
 
 def _size(blocks: Iterable[Mapping[str, Any]]) -> int:
@@ -120,12 +151,10 @@ def _size(blocks: Iterable[Mapping[str, Any]]) -> int:
     return sum(CHARACTERS_A_BLOCK + len(block.get("text", {}).get("text", "")) for block in blocks)
 
 
-def _key_commands(key: MessageKey, *, person: bool) -> list[str]:
+def _rotation_of(key: MessageKey, *, person: bool) -> tuple[Stage, ...]:
     access_key = key.key.access_key
-    commands = rotation_commands(
-        access_key.user_name, access_key.access_key_id if person else None, access_key.last_five, key.outlook.next_step
-    )
-    return [*(f"# {line}" for line in when_there_are_two(access_key.user_name, key.outlook)), *commands]
+    access_key_id = access_key.access_key_id if person else None
+    return rotation(access_key.user_name, access_key_id, access_key.last_five, key.outlook)
 
 
 def _key_in_full(key: MessageKey, link: str | None, *, person: bool) -> str:
@@ -134,10 +163,10 @@ def _key_in_full(key: MessageKey, link: str | None, *, person: bool) -> str:
     expiry = "Expired" if key.key.label is AgeLabel.EXPIRED else "Expires"
     lines = [
         f"*`{_tick(access_key.user_name)}`* · access key {identity}",
+        f"• What happens then: {what_happens(key.outlook)}",
         f"• {days(key.key.age_days)} old, created {day_of(access_key.create_date)}",
         f"• {expiry} {day_of(key.key.expires_at)}",
         f"• Last used: {_mrkdwn(when_used(key.outlook.last_use))}",
-        f"• What happens then: {what_happens(key.outlook)}",
         *(f"• {_mrkdwn(remark)}" for remark in worth_knowing(key.outlook)),
     ]
     if link:

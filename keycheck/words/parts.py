@@ -50,6 +50,11 @@ TOLD: Final[Mapping[NextStep, Told]] = {
         "from {day} on it is disabled (AWS status Inactive, not deleted); what still uses it stops working.",
         "disabled from {day} on",
     ),
+    NextStep.DUE: Told(
+        "its day has come: it is disabled at any time from now on, as soon as its turn comes (AWS status Inactive, not "
+        "deleted); what still uses it stops working then.",
+        "disabled any day now",
+    ),
     NextStep.DISABLED_NOW: Told(
         "it is being disabled now (AWS status Inactive, not deleted), and what still uses it stops working.",
         "being disabled now",
@@ -87,13 +92,21 @@ def when_used(last_use: LastUse | None) -> str:
     return f"{day_of(last_use.at)} by {last_use.service} in {last_use.region}"
 
 
+def in_short_when(outlook: Outlook) -> str:
+    """Return the day and how far off it is, for a title: empty if no day is told."""
+    match outlook.next_step:
+        case NextStep.DISABLED_FROM if outlook.day is not None and outlook.in_days is not None:
+            return f"disabled on {day_of(outlook.day)}, in {days(outlook.in_days)}"
+        case NextStep.DISABLED_NOW | NextStep.DUE:
+            return TOLD[outlook.next_step].in_short
+    return ""
+
+
 def worth_knowing(outlook: Outlook) -> list[str]:
     """Return what else the owner should know, a sentence each."""
     found = []
     if outlook.newer is not None:
-        found.append(
-            f"Your new access key ends in {outlook.newer}; once nothing uses the old one, deactivate the old one."
-        )
+        found.append(_about_newer(outlook))
     if outlook.ended_exemption is not None:
         found.append(f"It was exempt until {outlook.ended_exemption:%Y-%m-%d}; that has ended.")
     if outlook.owner_trouble:
@@ -103,50 +116,98 @@ def worth_knowing(outlook: Outlook) -> list[str]:
     return found
 
 
-def when_there_are_two(user_name: str, outlook: Outlook) -> list[str]:
-    """AWS refuses a third access key, so the first step of a rotation would fail."""
-    if outlook.key_count < ACCESS_KEYS_AT_MOST or outlook.newer is not None:
+def _about_newer(outlook: Outlook) -> str:
+    """Whoever has made the new access key already wants to know whether the old one is still used."""
+    made = "" if outlook.newer_since is None else f", made on {day_of(outlook.newer_since)},"
+    found, last = f"Your new access key{made} ends in {outlook.newer}", outlook.last_use
+    if last is None or outlook.newer_since is None:
+        return f"{found}; deactivate the old one once nothing uses it."
+    if last.at is not None and last.at >= outlook.newer_since:
+        return f"{found}; the old one has been used since: {when_used(last)}."
+    return f"{found}; the old one has not been used since, as far as AWS knows, so deactivate it."
+
+
+# What to do
+
+NO_KEY_PAGE = "https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-sign-in.html"
+NO_KEY_NEEDED = (
+    "Do you need an access key at all? A person at a laptop has aws login (AWS CLI 2.32 or later) or IAM Identity "
+    "Center, a workload a role: the best rotation is none."
+)
+UNDO_AND_DELETE = (
+    'If something breaks, the same command with "Active" in place of "Inactive" undoes it, whoever did it. If nothing '
+    "has broken for some days, delete the old access key: aws iam delete-access-key, with the same two options."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One thing to do: what to read, and a block to copy, which may be pasted whole; empty if there is none."""
+
+    text: str
+    commands: tuple[str, ...] = ()
+
+
+def check_account(account_id: str) -> Stage:
+    """Return how to see, before anything is typed, that it is typed into the right account."""
+    return Stage(
+        f"First see where you are; this must say {account_id}:",
+        ("aws sts get-caller-identity --query Account --output text",),
+    )
+
+
+def rotation(
+    user_name: str, access_key_id: str | None, last_five: str, outlook: Outlook | None = None
+) -> tuple[Stage, ...]:
+    """Return the steps of a rotation. Pasted whole, no block deletes an access key, or makes one and takes one away.
+
+    Without the id a step that finds it comes first, and it is typed no more. `outlook` None: of any of several.
+    """
+    user = user_option(user_name)
+    key = f"--access-key-id {access_key_id}" if access_key_id else '--access-key-id "$KEY"'
+    stages = [] if access_key_id else [find_key(user_name, last_five)]
+    stages += _making(user_name, outlook)
+    used = Stage(
+        "Put the new one wherever the old one is used; then see when and where the old one was last used:",
+        (f"aws iam get-access-key-last-used {key}",),
+    )
+    is_now = outlook is not None and outlook.next_step is NextStep.DISABLED_NOW
+    deactivate = Stage(
+        "Deactivate the old one (keycheck does so now; by hand it is):" if is_now else "Deactivate the old one:",
+        (f"aws iam update-access-key {user} {key} --status Inactive",),
+    )
+    numbered = [*stages, used, deactivate]
+    return (*(Stage(f"{n}. {one.text}", one.commands) for n, one in enumerate(numbered, 1)), Stage(UNDO_AND_DELETE))
+
+
+def find_key(user_name: str, last_five: str) -> Stage:
+    """Return how to find the full id of an access key of which only its end is told, for the blocks that follow."""
+    ends = f"AccessKeyMetadata[?ends_with(AccessKeyId, '{last_five}')].AccessKeyId"
+    find = f'KEY=$(aws iam list-access-keys {user_option(user_name)} --query "{ends}" --output text); echo "$KEY"'
+    return Stage(f"Find the full id of the access key that ends in {last_five}:", (find,))
+
+
+def _making(user_name: str, outlook: Outlook | None) -> list[Stage]:
+    """Return the step that makes the new access key: none for whoever has made it. AWS refuses a third."""
+    if outlook is not None and outlook.newer is not None:
         return []
-    return [
-        f"{user_name} has {outlook.key_count} access keys already, and AWS allows no third.",
-        "If one of the others is the replacement, begin at step 2; if not, first delete one that is not in use.",
-    ]
+    if outlook is not None and outlook.key_count >= ACCESS_KEYS_AT_MOST:
+        text = (
+            f"{user_name} has {outlook.key_count} access keys already, and AWS allows no third. If one of the others "
+        )
+        text += "is the replacement, go on; if not, delete one first that is not in use: aws iam delete-access-key."
+        return [Stage(text)]
+    command = f"aws iam create-access-key {user_option(user_name)}"
+    return [Stage("Make the new access key; it is shown only this once:", (command,))]
+
+
+def asks(help_contact: str | None) -> list[str]:
+    """Return whom to ask, if the settings name anybody."""
+    return [] if help_contact is None else [f"Not yours, or more time needed? Ask {help_contact}"]
 
 
 def user_option(user_name: str) -> str:
     return f"--user-name{'=' if user_name.startswith('-') else ' '}{shlex.quote(user_name)}"
-
-
-def rotation_commands(
-    user_name: str, access_key_id: str | None, last_five: str, next_step: NextStep = NextStep.STAYS_ACTIVE
-) -> list[str]:
-    """Return the AWS CLI steps: create, switch, deactivate, delete. Without the id, a step to find it comes first; with
-    keycheck deactivating it anyway, that step has no command.
-    """
-    user = user_option(user_name)
-    key = f"--access-key-id {access_key_id or 'OLD_ACCESS_KEY_ID'}"
-    deactivate = [
-        "# 3. keycheck deactivates the old one now; by hand it is"
-        if next_step is NextStep.DISABLED_NOW
-        else "# 3. deactivate the old one",
-        f"aws iam update-access-key {user} {key} --status Inactive",
-        "# to undo that, whoever did it",
-        f"aws iam update-access-key {user} {key} --status Active",
-    ]
-    find = [
-        f"# 0. find the full id of the access key that ends in {last_five}",
-        f"aws iam list-access-keys {user}",
-    ]
-    return [
-        *([] if access_key_id else find),
-        "# 1. create the new access key; it is shown only this once",
-        f"aws iam create-access-key {user}",
-        "# 2. put it wherever the old one is used; then see when and where the old one was last used",
-        f"aws iam get-access-key-last-used {key}",
-        *deactivate,
-        "# 4. nothing broke for a few days? delete it",
-        f"aws iam delete-access-key {user} {key}",
-    ]
 
 
 WHY_GONE: Final[Mapping[str, str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ from tests.drafts import (
 
 
 def test_an_issue_reads_like_this() -> None:
-    assert issue_draft(filing(EXPIRING, NextStep.DISABLED_FROM), PROFILE) == IssueDraft(
+    assert issue_draft(filing(EXPIRING, NextStep.DISABLED_FROM), PROFILE, "#cloud-security") == IssueDraft(
         summary="Rotate AWS access key ...VHXVM of dev_kramer (acme-dev)",
         description=r"""The access key ending in *VHXVM* of IAM user *dev\_kramer* in AWS account *acme\-dev* """
         r"""(123456789012) expires on 2026-12-03: it is 170 days old.
@@ -50,21 +51,36 @@ def test_an_issue_reads_like_this() -> None:
         r"""what still uses it stops working.
 
 h3. What to do
-{code:bash}
-# 0. find the full id of the access key that ends in VHXVM
-aws iam list-access-keys --user-name dev_kramer
-# 1. create the new access key; it is shown only this once
-aws iam create-access-key --user-name dev_kramer
-# 2. put it wherever the old one is used; then see when and where the old one was last used
-aws iam get-access-key-last-used --access-key-id OLD_ACCESS_KEY_ID
-# 3. deactivate the old one
-aws iam update-access-key --user-name dev_kramer --access-key-id OLD_ACCESS_KEY_ID --status Inactive
-# to undo that, whoever did it
-aws iam update-access-key --user-name dev_kramer --access-key-id OLD_ACCESS_KEY_ID --status Active
-# 4. nothing broke for a few days? delete it
-aws iam delete-access-key --user-name dev_kramer --access-key-id OLD_ACCESS_KEY_ID
-{code}
+Do you need an access key at all\? A person at a laptop has aws login (AWS CLI 2.32 or later) or IAM Identity """
+        r"""Center, a workload a role: the best rotation is none. """
+        r"""https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-sign-in.html
 
+First see where you are; this must say 123456789012:
+{code:bash}
+aws sts get-caller-identity --query Account --output text
+{code}
+1. Find the full id of the access key that ends in VHXVM:
+{code:bash}
+KEY=$(aws iam list-access-keys --user-name dev_kramer """
+        r"""--query "AccessKeyMetadata[?ends_with(AccessKeyId, 'VHXVM')].AccessKeyId" --output text); echo "$KEY"
+{code}
+2. Make the new access key; it is shown only this once:
+{code:bash}
+aws iam create-access-key --user-name dev_kramer
+{code}
+3. Put the new one wherever the old one is used; then see when and where the old one was last used:
+{code:bash}
+aws iam get-access-key-last-used --access-key-id "$KEY"
+{code}
+4. Deactivate the old one:
+{code:bash}
+aws iam update-access-key --user-name dev_kramer --access-key-id "$KEY" --status Inactive
+{code}
+If something breaks, the same command with "Active" in place of "Inactive" undoes it, whoever did it. """
+        r"""If nothing has broken for some days, delete the old access key: aws iam delete\-access\-key, """
+        r"""with the same two options.
+
+Not yours, or more time needed\? Ask #cloud\-security
 AWS on rotating access keys: """
         """https://docs.aws.amazon.com/IAM/latest/UserGuide/id-credentials-access-keys-update.html
 
@@ -89,6 +105,13 @@ NEXT_STEPS = [
     (
         NextStep.DISABLED_FROM,
         "from 2026-12-03 on it is disabled (AWS status Inactive, not deleted); what still uses it stops working.",
+    ),
+    (
+        NextStep.DUE,
+        (
+            "its day has come: it is disabled at any time from now on, as soon as its turn comes (AWS status Inactive, "
+            "not deleted); what still uses it stops working then."
+        ),
     ),
     (
         NextStep.IN_USE,
@@ -127,9 +150,9 @@ def test_issue_and_message_say_what_happens(next_step: NextStep, sentence: str) 
 def test_the_step_to_deactivate_says_where_keycheck_does_it(next_step: NextStep) -> None:
     """The command stays: keycheck may have been refused."""
     description = issue_draft(filing(next_step=next_step), PROFILE).description
-    assert "--access-key-id OLD_ACCESS_KEY_ID --status Inactive\n" in description
-    assert "--access-key-id OLD_ACCESS_KEY_ID --status Active\n" in description, "and how to undo it"
-    assert ("keycheck deactivates the old one now" in description) is (next_step is NextStep.DISABLED_NOW)
+    assert '--access-key-id "$KEY" --status Inactive\n' in description
+    assert 'with "Active" in place of "Inactive" undoes it' in description
+    assert ("(keycheck does so now; by hand it is)" in description) is (next_step is NextStep.DISABLED_NOW)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +197,8 @@ def test_a_profile_styles_nothing_in_an_issue(profile: str, written: str) -> Non
 
 def test_a_user_name_styles_nothing_in_an_issue() -> None:
     """Outside the commands; a name such as -a- would be struck through, _a_ slanted."""
-    prose = issue_draft(filing(make_key("_a_-b-+c+"), key_count=2), PROFILE).description.split("{code:bash}")[0]
+    description = issue_draft(filing(make_key("_a_-b-+c+"), key_count=2), PROFILE).description
+    prose = re.sub(r"\{code:bash\}.*?\{code\}", "", description, flags=re.DOTALL)
     assert prose.count(r"\_a\_\-b\-\+c\+") == 2, "in the first sentence, and where the user's keys are counted"
     assert "_a_" not in prose
 
@@ -209,7 +233,8 @@ def test_every_comment_names_its_key_and_ends_with_its_mark(key: LabelledKey | N
 def test_the_comment_on_a_disabling_says_how_to_undo_it() -> None:
     text = comment_text(comment(IssueEvent.DISABLED), PROFILE)
     assert "keycheck disabled it on 2026-12-03" in text
-    assert "aws iam update-access-key --user-name dev_kramer --access-key-id ACCESS_KEY_ID --status Active" in text
+    assert "KEY=$(aws iam list-access-keys --user-name dev_kramer" in text
+    assert 'aws iam update-access-key --user-name dev_kramer --access-key-id "$KEY" --status Active' in text
 
 
 def test_the_comment_on_a_re_enabled_key_says_until_when_it_is_left_alone() -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import html
 import re
 import shlex
-from datetime import date
+import subprocess
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +30,7 @@ from keycheck.words.issue import issue_draft
 from keycheck.words.lines import describe, describe_found, describe_skip, skip_problems
 from keycheck.words.message import SlackDraft, slack_draft
 from keycheck.words.parts import name_key
-from tests.builders import PROFILE, make_key, make_owner, make_record
+from tests.builders import NOW, PROFILE, make_key, make_owner, make_record
 from tests.drafts import (
     AWKWARD_NAME,
     EXPIRED,
@@ -49,43 +53,56 @@ from tests.drafts import (
     texts,
 )
 
+DAY_LONG = timedelta(days=1)
+USED_AT = USED.at or NOW
+
 # The message
 
 
+NO_KEY_NEEDED = (
+    "Do you need an access key at all? A person at a laptop has "
+    "<https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-sign-in.html|aws login> (AWS CLI 2.32 or later) "
+    "or IAM Identity Center, a workload a role: the best rotation is none.\n"
+    "First see where you are; this must say 123456789012:"
+)
+CHECK = "```aws sts get-caller-identity --query Account --output text```"
+AFTERWARDS = (
+    'If something breaks, the same command with "Active" in place of "Inactive" undoes it, whoever did it. If nothing '
+    "has broken for some days, delete the old access key: aws iam delete-access-key, with the same two options."
+)
+
+
 def test_a_message_to_an_owner_reads_like_this() -> None:
-    message = SendMessage(PERSON, (listed(EXPIRING, NextStep.DISABLED_FROM, key_count=2),))
-    assert slack_draft(message, PROFILE, {FULL_ID: "SEC-7"}, f"{JIRA}/", 24) == SlackDraft(
-        "1 AWS access key needs rotating in account acme-dev: dev_kramer ...VHXVM",
+    message = SendMessage(PERSON, (listed(EXPIRING, NextStep.DISABLED_FROM),))
+    assert slack_draft(message, PROFILE, {FULL_ID: "SEC-7"}, f"{JIRA}/", 24, "#cloud-security") == SlackDraft(
+        "1 AWS access key needs rotating: disabled on 2026-12-03, in 10 days (account acme-dev: dev_kramer ...VHXVM)",
         (
-            section(":key: *1 AWS access key needs rotating* in account `acme-dev` (123456789012)"),
+            section(
+                ":key: *1 AWS access key needs rotating: disabled on 2026-12-03, in 10 days* · account `acme-dev` "
+                "(123456789012)"
+            ),
             {"type": "divider"},
             section(
                 "*`dev_kramer`* · access key `AKIAIOSFODNN7EXVHXVM`\n"
+                "• What happens then: from 2026-12-03 on it is disabled (AWS status Inactive, not deleted); what still "
+                "uses it stops working.\n"
                 "• 170 days old, created 2026-06-06\n"
                 "• Expires 2026-12-03\n"
                 "• Last used: 2026-11-20 by s3 in eu-west-1\n"
-                "• What happens then: from 2026-12-03 on it is disabled (AWS status Inactive, not deleted); what still "
-                "uses it stops working.\n"
                 "• Issue: <https://example.atlassian.net/browse/SEC-7|SEC-7>"
             ),
+            section(NO_KEY_NEEDED),
+            section(CHECK),
             section(
-                "```# dev_kramer has 2 access keys already, and AWS allows no third.\n"
-                "# If one of the others is the replacement, begin at step 2; if not, first delete one that is not in "
-                "use.\n"
-                "# 1. create the new access key; it is shown only this once\n"
-                "aws iam create-access-key --user-name dev_kramer\n"
-                "# 2. put it wherever the old one is used; then see when and where the old one was last used\n"
-                "aws iam get-access-key-last-used --access-key-id AKIAIOSFODNN7EXVHXVM\n"
-                "# 3. deactivate the old one\n"
-                "aws iam update-access-key --user-name dev_kramer --access-key-id AKIAIOSFODNN7EXVHXVM --status "
-                "Inactive\n"
-                "# to undo that, whoever did it\n"
-                "aws iam update-access-key --user-name dev_kramer --access-key-id AKIAIOSFODNN7EXVHXVM --status "
-                "Active\n"
-                "# 4. nothing broke for a few days? delete it\n"
-                "aws iam delete-access-key --user-name dev_kramer --access-key-id AKIAIOSFODNN7EXVHXVM```"
+                "1. Make the new access key; it is shown only this once:\n"
+                "```aws iam create-access-key --user-name dev_kramer```\n"
+                "2. Put the new one wherever the old one is used; then see when and where the old one was last used:\n"
+                "```aws iam get-access-key-last-used --access-key-id AKIAIOSFODNN7EXVHXVM```\n"
+                "3. Deactivate the old one:\n"
+                "```aws iam update-access-key --user-name dev_kramer --access-key-id AKIAIOSFODNN7EXVHXVM --status "
+                f"Inactive```\n{AFTERWARDS}"
             ),
-            footer("old access key is inactive or gone"),
+            footer("old access key is inactive or gone", "Not yours, or more time needed? Ask #cloud-security\n"),
         ),
     )
 
@@ -94,10 +111,11 @@ def section(text: str) -> dict[str, Any]:
     return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
 
 
-def footer(until: str) -> dict[str, Any]:
+def footer(until: str, asks: str = "") -> dict[str, Any]:
     text = (
-        "<https://docs.aws.amazon.com/IAM/latest/UserGuide/id-credentials-access-keys-update.html|How AWS says to "
-        f"rotate access keys> · dates are UTC · keycheck repeats this at most every 24 hours, until the {until}"
+        f"{asks}<https://docs.aws.amazon.com/IAM/latest/UserGuide/id-credentials-access-keys-update.html|"
+        "How AWS says to rotate access keys> · dates are UTC · keycheck repeats this at most every 24 hours, until the "
+        f"{until}"
     )
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": text}]}
 
@@ -106,12 +124,13 @@ def footer(until: str) -> dict[str, Any]:
 def test_a_message_to_a_channel_names_the_last_five_and_how_to_find_the_rest(addressee: Any) -> None:
     draft = draft_of(SendMessage(addressee, (listed(),)))
     assert draft.blocks[2]["text"]["text"].startswith("*`dev_kramer`* · access key ending in `VHXVM`\n")
-    commands = draft.blocks[3]["text"]["text"]
+    commands = draft.blocks[5]["text"]["text"]
     assert commands.startswith(
-        "```# 0. find the full id of the access key that ends in VHXVM\n"
-        "aws iam list-access-keys --user-name dev_kramer\n"
+        "1. Find the full id of the access key that ends in VHXVM:\n"
+        '```KEY=$(aws iam list-access-keys --user-name dev_kramer --query "AccessKeyMetadata[?ends_with(AccessKeyId, '
+        '\'VHXVM\')].AccessKeyId" --output text); echo "$KEY"```\n'
     )
-    assert "--access-key-id OLD_ACCESS_KEY_ID" in commands
+    assert '--access-key-id "$KEY"' in commands
     assert not any(FULL_ID in text for text in texts(draft))
 
 
@@ -120,35 +139,22 @@ def test_a_digest_to_the_fallback_channel_reads_like_this() -> None:
     message = SendMessage(
         FALLBACK, (listed(EXPIRED, NextStep.DISABLED_NOW), listed(other, NextStep.DISABLED_FROM)), unlisted=3
     )
-    assert draft_of(message, issues={"AKIAIOSFODNN7EXJONES": "SEC-9"}) == SlackDraft(
-        "5 AWS access keys need rotating (no known owner) in account acme-dev: dev_kramer ...VHXVM, "
-        "dev_jones ...JONES, ...",
-        (
-            section(":key: *5 AWS access keys need rotating (no known owner)* in account `acme-dev` (123456789012)"),
-            {"type": "divider"},
-            section(
-                "• `dev_kramer` ...VHXVM: 197 days old, expired 2026-11-06, being disabled now\n"
-                "• `dev_jones` ...JONES: 170 days old, expires 2026-12-03, disabled from 2026-12-03 on"
-                " · <https://example.atlassian.net/browse/SEC-9|SEC-9>\n"
-                "... and 3 more, whose turn comes with the next messages."
-            ),
-            section(
-                "```# 0. find the full id of the access key that ends in LAST5\n"
-                "aws iam list-access-keys --user-name USER_NAME\n"
-                "# 1. create the new access key; it is shown only this once\n"
-                "aws iam create-access-key --user-name USER_NAME\n"
-                "# 2. put it wherever the old one is used; then see when and where the old one was last used\n"
-                "aws iam get-access-key-last-used --access-key-id OLD_ACCESS_KEY_ID\n"
-                "# 3. deactivate the old one\n"
-                "aws iam update-access-key --user-name USER_NAME --access-key-id OLD_ACCESS_KEY_ID --status Inactive\n"
-                "# to undo that, whoever did it\n"
-                "aws iam update-access-key --user-name USER_NAME --access-key-id OLD_ACCESS_KEY_ID --status Active\n"
-                "# 4. nothing broke for a few days? delete it\n"
-                "aws iam delete-access-key --user-name USER_NAME --access-key-id OLD_ACCESS_KEY_ID```"
-            ),
-            footer("old access keys are inactive or gone"),
-        ),
+    draft = draft_of(message, issues={"AKIAIOSFODNN7EXJONES": "SEC-9"})
+    title = "5 AWS access keys need rotating (no known owner): the first is being disabled now"
+    assert draft.text == f"{title} (account acme-dev: dev_kramer ...VHXVM, dev_jones ...JONES, ...)"
+    head, divider, listing, no_key, check, steps, foot = draft.blocks
+    assert head == section(f":key: *{title}* · account `acme-dev` (123456789012)")
+    assert divider == {"type": "divider"}
+    assert listing == section(
+        "• `dev_kramer` ...VHXVM: 197 days old, expired 2026-11-06, being disabled now\n"
+        "• `dev_jones` ...JONES: 170 days old, expires 2026-12-03, disabled from 2026-12-03 on"
+        " · <https://example.atlassian.net/browse/SEC-9|SEC-9>\n"
+        "... and 3 more, whose turn comes with the next messages."
     )
+    assert (no_key, check) == (section(NO_KEY_NEEDED), section(CHECK))
+    assert "aws iam create-access-key --user-name USER_NAME```" in steps["text"]["text"]
+    assert "'LAST5'" in steps["text"]["text"]
+    assert foot == footer("old access keys are inactive or gone")
 
 
 @pytest.mark.parametrize("addressee", [PERSON, TEAM, FALLBACK], ids=["person", "team", "fallback"])
@@ -169,7 +175,7 @@ def test_the_first_keys_of_an_owner_come_with_their_own_commands(count: int) -> 
     said = "\n".join(texts(draft_of(SendMessage(PERSON, tuple(listed(key) for key in keys)))))
     for key in keys:
         name, access_key_id = key.access_key.user_name, key.access_key.access_key_id
-        assert f"aws iam create-access-key --user-name {name}\n" in said
+        assert f"aws iam create-access-key --user-name {name}```" in said
         assert f"aws iam update-access-key --user-name {name} --access-key-id {access_key_id} --status Inactive" in said
 
 
@@ -182,6 +188,7 @@ def test_the_first_keys_of_an_owner_come_with_their_own_commands(count: int) -> 
         (NextStep.IN_USE, ", in use (2026-11-20 by s3 in eu-west-1)"),
         (NextStep.LEFT_ALONE, ", active again, left alone until 2026-12-03"),
         (NextStep.DISABLED_NOW, ", being disabled now"),
+        (NextStep.DUE, ", disabled any day now"),
     ],
     ids=lambda value: value.name if isinstance(value, NextStep) else "",
 )
@@ -214,22 +221,111 @@ def test_the_last_use_is_said(last_use: LastUse | None, said: str) -> None:
     ("changes", "said"),
     [
         (
-            {"newer": "ABCDE"},
-            "Your new access key ends in ABCDE; once nothing uses the old one, deactivate the old one.",
+            {"newer": "ABCDE", "newer_since": USED_AT + DAY_LONG},
+            (
+                "Your new access key, made on 2026-11-21, ends in ABCDE; the old one has not been used since, as far "
+                "as AWS knows, so deactivate it."
+            ),
         ),
+        (
+            {"newer": "ABCDE", "newer_since": USED_AT - DAY_LONG},
+            (
+                "Your new access key, made on 2026-11-19, ends in ABCDE; the old one has been used since: 2026-11-20 "
+                "by s3 in eu-west-1."
+            ),
+        ),
+        (
+            {"newer": "ABCDE", "newer_since": USED_AT, "last_use": None},
+            "Your new access key, made on 2026-11-20, ends in ABCDE; deactivate the old one once nothing uses it.",
+        ),
+        ({"owner_trouble": "U0A is gone"}, "Nobody else could be told: U0A is gone."),
         ({"ended_exemption": date(2026, 11, 20)}, "It was exempt until 2026-11-20; that has ended."),
         ({"tag_trouble": "the tag says <b>"}, "Its exemption does not count: the tag says &lt;b&gt;."),
     ],
-    ids=["rotated", "no longer exempt", "malformed tags"],
+    ids=["rotated", "rotated, and used", "rotated, unread", "nobody", "no longer exempt", "malformed tags"],
 )
 def test_what_else_an_owner_should_know(changes: dict[str, Any], said: str) -> None:
     one = MessageKey(EXPIRED, make_record(EXPIRED), outlook(**changes))
     assert f"• {said}" in draft_of(SendMessage(PERSON, (one,))).blocks[2]["text"]["text"].split("\n")
 
 
-def test_who_has_a_newer_key_is_not_told_to_make_room_for_one() -> None:
-    one = MessageKey(EXPIRED, make_record(EXPIRED), outlook(key_count=2, newer="ABCDE"))
-    assert "AWS allows no third" not in "\n".join(texts(draft_of(SendMessage(PERSON, (one,)))))
+@pytest.mark.parametrize(
+    ("changes", "makes", "makes_room"),
+    [({}, True, False), ({"key_count": 2}, False, True), ({"key_count": 2, "newer": "ABCDE"}, False, False)],
+    ids=["one", "two that are old", "the new one is made"],
+)
+def test_nobody_is_told_to_make_a_third_access_key(changes: dict[str, Any], makes: bool, makes_room: bool) -> None:
+    one = MessageKey(EXPIRED, make_record(EXPIRED), outlook(**changes))
+    said = "\n".join(texts(draft_of(SendMessage(PERSON, (one,)))))
+    assert ("create-access-key" in said) is makes
+    assert ("AWS allows no third" in said) is makes_room
+    assert said.count("3. Deactivate the old one") == (makes or makes_room)
+
+
+@pytest.mark.parametrize(
+    ("steps", "when"),
+    [
+        ([NextStep.DISABLED_FROM], ": disabled on 2026-12-03, in 10 days"),
+        ([NextStep.DISABLED_NOW], ": being disabled now"),
+        ([NextStep.DUE], ": disabled any day now"),
+        ([NextStep.STAYS_ACTIVE], ""),
+        ([NextStep.LEFT_ALONE], ""),
+        ([NextStep.STAYS_ACTIVE, NextStep.DISABLED_FROM], ": the first is disabled on 2026-12-03, in 10 days"),
+    ],
+    ids=str,
+)
+def test_title_and_notification_name_the_day(steps: list[NextStep], when: str) -> None:
+    draft = draft_of(SendMessage(PERSON, tuple(listed(next_step=step) for step in steps)))
+    assert f"rotating{when} (account acme-dev" in draft.text
+    assert f"rotating{when}* · account `acme-dev`" in draft.blocks[0]["text"]["text"]
+
+
+BASH = "/bin/bash"
+BLOCK = re.compile(r"```(.*?)```", re.DOTALL)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("addressee", [PERSON, TEAM, FALLBACK], ids=["person", "team", "fallback"])
+@pytest.mark.parametrize("changes", [{}, {"key_count": 2}, {"key_count": 2, "newer": "ABCDE"}], ids=str)
+def test_a_block_that_is_pasted_whole_does_one_thing_and_deletes_nothing(
+    addressee: Any, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    """Into a real bash, with an aws that writes down what it is asked: message_paste."""
+    one = MessageKey(EXPIRED, make_record(EXPIRED), outlook(**changes))
+    draft = draft_of(SendMessage(addressee, (one, replace(one, key=EXPIRING))))
+    issue = issue_draft(replace(filing(), outlook=one.outlook), PROFILE).description
+    blocks = [html.unescape(found) for text in texts(draft) for found in BLOCK.findall(text)]
+    blocks += re.findall(r"\{code:bash\}\n(.*?)\n\{code\}", issue, re.DOTALL)
+    assert len(blocks) >= 7
+    done = [asked_of_aws(block, tmp_path) for block in blocks]
+    assert {len(calls) for calls in done} == {1}, "one command a block"
+    verbs = {call.split()[1] for calls in done for call in calls}
+    assert "delete-access-key" not in verbs
+    is_listed_in_short = addressee is FALLBACK  # its commands are for any of several
+    assert ("create-access-key" in verbs) is (is_listed_in_short or not changes)
+
+
+def asked_of_aws(block: str, folder: Path) -> list[str]:
+    aws, log = folder / "aws", folder / "log"
+    aws.write_text('#!/bin/sh\necho "$*" >> "$LOG"\necho AKIAIOSFODNN7EXVHXVM\n', encoding="utf-8")
+    aws.chmod(0o755)
+    log.write_text("", encoding="utf-8")
+    environ = {"PATH": f"{folder}:/usr/bin:/bin", "LOG": str(log), "KEY": "AKIAIOSFODNN7EXVHXVM"}
+    subprocess.run([BASH, "-e"], input=f"{block}\n", text=True, env=environ, check=True, capture_output=True)
+    return log.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.process
+def test_the_id_is_typed_once_and_found_for_all_that_follows(tmp_path: Path) -> None:
+    """Pasted one after the other, into one shell."""
+    steps = draft_of(SendMessage(TEAM, (listed(),))).blocks[5]["text"]["text"]
+    calls = asked_of_aws("\n".join(html.unescape(block) for block in BLOCK.findall(steps)), tmp_path)
+    assert calls[0].startswith("iam list-access-keys --user-name dev_kramer --query ")
+    assert calls[1:] == [
+        "iam create-access-key --user-name dev_kramer",
+        "iam get-access-key-last-used --access-key-id AKIAIOSFODNN7EXVHXVM",
+        "iam update-access-key --user-name dev_kramer --access-key-id AKIAIOSFODNN7EXVHXVM --status Inactive",
+    ]
 
 
 def test_a_team_s_user_group_is_mentioned_once_at_the_top() -> None:
@@ -254,8 +350,8 @@ def test_a_team_s_user_group_is_mentioned_once_at_the_top() -> None:
 )
 def test_a_profile_styles_and_mentions_nothing_in_slack(profile: str, in_title: str, in_text: str) -> None:
     draft = draft_of(SendMessage(PERSON, (listed(),)), profile)
-    assert draft.blocks[0]["text"]["text"].endswith(f"in account {in_title} (123456789012)")
-    assert draft.text == f"1 AWS access key needs rotating in account {in_text}: dev_kramer ...VHXVM"
+    assert draft.blocks[0]["text"]["text"].endswith(f"· account {in_title} (123456789012)")
+    assert draft.text == f"1 AWS access key needs rotating (account {in_text}: dev_kramer ...VHXVM)"
 
 
 @pytest.mark.parametrize("profile", ["&" * 300, "x<" * 200, "xy>" * 100], ids=lambda profile: profile[:3])
@@ -311,7 +407,7 @@ def test_a_shell_hands_the_user_name_to_the_aws_cli_whole() -> None:
 )
 def test_only_names_that_need_quotes_get_them(user_name: str, word: str) -> None:
     description = issue_draft(filing(make_key(user_name)), PROFILE).description
-    assert f"aws iam list-access-keys --user-name {word}\n" in description
+    assert f"aws iam list-access-keys --user-name {word} --query" in description
 
 
 # Slack's limits, and what must never be said
