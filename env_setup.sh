@@ -13,7 +13,7 @@ export expiring_days="15"  # days before expire_age in which a key is expiring (
 export nag_interval_hours="24"  # hours; least time between two messages to one owner about one account (1-720)
 
 # When it is disabled, and when not. docs/rollout.md says how to begin.
-export disable_notice_days="0"  # days between the first delivered warning and disabling; 0 disables at once after it (0-365)
+export disable_notice_days="7"  # days between a notice and disabling; 0 disables as soon as it is delivered (0-365)
 export max_disables_per_day="50"  # access keys of one account disabled in any 24 hours, oldest first (1-5000)
 export disable_in_use_hours="0"  # hours; an access key used within them is not disabled but escalated; 0 disables it all the same (0-8760)
 export reenable_grace_days="7"  # days that an access key re-enabled by a person is left alone (0-365)

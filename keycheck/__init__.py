@@ -9,6 +9,7 @@
     report.py                lines for people, and the writing of both streams
     clock.py                 the run's time: now, deadlines, SIGTERM
     settings.py              environment -> one frozen Settings
+    misspelt.py   pure       a variable's name -> the setting that was meant
     model.py      pure       frozen values: access keys, labels, records, owners, state
     actions.py    pure       frozen values: a plan, its actions, and what became of them
     labels.py     pure       access key + now -> label

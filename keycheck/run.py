@@ -82,7 +82,7 @@ class Run:
         self._own_ids = frozenset({environment_key_id} if environment_key_id else ())
         self._scanner = Scanner(profiles, outside.open_iam, clock)
         self._surveyor = Surveyor(profiles, settings, clock, outside, self._scanner, is_dry_run=is_dry_run)
-        self._problems = [Problem(Level.WARNING, profile, text) for text in settings.warnings for profile in profiles]
+        self._problems: list[Problem] = []
         self._dry_run_lines: list[tuple[str, str]] = []
         self._scans: tuple[Scan, ...] | None = None
         self._ground: Ground | None = None
@@ -182,6 +182,8 @@ class Run:
             lines += rendered.lines
             skipped = skip_problems(own.skips, scan.profile, issues_are_filed=self._settings.create_jira)
             problems += [*scan.problems, *own.problems, *rendered.problems, *skipped]
+        # Last: they are the same in each run, and Telegraf shows the first line alone.
+        problems += [Problem(Level.WARNING, self._profiles[0], text) for text in self._settings.warnings]
         return RunResult(
             tuple(lines),
             tuple(problems),

@@ -7,7 +7,6 @@ The table is design.md's 2, "Settings".
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import json
 import re
@@ -18,12 +17,14 @@ from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from keycheck.misspelt import meant_by
 from keycheck.words.parts import shown
 
 TOO_LONG = "the value given ({count} characters)"
 Kind = Literal["boolean", "number", "text", "line", "word", "secret", "table", "url", "json"]
 
 ISSUE_FIELDS_OF_OUR_OWN = ("project", "issuetype", "summary", "description")
+SWITCHES = ("send_slack", "create_jira", "disable_key")
 YOUNGEST_SENSIBLE_EXPIRE_AGE = 30
 URL_CHARACTERS = 200
 LINE_CHARACTERS = 200
@@ -77,8 +78,8 @@ class Settings:
     )
     disable_notice_days: int = _setting(
         "number",
-        "0",
-        "days between the first delivered warning and disabling; 0 disables at once after it",
+        "7",
+        "days between a notice and disabling; 0 disables as soon as it is delivered",
         lowest=0,
         highest=365,
     )
@@ -206,9 +207,13 @@ def parse(environ: Mapping[str, str], default_mapping_file: Path) -> Settings:
     values["slack_id_mapping_file"] = Path(given) if given else default_mapping_file
     values["exemptions_file"] = Path(values["exemptions_file"]) if values["exemptions_file"] else None
     problems += _missing(values, wrong)
+    misspelt = _misspelt(environ)
+    if any(values[switch] for switch in SWITCHES):
+        problems += [f"{meant}: {text}" for meant, text in misspelt]
+        misspelt = []
     if problems:
         raise SettingsError(tuple(problems))
-    return Settings(**values, warnings=tuple(_warnings(values, environ)))
+    return Settings(**values, warnings=(*_warnings(values), *(text for _, text in misspelt)))
 
 
 def _value(setting: Setting, text: str) -> Any:
@@ -351,16 +356,29 @@ def _missing(values: Mapping[str, Any], wrong: Collection[str]) -> list[str]:
     return problems
 
 
-def _warnings(values: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:
+def _warnings(values: Mapping[str, Any]) -> list[str]:
     warnings = []
     if values["disable_key"] and values["expire_age"] < YOUNGEST_SENSIBLE_EXPIRE_AGE:
         warnings.append(
             f"expire_age={values['expire_age']} with disable_key=True: every access key that is "
             f"{values['expire_age']} or more days old is disabled; to use AWS at all, users must rotate that often"
         )
-    names = [setting.name for setting in SETTINGS]
-    for name in sorted(set(environ) - set(names)):
-        near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.93)
-        if near and not environ.get(near[0], "").strip():
-            warnings.append(f"{name} is set but is not read: the setting's name is {near[0]}")
+    if values["disable_key"] and not (values["send_slack"] or values["create_jira"]):
+        warnings.append(
+            "disable_key=True with send_slack and create_jira off: nobody is told before an access key is disabled"
+        )
     return warnings
+
+
+def _misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the settings that a variable's name nearly is, each with a sentence: what somebody meant to set is not in
+    force. Not if the setting itself is there too.
+    """
+    names = [setting.name for setting in SETTINGS]
+    found = []
+    for name in sorted(set(environ) - set(names)):
+        meant = meant_by(name, names) if environ[name].strip() else None
+        if meant is not None and not environ.get(meant, "").strip():
+            named = name if name.isprintable() else ascii(name)
+            found.append((meant, f"{named} is set but is not read: the setting's name is {meant}"))
+    return found

@@ -35,8 +35,15 @@ DAY = timedelta(days=1)
 MORE_THAN_A_DAY = timedelta(days=1, seconds=1)
 BEYOND_A_CLAIM = timedelta(minutes=16)
 """Beyond run_timeout_seconds and claim_margin_seconds by default, and beyond the 15 minutes of a begun disabling."""
-ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True"}
-"""All three actions, as the environment says it."""
+AT_ONCE = {"disable_notice_days": "0"}
+"""What disables in the run that gives the notice: most tests are about something else."""
+UNTOLD = (
+    "W! acme-dev: disable_key=True with send_slack and create_jira off: nobody is told before an access key is "
+    "disabled\n"
+)
+"""What a run with disable_key alone says."""
+ALL_ON = {"send_slack": "True", "create_jira": "True", "disable_key": "True", **AT_ONCE}
+"""All three actions, as the environment says it, and no notice to wait for."""
 EVERYTHING = {
     "send_slack": "True",
     "create_jira": "True",
@@ -48,6 +55,7 @@ EVERYTHING = {
     "credstash_keyname_atlassian_api_token": "jira.token",
     "credstash_keyname_slack_api_token": "slack.token",
     "aws_dynamodb_profile_name": "acme-state",
+    **AT_ONCE,
 }
 
 

@@ -14,6 +14,7 @@ from line_protocol_parser import parse_line
 
 from sandbox.fake_iam import FakeIam
 from sandbox.world import JIRA_TOKEN, SLACK_TOKEN, Ran, World
+from tests.builders import AT_ONCE
 
 PREFIXES = ("E! ", "W! ", "I! ", "D! ")
 FULL_ACCESS_KEY_ID = re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{8,}")
@@ -39,7 +40,8 @@ def sound(ran: Ran, world: World) -> Ran:
 
 
 def run(world: World, *arguments: str, **settings: str | None) -> Ran:
-    return sound(world.run(*arguments, **settings), world)
+    """One run; without a notice to wait for, where `settings` does not ask for one."""
+    return sound(world.run(*arguments, **{**AT_ONCE, **settings}), world)
 
 
 def run_fields(ran: Ran, profile: str = "acme-dev") -> dict[str, Any]:

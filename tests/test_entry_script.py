@@ -23,6 +23,7 @@ from keycheck import __version__
 from sandbox.fake_iam import iam_error
 from sandbox.warm_parent import ENTRY
 from sandbox.world import Ran, World
+from tests.builders import UNTOLD
 from tests.running import (
     PASTED_TOKEN,
     closed_port,
@@ -403,8 +404,9 @@ def test_disabling_young_keys_is_said_in_one_warning(iam_world: World) -> None:
     ran = run(iam_world, "acme-dev", disable_key="True", expire_age="29")
     assert ran.code == 0
     assert ran.stderr.startswith("W! acme-dev: expire_age=29 with disable_key=True: ")
-    assert ran.stderr.count("\n") == 1
-    assert run(iam_world, "acme-dev", disable_key="True", expire_age="30").stderr == ""
+    assert ran.stderr.count("\n") == 2
+    assert ran.stderr.endswith(UNTOLD)
+    assert run(iam_world, "acme-dev", disable_key="True", expire_age="30").stderr == UNTOLD
 
 
 # What a new user runs into

@@ -15,12 +15,12 @@ import pytest
 from keycheck.model import AccessKey, Level
 from keycheck.run import Run, RunResult
 from keycheck.services import ServiceError
-from keycheck.settings import parse
+from keycheck.settings import SWITCHES, parse
 from sandbox.in_memory import HourlyClock, MemoryAccount
-from tests.builders import ACCOUNT, ALL_ON, DAY, EVERYTHING, NOW, PROFILE, make_access_key
+from tests.builders import ACCOUNT, DAY, EVERYTHING, NOW, PROFILE, make_access_key
 from tests.opened import Opened
 
-OFF = dict.fromkeys(ALL_ON, "False")
+OFF = dict.fromkeys(SWITCHES, "False")
 OWNER = "U012KRAMER"
 
 

@@ -23,7 +23,7 @@ from sandbox.http_fake import Request
 from sandbox.moto_aws import STATE_TABLE, MotoAws
 from sandbox.warm_parent import WarmParent
 from sandbox.world import JIRA_EMAIL, JIRA_TOKEN, Ran, World
-from tests.builders import ALL_ON, MORE_THAN_A_DAY
+from tests.builders import ALL_ON, DAY, MORE_THAN_A_DAY
 from tests.running import KRAMER, fake_iam, records, run, run_fields
 
 SLACK_ONLY = {"send_slack": "True", "disable_key": "True"}
@@ -326,7 +326,8 @@ def test_of_two_access_keys_only_the_old_one_goes_and_the_new_one_is_named(world
     world.owners["dev_kramer"] = KRAMER
     quiet(run(world, "acme-dev", **SLACK_ONLY))
     assert (old.status, new.status) == ("Inactive", "Active")
-    assert f"Your new access key ends in {new.access_key_id[-5:]}" in said(world)
+    made = f"{datetime.now(UTC) - 3 * DAY:%Y-%m-%d}"
+    assert f"Your new access key, made on {made}, ends in {new.access_key_id[-5:]}" in said(world)
     assert new.access_key_id not in said(world)
 
 

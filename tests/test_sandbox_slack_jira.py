@@ -317,7 +317,7 @@ class TestSlack:
 
     def test_knows_no_other_method(self, slack: FakeSlack) -> None:
         with pytest.raises(SlackApiError) as caught:
-            web_client(slack).users_info(user="U1")
+            web_client(slack).users_list()
         assert caught.value.response["error"] == "unknown_method"
 
     def test_heals_a_refused_addressee(self, slack: FakeSlack) -> None:

@@ -47,7 +47,7 @@ def test_with_nothing_set_it_is_a_read_only_audit() -> None:
         disable_key=False,
         expire_age=180,
         expiring_days=15,
-        disable_notice_days=0,
+        disable_notice_days=7,
         max_disables_per_day=50,
         disable_in_use_hours=0,
         reenable_grace_days=7,
@@ -523,7 +523,7 @@ def test_whom_to_ask_is_one_line() -> None:
     [("29", "True", True), ("30", "True", False), ("0", "True", True), ("29", "False", False), ("180", "True", False)],
 )
 def test_an_age_that_cuts_everybody_off_is_warned_of(expire_age: str, disable_key: str, warns: bool) -> None:
-    settings = settings_of(expire_age=expire_age, disable_key=disable_key, aws_dynamodb_profile_name="acme-state")
+    settings = settings_of(**{**ALL_OF_SLACK, "expire_age": expire_age, "disable_key": disable_key})
     expected = (
         f"expire_age={expire_age} with disable_key=True: every access key that is {expire_age} or more days old is "
         "disabled; to use AWS at all, users must rotate that often"
@@ -531,22 +531,61 @@ def test_an_age_that_cuts_everybody_off_is_warned_of(expire_age: str, disable_ke
     assert settings.warnings == ((expected,) if warns else ())
 
 
-@pytest.mark.parametrize("name", ["SEND_SLACK", "Send_Slack", "DISABLE_KEY", "Expire_age"])
-def test_a_name_in_the_wrong_case_is_warned_of(name: str) -> None:
-    assert settings_of(**{name: "True"}).warnings == (
-        f"{name} is set but is not read: the setting's name is {name.lower()}",
-    )
+@pytest.mark.parametrize("channel", ["send_slack", "create_jira", None])
+def test_disabling_without_telling_anybody_is_warned_of(channel: str | None) -> None:
+    on = {**EVERYTHING, "send_slack": "False", "create_jira": "False", **({} if channel is None else {channel: "True"})}
+    said = "disable_key=True with send_slack and create_jira off: nobody is told before an access key is disabled"
+    assert settings_of(**on).warnings == ((said,) if channel is None else ())
 
 
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [("send_slak", "send_slack"), ("disable_keys", "disable_key"), ("creat_jira", "create_jira")],
+ALL_OF_SLACK = {**EVERYTHING, "create_jira": "False"}
+MISSPELT = {
+    "SEND_SLACK": "send_slack",
+    "Send_Slack": "send_slack",
+    "DISABLE_KEY": "disable_key",
+    "Expire_age": "expire_age",
+    "send_slak": "send_slack",
+    "disable_keys": "disable_key",
+    "creat_jira": "create_jira",
+    "KEYCHECK_SEND_SLACK": "send_slack",
+    "keycheck_expire_age": "expire_age",
+    "disable_notice_day": "disable_notice_days",
+    "notice_days": "disable_notice_days",
+    "NOTICE_DAYS": "disable_notice_days",
+    "max_disables": "max_disables_per_day",
+    "max_disable_day": "max_disables_per_day",
+    "exempt_file": "exemptions_file",
+    "EXEMPTION_FILE": "exemptions_file",
+    "fallback_channel": "slack_fallback_channel",
+    "reenable_days": "reenable_grace_days",
+    "nag_interval": "nag_interval_hours",
+    "disable_in_use": "disable_in_use_hours",
+}
+
+
+@pytest.mark.parametrize(("name", "meant"), MISSPELT.items(), ids=MISSPELT.keys())
+def test_a_name_that_is_nearly_a_settings_ends_the_run_once_anything_is_on(name: str, meant: str) -> None:
+    """What somebody meant to hold back with is not in force; an audit does no harm, and says so."""
+    said = f"{name} is set but is not read: the setting's name is {meant}"
+    assert settings_of(**{name: "1"}).warnings == (said,)
+    on = {key: value for key, value in EVERYTHING.items() if key != meant}
+    if not {"send_slack", "create_jira", "disable_key"} & {meant}:
+        assert f"{meant}: {said}" in problems_of(**on, **{name: "1"})
+    assert settings_of(**EVERYTHING, **{name: " "}).warnings == (), "blank means unset"
+
+
+@pytest.mark.parametrize("name", ["NOTICE_DAYS", "notice_days"])
+def test_a_name_beside_the_right_one_is_left_alone(name: str) -> None:
+    assert settings_of(**EVERYTHING, **{name: "1"}).warnings == ()
+
+
+OTHERS = (
+    "PATH HOME JIRA_URL SLACK_TOKEN AWS_REGION keys expire notice file "
+    "DISABLE_TELEMETRY jira_project CREDSTASH_DEFAULT_TABLE SESSION_EXPIRE FALLBACK_IMAGE SLACK_CHANNEL max_days"
 )
-def test_a_name_that_is_nearly_a_settings_is_warned_of(name: str, meant: str) -> None:
-    assert settings_of(**{name: "True"}).warnings == (f"{name} is set but is not read: the setting's name is {meant}",)
 
 
-@pytest.mark.parametrize("name", ["PATH", "HOME", "JIRA_URL", "SLACK_TOKEN", "AWS_REGION", "keys", "expire"])
+@pytest.mark.parametrize("name", OTHERS.split())
 def test_a_name_of_something_else_is_not(name: str) -> None:
     assert settings_of(**{name: "True"}).warnings == ()
 

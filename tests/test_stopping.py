@@ -23,6 +23,7 @@ from sandbox.gate import is_action
 from sandbox.http_fake import Fault, calls
 from sandbox.warm_parent import Process
 from sandbox.world import Ran, World
+from tests.builders import AT_ONCE
 from tests.impatience import wait_until
 from tests.reliability.kill_at_request import signal_and_wait
 from tests.running import KRAMER, fake_iam, iam_lines, issue_posts, records, run, run_fields, sends, sound, statuses
@@ -216,7 +217,7 @@ def test_an_answer_within_two_seconds_still_counts(world: World) -> None:
     world.aws.add_user("dev_kramer", [197])
     world.owners["dev_kramer"] = KRAMER
     world.slack.inject(Fault.late(0.7), POST_MESSAGE)
-    with world.popen("acme-dev", send_slack="True", disable_key="True") as process:
+    with world.popen("acme-dev", send_slack="True", disable_key="True", **AT_ONCE) as process:
         wait_until(lambda: world.slack.messages)
         ran = stop(process, world)
     assert ran.code == 0

@@ -12,10 +12,10 @@ from keycheck.labels import label_key
 from keycheck.model import LabelledKey, OwnerKind, State
 from keycheck.scan import Scanner
 from keycheck.services import ServiceError
-from keycheck.settings import parse
+from keycheck.settings import SWITCHES, parse
 from keycheck.survey import Ground, Survey, Surveyor
 from sandbox.in_memory import HourlyClock, MemoryAccount
-from tests.builders import ACCOUNT, ALL_ON, DAY, EVERYTHING, NOW, PROFILE, make_access_key
+from tests.builders import ACCOUNT, DAY, EVERYTHING, NOW, PROFILE, make_access_key
 from tests.opened import Opened
 
 OLD, YOUNG = make_access_key(age=197 * DAY), make_access_key("dev_jones", age=3 * DAY, access_key_id="AKIA0000000YOUNG")
@@ -63,7 +63,7 @@ def refused(service: str) -> ServiceError:
 
 
 def test_with_nothing_on_no_table_is_opened(account: MemoryAccount, mapping: Path) -> None:
-    off: dict[str, Any] = dict.fromkeys(ALL_ON, "False")
+    off: dict[str, Any] = dict.fromkeys(SWITCHES, "False")
     one = Surveyed(Opened(account), mapping, **off)
     ground = one.ground()
     assert (ground.state, ground.claims, ground.due) == (State(), None, {})

@@ -12,6 +12,7 @@ import pytest
 
 from keycheck.settings import SETTINGS, parse
 from sandbox.world import World
+from tests.builders import AT_ONCE
 from tests.deployed.telegraf import ROOT
 from tests.running import KRAMER, statuses
 
@@ -168,7 +169,7 @@ def test_crons_line_takes_its_settings_from_the_file_and_ends_with_3_where_somet
     world.owners.update(dev_kramer=KRAMER, dev_singh="U012SINGH")
     world.write_owners()
     there = {name: value for name, value in world.environ.items() if name.islower()}
-    fill_in(keycheck_env, **there, send_slack="True", disable_key="True")
+    fill_in(keycheck_env, **there, send_slack="True", disable_key="True", **AT_ONCE)
     ran = run_as_cron(cron_lines()[0], world, opt, keycheck_env.parent)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     assert (len(world.slack.messages), statuses(world, "dev_kramer")) == (1, ["Inactive"])

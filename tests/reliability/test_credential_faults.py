@@ -18,7 +18,7 @@ from sandbox.fake_iam import about, iam_error
 from sandbox.gate import action_of, aws_error, is_action
 from sandbox.http_fake import Fault, Match, Request
 from sandbox.world import ACCOUNTS, World
-from tests.builders import ALL_ON
+from tests.builders import ALL_ON, UNTOLD
 from tests.running import KRAMER, fake_iam, iam_lines, issue_posts, records, run, run_fields, sends, statuses
 
 EXPIRED = Fault(served=False, answer=aws_error("ExpiredTokenException"))
@@ -79,7 +79,8 @@ def test_credentials_that_expire_before_the_disablings_disable_nothing_and_are_o
     assert ran.stderr.startswith(
         "E! acme-dev: the credentials have expired; renew them (ExpiredToken on iam:UpdateAccessKey)"
     )
-    assert ran.stderr.count("\n") == 1
+    assert ran.stderr.count("\n") == 2
+    assert ran.stderr.endswith(UNTOLD)
     fields = run_fields(ran)
     assert (fields["keys_disabled"], fields["incomplete"], fields["keys"]) == (0, 0, 12)
 
@@ -184,7 +185,8 @@ def test_a_clock_more_than_five_minutes_off_is_named_as_the_cause_and_nothing_is
     assert (ran.code, iam_lines(ran)) == (1, [])
     where = "behind" if minutes > 0 else "ahead of"
     assert ran.stderr.startswith(f"E! acme-dev: this machine's clock is 6 minutes {where} AWS's; set it")
-    assert ran.stderr.count("\n") == 1
+    assert ran.stderr.count("\n") == 2
+    assert ran.stderr.endswith(UNTOLD)
     assert run_fields(ran).keys() == NOTHING_SCANNED
     assert run_fields(ran)["incomplete"] == 1
     assert set(iam.calls) == {"ListUsers"}
@@ -213,10 +215,11 @@ def test_without_a_region_the_state_table_says_what_to_set_and_that_mends_it(wor
     assert ran.stderr.startswith(
         "E! acme-dev: nothing is filed, sent or disabled without state: the profile acme-dev has no "
     )
-    assert ran.stderr.count("\n") == 1
+    assert ran.stderr.count("\n") == 2
+    assert ran.stderr.endswith(UNTOLD)
     assert statuses(world, "dev_kramer") == ["Active"]
     mended = run(world, "acme-dev", disable_key="True", aws_dynamodb_region="us-east-1")
-    assert (mended.code, mended.stderr, statuses(world, "dev_kramer")) == (0, "", ["Inactive"])
+    assert (mended.code, mended.stderr, statuses(world, "dev_kramer")) == (0, UNTOLD, ["Inactive"])
     assert "aws_dynamodb_region" in ran.first_line
 
 
@@ -312,7 +315,8 @@ def test_the_state_table_is_looked_for_in_the_profiles_region_and_partition(
     ran = run(iam_world, "acme-dev", disable_key="True", AWS_ENDPOINT_URL=None, HTTPS_PROXY=proxy.url)
     assert (ran.code, len(iam_lines(ran))) == (0, 1)
     assert ran.stderr.startswith("E! acme-dev: nothing is filed, sent or disabled without state: ")
-    assert ran.stderr.count("\n") == 1
+    assert ran.stderr.count("\n") == 2
+    assert ran.stderr.endswith(UNTOLD)
     assert set(proxy.hosts) == {f"dynamodb.{region}.{suffix}"}
     assert fake_iam(iam_world).calls["UpdateAccessKey"] == 0
 

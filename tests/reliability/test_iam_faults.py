@@ -16,7 +16,7 @@ from line_protocol_parser import parse_line
 from sandbox.fake_iam import FakeIam, about, iam_error
 from sandbox.http_fake import Fault
 from sandbox.world import Ran, World
-from tests.builders import ALL_ON
+from tests.builders import ALL_ON, UNTOLD
 from tests.running import fake_iam, iam_lines, records, run, run_fields
 
 SHORT = {**ALL_ON, "run_timeout_seconds": "5"}
@@ -399,10 +399,10 @@ def test_garbage_in_place_of_an_answer_to_a_disabling_is_no_disabled_key(world: 
     world.gate.heal()
     world.pass_time(BEYOND_AN_INTENT)
     healed = run(world, "acme-dev", disable_key="True")
-    assert (healed.stderr, shown(healed), world.aws.keys("ben")[0][1]) == ("", [("ben", "expired")], "Active")
+    assert (healed.stderr, shown(healed), world.aws.keys("ben")[0][1]) == (UNTOLD, [("ben", "expired")], "Active")
     world.pass_time(timedelta(days=7))  # nobody can know that it was not disabled, and taken back by somebody
     healed = run(world, "acme-dev", disable_key="True")
-    assert (healed.stderr, shown(healed), world.aws.keys("ben")[0][1]) == ("", [("ben", "disabled")], "Inactive")
+    assert (healed.stderr, shown(healed), world.aws.keys("ben")[0][1]) == (UNTOLD, [("ben", "disabled")], "Inactive")
 
 
 def test_an_error_that_is_no_xml_is_said_without_its_text(world: World) -> None:

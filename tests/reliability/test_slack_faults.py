@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import pytest
 
-from sandbox.fake_slack import rate_limited
+from sandbox.fake_slack import ok_false, rate_limited
 from sandbox.gate import is_action
 from sandbox.http_fake import Fault, Match, Request, calls
 from sandbox.world import SLACK_TOKEN, Ran, World
@@ -142,11 +142,11 @@ UNREACHABLE: dict[str, Callable[[World], str]] = {
 def test_a_slack_out_of_reach_is_off_after_two_tries_and_counts_as_told_for_nobody(
     many: World, address: Callable[[World], str]
 ) -> None:
-    hold_all_but_the_first(many, 2)
+    hold_all_but_the_first(many, 1)
     ran = run(many, "acme-dev", **SLACK, slack_api_base_url=address(many))
     check_metrics(ran, many, errors=2)
     assert ran.first_line.startswith("E! acme-dev: no connection to Slack for the message to U0OWNER0")
-    assert ran.stderr.count("\n") == 3
+    assert ran.stderr.count("\n") == 2
     assert (run_fields(ran)["nags_sent"], sends(many)) == (0, 0)
     assert (disabled(many), messaged(many)) == ([], set())
 
@@ -247,7 +247,7 @@ def test_an_owner_whom_slack_refuses_costs_no_other_and_is_told_by_the_next_run(
 
 def test_a_dead_token_turns_slack_off_after_one_call(many: World) -> None:
     """One call where they come one by one; at most as many as are in flight where they come at once."""
-    many.slack.tokens.clear()
+    many.slack.inject(ok_false("invalid_auth"), SEND)
     hold_all_but_the_first(many, 1)
     ran = run(many, "acme-dev", **SLACK)
     check_metrics(ran, many, errors=1)
@@ -261,9 +261,21 @@ def test_a_dead_token_turns_slack_off_after_one_call(many: World) -> None:
     assert 1 <= calls <= CHAINS_AT_ONCE
     assert (disabled(many), messaged(many)) == ([], set())
 
-    many.slack.tokens.add(SLACK_TOKEN)
+    many.slack.heal()
     check_the_next_run_tells_each_once(many)
     assert disabled(many) == list(many.owners)
+
+
+def test_a_dead_token_that_a_look_up_meets_first_is_one_line_and_nobody_is_asked_to_be_told(many: World) -> None:
+    many.slack.tokens.clear()
+    ran = run(many, "acme-dev", **SLACK)
+    check_metrics(ran, many, errors=1)
+    assert "Slack refused all messages (invalid_auth); the bot token is wrong" in ran.first_line
+    assert ran.stderr.count("\n") == 1
+    assert (asked(many), disabled(many)) == ({}, [])
+
+    many.slack.tokens.add(SLACK_TOKEN)
+    check_the_next_run_tells_each_once(many)
 
 
 # The rate limit
