@@ -23,8 +23,10 @@ from keycheck.settings import Settings
 from keycheck.slack_lookups import SlackLookups
 from keycheck.user_facts import UserFactsReader
 
-REOPENED_WITHIN = timedelta(days=30)
-"""An issue that a person re-opens within so long of its end is seen, and ends again."""
+COMES_BACK_WITHIN = timedelta(days=30)
+"""An issue that a person re-opens within so long of its end is seen, and ends again; and so is an access key that was
+made inactive within so long of having been told of, or taken back: should it come back, it is left alone.
+"""
 NO_STATE = "nothing is filed, sent or disabled without state"
 
 Labelled = Mapping[str, Sequence[LabelledKey]]
@@ -121,7 +123,7 @@ class Surveyor:
             access_key_ids = [key.access_key.access_key_id for keys in due.values() for key in keys]
             state = claims.read(access_key_ids, (), lookups=emails, account_ids=account_ids)
             for account_id in account_ids:
-                found = claims.scan_account(account_id, self._clock.now - REOPENED_WITHIN)
+                found = claims.scan_account(account_id, self._clock.now - COMES_BACK_WITHIN)
                 keys = {**found.keys, **state.keys}
                 state = replace(state, keys=keys, unreadable=state.unreadable | found.unreadable)
         except ServiceError as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import uuid
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -87,8 +88,18 @@ class EngineTable:
         """Let `delta` (whole seconds) go by: the same attributes as in `MotoAws.move_back`."""
         seconds = delta // timedelta(seconds=1)
         for item in self._scan():
-            moved = {name: _moved_back(name, value, seconds) for name, value in item.items()}
-            self._client.put_item(TableName=self.name, Item=moved)
+            self._client.put_item(TableName=self.name, Item=_moved_back(item, seconds))
+
+    def save(self) -> list[dict[str, Any]]:
+        """All that the table holds, as a backup has it."""
+        return self._scan()
+
+    def restore(self, saved: Sequence[dict[str, Any]], ago: timedelta) -> None:
+        """As from a backup made so long ago: what was written since is gone."""
+        for item in self._scan():
+            self._client.delete_item(TableName=self.name, Key={HASH_KEY: item[HASH_KEY]})
+        for item in saved:
+            self._client.put_item(TableName=self.name, Item=_moved_back(item, ago // timedelta(seconds=1)))
 
     def _scan(self) -> list[dict[str, Any]]:
         """A table that is not there, or CREATING still, has no items."""
@@ -99,7 +110,11 @@ class EngineTable:
             return []
 
 
-def _moved_back(name: str, value: dict[str, Any], seconds: int) -> dict[str, Any]:
+def _moved_back(item: dict[str, Any], seconds: int) -> dict[str, Any]:
+    return {name: _value_moved_back(name, value, seconds) for name, value in item.items()}
+
+
+def _value_moved_back(name: str, value: dict[str, Any], seconds: int) -> dict[str, Any]:
     if "N" in value and (name.endswith(("_at", "_until", "_from")) or name == "not_before"):
         return {"N": str(int(value["N"]) - seconds)}
     if "L" in value and name.endswith(("_filings", "_times")):

@@ -173,14 +173,17 @@ class MemoryClaims:
         times = {one: state_items.disablings(items[name])[0] for one, name in accounts.items() if name in items}
         return State(keys, told, lookups=known, disablings=times)
 
-    def scan_account(self, account_id: str, ended_since: datetime) -> State:
+    def scan_account(self, account_id: str, since: datetime) -> State:
         found = {}
         for name, item in tuple(self._items.items()):
             if ":" in name:
                 continue
             ended_at = item.get("issue_ended_at")
-            has_issue = "issue_key" in item and (not isinstance(ended_at, int) or ended_at >= floor(ended_since))
-            if item.get("account_id") == account_id and (has_issue or {"disabling_at", "notice_kept_at"} & item.keys()):
+            has_issue = "issue_key" in item and (not isinstance(ended_at, int) or ended_at >= floor(since))
+            times = (item.get("told_at"), item.get("reenabled_at"))
+            is_recent = any(isinstance(at, int) and at >= floor(since) for at in times)
+            is_alive = has_issue or is_recent or bool({"disabling_at", "notice_kept_at"} & item.keys())
+            if item.get("account_id") == account_id and is_alive:
                 found[name] = state_items.key_record(name, item)
         return State(found)
 

@@ -223,8 +223,8 @@ class Stage:
         self.run()
         self.set_status(key, "Inactive")
 
-    def run(self, *troubles: Trouble, cut: Cut | None = None) -> Ran:
-        """One run of one profile."""
+    def run(self, *troubles: Trouble, cut: Cut | None = None, profiles: Sequence[str] = (PROFILE,)) -> Ran:
+        """One run; all profiles show the one account."""
         mapping = self.folder / "mapping.py"
         mapping.write_text(f"mapping = {self.owners!r}\n", encoding="utf-8")
         settings = parse({**EVERYTHING, **self.environ}, mapping)
@@ -232,7 +232,7 @@ class Stage:
         clock.set_timeout(settings.run_timeout_seconds)
         calls = Calls(cut, troubles, stop=lambda: clock._on_signal(signal.SIGTERM, None))
         run = Run(
-            [PROFILE],
+            profiles,
             settings,
             clock,
             environment_key_id="",
@@ -255,6 +255,19 @@ class Stage:
             return {}
         plain = [{name: read(value) for name, value in item.items()} for item in items]
         return {str(item["iam_access_key_id"]): item for item in plain}
+
+    def save_table(self) -> list[dict[str, Any]]:
+        """All that the state table holds, as a backup has it."""
+        items: list[dict[str, Any]] = boto3.client("dynamodb", "us-east-1").scan(TableName=TABLE)["Items"]
+        return items
+
+    def restore_table(self, saved: Sequence[Mapping[str, Any]]) -> None:
+        """As from a backup: what was written since is gone."""
+        client = boto3.client("dynamodb", "us-east-1")
+        for name in self.records():
+            client.delete_item(TableName=TABLE, Key={"iam_access_key_id": {"S": name}})
+        for item in saved:
+            client.put_item(TableName=TABLE, Item=item)
 
     def drop_table(self) -> None:
         """Lose the state table, as somebody might by mistake."""

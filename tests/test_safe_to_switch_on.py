@@ -359,6 +359,42 @@ def test_the_message_holds_the_command_that_undoes_it_and_who_uses_it_is_left_al
     assert active(world) == []
 
 
+def test_what_was_taken_back_and_made_inactive_by_its_owner_is_left_alone_again(world: World) -> None:
+    """Also where disable_key alone is on, so that there are no notices: the grace of each coming back is its own."""
+    alone = {"disable_key": "True"}
+    (key,) = hire(world, "dev_kramer")
+    run(world, "acme-dev", **alone)
+    assert key.status == "Inactive"
+    world.pass_time(BEYOND_AN_INTENT)
+    for status, days in (("Active", 1), ("Inactive", 7), ("Active", 6)):
+        key.status = status
+        run(world, "acme-dev", **alone)
+        assert key.status == status
+        world.pass_time(timedelta(days=days))
+    run(world, "acme-dev", **alone)
+    assert key.status == "Active"
+    world.pass_time(MORE_THAN_A_DAY)
+    run(world, "acme-dev", **alone)
+    assert key.status == "Inactive"
+
+
+@pytest.mark.parametrize("is_inactive_for", [1, 8])
+def test_what_was_told_of_without_a_day_and_comes_back_is_left_alone(world: World, is_inactive_for: int) -> None:
+    """Its owner was nagged while disable_key was off, made it inactive, and needs it again once that is on."""
+    (key,) = hire(world, "dev_kramer")
+    world.owners["dev_kramer"] = KRAMER
+    run(world, "acme-dev", send_slack="True")
+    key.status = "Inactive"
+    for _ in range(is_inactive_for):
+        world.pass_time(MORE_THAN_A_DAY)
+        run(world, "acme-dev", **SLACK_ONLY)
+    key.status = "Active"
+    for _ in range(6):
+        run(world, "acme-dev", **SLACK_ONLY)
+        assert key.status == "Active"
+        world.pass_time(MORE_THAN_A_DAY)
+
+
 # 9. Issues
 
 

@@ -17,9 +17,12 @@ Seen = tuple[KeyRecord, tuple[Observation, ...]]
 
 
 def is_not_visible_yet(record: KeyRecord, run: Circumstances) -> bool:
-    """Return whether an access key that is shown as active may be inactive by now, or be about to be."""
+    """Return whether an access key that is shown as active may be inactive by now, or be about to be: also one that was
+    seen inactive a moment ago. Either listing may be the late one.
+    """
     disabled_at = None if record.disabled is None else record.disabled.at
-    return any(at is not None and not run.is_visible_in_iam(at) for at in (record.disabling_at, disabled_at))
+    taken_away = (record.disabling_at, disabled_at, record.inactive_at)
+    return any(at is not None and not run.is_visible_in_iam(at) for at in taken_away)
 
 
 def exempt(record: KeyRecord, key: LabelledKey, exemption: Exemption) -> tuple[Observation, ...]:

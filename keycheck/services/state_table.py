@@ -176,9 +176,9 @@ class StateTable:
                 unreadable.add(name)
         return State(keys, addressed, frozenset(unreadable), known, disablings)
 
-    def scan_account(self, account_id: str, ended_since: datetime) -> State:
+    def scan_account(self, account_id: str, since: datetime) -> State:
         """Return the records of one account that hold an issue that was not ended, or only since then, an intent, or a
-        notice: all pages, consistent.
+        notice, or of which anybody was told, or that were taken back, since then: all pages, consistent.
 
         One page is up to 1 MB of what the table holds, before the filter: an empty page is not the last one.
         """
@@ -193,9 +193,10 @@ class StateTable:
                     ConsistentRead=True,
                     FilterExpression="account_id = :account AND attribute_exists(user_name) AND ("
                     "attribute_exists(disabling_at) OR attribute_exists(notice_kept_at) OR "
+                    "told_at >= :since OR reenabled_at >= :since OR "
                     "(attribute_exists(issue_key) AND "
                     "(attribute_not_exists(issue_ended_at) OR issue_ended_at >= :since)))",
-                    ExpressionAttributeValues={":account": to_wire(account_id), ":since": to_wire(floor(ended_since))},
+                    ExpressionAttributeValues={":account": to_wire(account_id), ":since": to_wire(floor(since))},
                     **more,
                 )
                 items, last = answer["Items"], answer.get("LastEvaluatedKey")

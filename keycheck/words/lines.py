@@ -122,7 +122,7 @@ SAID: Final[Mapping[SkipReason, Said]] = {
         "{count} not disabled: {why}",
     ),
     SkipReason.REENABLED: Said("a person took it back, and it is left alone for reenable_grace_days"),
-    SkipReason.JUST_DISABLED: Said("it was disabled, or was about to be, less than 15 minutes ago"),
+    SkipReason.JUST_DISABLED: Said("it was seen inactive, was disabled or was about to be, less than 15 minutes ago"),
     SkipReason.OWN_ACCESS_KEY: Said("keycheck itself depends on this access key"),
     SkipReason.TOO_MANY_ISSUES: Said(
         "two issues were filed for it within seven days",

@@ -34,7 +34,7 @@ A_FEW = settings(
     phases=(Phase.generate,),
     suppress_health_check=list(HealthCheck),
 )
-MORE = settings(A_FEW, max_examples=30)
+MORE = settings(A_FEW, max_examples=30, stateful_step_count=40)
 
 
 def main() -> int:

@@ -197,6 +197,10 @@ def just_disabled(it: Situation) -> None:
     it.record["disabled_at"] = NOW - 5 * MINUTE
 
 
+def just_inactive(it: Situation) -> None:
+    it.record["inactive_at"] = NOW - 5 * MINUTE
+
+
 def being_disabled(it: Situation) -> None:
     it.record["disabling_at"] = NOW - 5 * MINUTE
 
@@ -231,6 +235,7 @@ RULES: dict[str, tuple[Rule, SkipReason]] = {
     "last use unread": (use_unread, SkipReason.IN_USE),
     "exempt": (exempt, SkipReason.EXEMPT),
     "just disabled": (just_disabled, SkipReason.JUST_DISABLED),
+    "just inactive": (just_inactive, SkipReason.JUST_DISABLED),
     "being disabled": (being_disabled, SkipReason.JUST_DISABLED),
     "bad record": (bad_record, SkipReason.BAD_RECORD),
     "brake": (brake, SkipReason.BRAKE),

@@ -286,7 +286,7 @@ def test_after_the_grace_comes_a_new_notice_of_the_whole_length(taken: dict[str,
         assert (one.promise.owner, one.outlook.day) == (KRAMER.identity, first_instant(NOW + 7 * DAY))
 
 
-@pytest.mark.parametrize("name", ["disabled_at", "disabling_at"])
+@pytest.mark.parametrize("name", ["disabled_at", "disabling_at", "inactive_at"])
 def test_what_iam_may_not_show_yet_was_not_taken_back(name: str) -> None:
     planned = Situation(record={name: NOW - 15 * MINUTE + SECOND}).plan()
     assert seen(planned) == []

@@ -731,6 +731,15 @@ def test_an_account_shows_what_has_an_issue_an_intent_or_a_notice(aws: MotoAws, 
     )
 
 
+@pytest.mark.parametrize("attribute", ["issue_ended_at", "told_at", "reenabled_at"])
+def test_an_account_shows_also_what_may_come_back(aws: MotoAws, table: StateTable, attribute: str) -> None:
+    mine = {"account_id": {"S": ACCOUNT}, "user_name": {"S": "dev_kramer"}, "disabled_at": {"N": "1"}}
+    at_, issue = int(START.timestamp()), {"issue_key": {"S": "SEC-1"}} if attribute == "issue_ended_at" else {}
+    put(aws, "AKIA-LATELY", **mine, **issue, **{attribute: {"N": str(at_)}})
+    put(aws, "AKIA-LONG-AGO", **mine, **issue, **{attribute: {"N": str(at_ - 1)}})
+    assert table.scan_account(ACCOUNT, START).keys.keys() == {"AKIA-LATELY"}
+
+
 @pytest.mark.parametrize("name", [OWNER.record_id, DISABLINGS, EMAIL_ITEM, "new:kind"])
 def test_no_item_of_another_kind_is_taken_for_an_access_keys(aws: MotoAws, table: StateTable, name: str) -> None:
     attributes = {"account_id": {"S": ACCOUNT}, "user_name": {"S": "x"}, "issue_key": {"S": "SEC-1"}}
