@@ -42,6 +42,7 @@ class SkipReason(enum.Enum):
     UNKNOWN_OWNER = enum.auto()
     OWNER_UNREAD = enum.auto()
     NOBODY_TOLD = enum.auto()
+    NOT_TOLD_YET = enum.auto()
     NOTICE = enum.auto()
     BRAKE = enum.auto()
     IN_USE = enum.auto()

@@ -255,10 +255,11 @@ def _disablings(
     if not run.settings.disable_key:
         return {}
     may_go = []
-    for case in (case for group in groups for case in group.audience.cases if case.is_expired):
+    expired = [(case, group) for group in groups for case in group.audience.cases if case.is_expired]
+    for case, group in expired:
         against = verdicts[case.access_key_id]
         if against.reasons:
-            book.skip(Step.DISABLE, case.key, against.reasons[0])
+            book.skip(Step.DISABLE, case.key, _told_in_turn(case, group, against.reasons[0]))
         else:
             may_go.append(case)
     may_go.sort(key=lambda case: (case.access_key.create_date, case.access_key_id))
@@ -273,6 +274,14 @@ def _disablings(
         else:
             book.skip(Step.DISABLE, case.key, SkipReason.BRAKE)
     return chosen
+
+
+def _told_in_turn(case: Case, group: _Group, reason: SkipReason) -> SkipReason:
+    """Return what to say of an access key without a notice: nobody need act where the next message will give one."""
+    is_waiting = group.audience.addressee is not None and group.audience.reason is None
+    if reason is SkipReason.NOBODY_TOLD and is_waiting and telling.message_reaches(case):
+        return SkipReason.NOT_TOLD_YET
+    return reason
 
 
 def _disablings_left_today(account_id: str, state: State, run: Circumstances) -> int:

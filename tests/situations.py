@@ -140,6 +140,7 @@ RECORDS = st.fixed_dictionaries(
         "disable_from": ago(timedelta(0), -SECOND, DAY, -20 * DAY),
         "disabling_at": ago(MINUTE, 15 * MINUTE, DAY),
         "disabled_at": ago(MINUTE, 15 * MINUTE, 8 * DAY),
+        "inactive_at": ago(MINUTE, 15 * MINUTE, 8 * DAY),
         "reenabled_at": ago(HOUR, 7 * DAY - SECOND, 7 * DAY),
         "exempt_until": st.sampled_from([UNTIL, date(2026, 11, 20)]),
     },

@@ -99,6 +99,7 @@ SAID: Final[Mapping[SkipReason, Said]] = {
         Level.WARNING,
         "{count} not disabled: {why}",
     ),
+    SkipReason.NOT_TOLD_YET: Said("it has no notice in force: the next message to its owner gives one"),
     SkipReason.NOTICE: Said("its notice is not over"),
     SkipReason.BRAKE: Said(
         "max_disables_per_day of its account is reached", Level.WARNING, "{count} not disabled: {why}"

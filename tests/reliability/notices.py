@@ -93,13 +93,14 @@ class Notices:
 
     in_force: dict[tuple[str, str], Notice] = field(default_factory=dict)
     days_told: dict[str, datetime] = field(default_factory=dict)
+    said_in_issue: dict[str, datetime] = field(default_factory=dict)
 
     def copy(self) -> Notices:
         return deepcopy(self)
 
     def forget(self) -> None:
-        """The table is lost; what was said in an issue on the same day is found there."""
-        self.in_force = {heard: notice for heard, notice in self.in_force.items() if heard[1] == ISSUE}
+        """The table is lost; what was last said in an issue may be found there, void or not."""
+        self.in_force = {(name, ISSUE): Notice(at, at) for name, at in self.said_in_issue.items()}
         self.days_told = {}
 
     def move_back(self, span: timedelta) -> None:
@@ -108,6 +109,7 @@ class Notices:
             notice.since -= span
             notice.kept_at -= span
         self.days_told = {name: day - span for name, day in self.days_told.items()}
+        self.said_in_issue = {name: at - span for name, at in self.said_in_issue.items()}
 
     # What is seen
 
@@ -123,6 +125,7 @@ class Notices:
     def issue(self, text: str, key: AccessKey, at: datetime) -> None:
         """An issue was filed, or somebody could read a new comment in it."""
         if day := day_told(text, at):
+            self.said_in_issue[key.access_key_id] = at
             self._told(key, ISSUE, day, at)
 
     def _told(self, key: AccessKey, by: str, day: datetime, at: datetime) -> None:

@@ -210,6 +210,11 @@ def bad_record(it: Situation) -> None:
     it.messaged = JUST_MESSAGED
 
 
+def nobody_can_be_told(it: Situation) -> None:
+    it.owner = NOBODY
+    it.settings["create_jira"] = "False"
+
+
 def brake(it: Situation) -> None:
     it.disablings = {ACCOUNT: (NOW - HOUR,) * 50}
 
@@ -227,8 +232,9 @@ RULES: dict[str, tuple[Rule, SkipReason]] = {
     "re-enabled": (reenabled, SkipReason.REENABLED),
     "re-enabled since the last run": (reenabled_since, SkipReason.REENABLED),
     "claimed": (claimed, SkipReason.CLAIMED),
-    "nobody told": (nobody_told, SkipReason.NOBODY_TOLD),
-    "new owner": (new_owner, SkipReason.NOBODY_TOLD),
+    "nobody can be told": (nobody_can_be_told, SkipReason.NOBODY_TOLD),
+    "not told yet": (nobody_told, SkipReason.NOT_TOLD_YET),
+    "new owner": (new_owner, SkipReason.NOT_TOLD_YET),
     "notice": (notice_not_over, SkipReason.NOTICE),
     "day told": (day_told, SkipReason.NOTICE),
     "in use": (in_use, SkipReason.IN_USE),
@@ -242,7 +248,9 @@ RULES: dict[str, tuple[Rule, SkipReason]] = {
     "no state": (no_state, SkipReason.NO_STATE),
 }
 NOT_YET_OVERDUE = {"exempt", "notice", "day told", "re-enabled"}
-SEEN_BY_THE_SCAN_ALONE = {"re-enabled since the last run", "just disabled", "being disabled", "bad record", "no state"}
+SEEN_BY_THE_SCAN_ALONE = {
+    *("re-enabled since the last run", "just disabled", "just inactive", "being disabled", "bad record", "no state"),
+}
 """What the record does not say, or not yet, or that cannot be read: is_overdue goes by the record."""
 
 
@@ -1075,8 +1083,9 @@ def test_a_message_promises_only_to_whom_it_goes(walk: Walk) -> None:
             assert chain.message is not None
             assert owner.addressee == chain.message.addressee
             if one.promise is not None and one.promise.owner is not None:
-                assert one.promise.owner in (chain.message.addressee.slack_id, "unknown")
-                assert (one.promise.owner == "unknown") is (owner.kind is OwnerKind.UNKNOWN)
+                assert one.promise.owner == owner.identity
+                assert owner.identity.split() == [owner.addressee.slack_id, *filter(None, [owner.group])]
+                assert owner.group is None or owner.group in chain.message.groups
         for filing in chain.issue_actions:
             if isinstance(filing, AssignIssue) or filing.promise is None or filing.key is None:
                 continue

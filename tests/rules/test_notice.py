@@ -50,6 +50,7 @@ from tests.situations import (
     KEY,
     KEY_ID,
     KRAMER,
+    NOBODY,
     REPEATABLE,
     UNREAD,
     Situation,
@@ -176,7 +177,7 @@ def test_after_a_void_notice_the_next_one_runs_its_whole_length() -> None:
 def test_a_notice_that_no_run_kept_for_two_weeks_is_void(ago: timedelta, expected: list[str]) -> None:
     it = Situation(record={"warned_at": NOW - 100 * DAY, "notice_kept_at": NOW - ago}, messaged=JUST_MESSAGED)
     assert disabled(it.plan()) == expected
-    assert (SkipReason.NOBODY_TOLD in refusals(it.plan())) is not bool(expected)
+    assert (SkipReason.NOT_TOLD_YET in refusals(it.plan())) is not bool(expected)
 
 
 @pytest.mark.parametrize(
@@ -270,17 +271,21 @@ def test_what_comes_back_is_left_alone_whoever_took_it_away(taken: dict[str, Any
 
 
 @pytest.mark.parametrize("taken", TAKEN.values(), ids=TAKEN.keys())
-@pytest.mark.parametrize("is_told", [True, False])
-def test_after_the_grace_comes_a_new_notice_of_the_whole_length(taken: dict[str, Any], is_told: bool) -> None:
+@pytest.mark.parametrize(
+    "expected", [SkipReason.NOTICE, SkipReason.NOT_TOLD_YET, SkipReason.NOBODY_TOLD], ids=["told", "soon", "cannot be"]
+)
+def test_after_the_grace_comes_a_new_notice_of_the_whole_length(taken: dict[str, Any], expected: SkipReason) -> None:
     """Where its owner cannot be told anything it stays active, and that is said."""
     back = {"disabled_at": taken.get("disabled_at"), "reenabled_at": NOW - 7 * DAY, **UNTOLD}
     it = Situation(record=back, settings={"disable_notice_days": "7", **SLACK_ONLY})
-    if not is_told:
+    if expected is SkipReason.NOT_TOLD_YET:
         it.messaged = JUST_MESSAGED
+    if expected is SkipReason.NOBODY_TOLD:
+        it.owner = NOBODY
     planned = it.plan()
     assert disabled(planned) == []
-    assert refusals(planned) == [SkipReason.NOTICE if is_told else SkipReason.NOBODY_TOLD]
-    if is_told:
+    assert refusals(planned) == [expected]
+    if expected is SkipReason.NOTICE:
         (one,) = named(planned)
         assert one.promise is not None
         assert (one.promise.owner, one.outlook.day) == (KRAMER.identity, first_instant(NOW + 7 * DAY))

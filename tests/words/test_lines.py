@@ -97,6 +97,11 @@ def skips(reason: SkipReason, keys: Iterable[LabelledKey] = (EXPIRED,)) -> list[
             "1 access key not disabled: nobody could be told: no notice about this access key is in force",
         ),
         (
+            SkipReason.NOT_TOLD_YET,
+            Level.INFO,
+            "nothing done for 1 access key: it has no notice in force: the next message to its owner gives one",
+        ),
+        (
             SkipReason.TOO_MANY_ISSUES,
             Level.WARNING,
             (
