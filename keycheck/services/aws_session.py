@@ -270,11 +270,19 @@ def _service_error(service: str, operation: str, profile: str, error: Exception)
         return failed(CONFIGURATION_ERRORS[name].format(profile=profile, region_setting=setting), holds_for_run=True)
     if name in ("EndpointConnectionError", "ProxyConnectionError", "SSLError", "ConnectTimeoutError"):
         return failed(f"{call}: no connection to the endpoint ({name}); is there a network?", failure=Failure.NO_ANSWER)
-    if name in ("ReadTimeoutError", "ConnectionClosedError", "HTTPClientError", "ResponseStreamingError"):
-        return failed(f"{call}: the connection was lost before an answer came ({name})", failure=Failure.UNKNOWN)
+    if name in LOST_ANSWERS:
+        return failed(f"{call}: {LOST_ANSWERS[name].format(name=name)}", failure=Failure.UNKNOWN)
     return failed(f"{call}: unexpected {name}")
 
 
+LOST_ANSWERS = {
+    **dict.fromkeys(
+        ("ReadTimeoutError", "ConnectionClosedError", "HTTPClientError", "ResponseStreamingError"),
+        "the connection was lost before an answer came ({name})",
+    ),
+    "ResponseParserError": "the answer cannot be read; is a proxy in between?",
+}
+"""What may have been done, though nobody heard so."""
 CONFIGURATION_ERRORS = {
     "ProfileNotFound": "there is no such AWS profile; look into ~/.aws/config or the file that AWS_CONFIG_FILE names",
     "NoCredentialsError": "the profile has no credentials; add keys, a role or SSO to it",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -302,7 +303,7 @@ class Situation(RuleBasedStateMachine):
         if not keys:  # no precondition: what a cut run has disabled may differ from play to play
             return
         key = keys[number % len(keys)]
-        if {"disabled_at", "inactive_at"} & self.stage.records().get(key.access_key_id, {}).keys():
+        if was_seen_inactive(self.stage.records().get(key.access_key_id, {})):
             self.ledger.reenabled[key.access_key_id] = self.account.now
             self.counts["re-enabled"] += 1
         self.stage.set_status(key, "Active")
@@ -317,6 +318,11 @@ class Situation(RuleBasedStateMachine):
 
     def so_far(self) -> str:
         return "\n".join(["", "The history:", *self.story])
+
+
+def was_seen_inactive(record: Mapping[str, Any]) -> bool:
+    """Whether it is on record that somebody took the access key away, and that nobody has taken it back since."""
+    return "inactive_at" in record or ("disabled_at" in record and "reenabled_at" not in record)
 
 
 def label_of(issue: Filed) -> str:

@@ -44,6 +44,7 @@ from sandbox.warm_parent import Process, WarmParent
 from sandbox.world import ACCOUNTS, JIRA_EMAIL, JIRA_TOKEN, Ran, World
 from tests.builders import MORE_THAN_A_DAY
 from tests.reliability.notices import Notices, People, Rules
+from tests.reliability.situations import was_seen_inactive
 from tests.running import sound
 
 ACCOUNT = ACCOUNTS["acme-dev"]
@@ -504,11 +505,10 @@ class History(RuleBasedStateMachine):
     def _somebody_enables_again(self, number: int) -> None:
         if keys := [key for key in self.access_keys() if not key.is_active]:
             key = keys[number % len(keys)]
-            disabled_at = self.record_of(key).get("disabled_at", self.record_of(key).get("inactive_at"))
-            if (
-                disabled_at is not None
-                and datetime.now(UTC).timestamp() - disabled_at > BEYOND_AN_INTENT.total_seconds()
-            ):
+            record = self.record_of(key)
+            gone_at = record.get("inactive_at", record.get("disabled_at", 0))
+            is_long_ago = datetime.now(UTC).timestamp() - gone_at > BEYOND_AN_INTENT.total_seconds()
+            if was_seen_inactive(record) and is_long_ago:
                 self.ledger.reenabled[key.access_key_id] = datetime.now(UTC) + self.passed
                 self.counts["re-enabled"] += 1
             self.world.aws.set_status(key.user_name, key.access_key_id, "Active")

@@ -168,7 +168,14 @@ def test_a_disabling_refused_for_ever_is_an_error_and_the_key_stays_expired(iam_
     assert done_by_user(iam_world) == {"ben": [WARNED]}
     assert iam.calls["UpdateAccessKey"] > 1
     iam_world.pass_time(BEYOND_AN_INTENT)
-    check_the_next_run_does_the_rest(iam_world)
+    if code == "ServiceFailure":
+        check_the_next_run_does_the_rest(iam_world)
+        return
+    iam.heal()  # where time was over between two attempts, it may have been disabled, and taken back by somebody
+    for _ in range(2):
+        run(iam_world, "acme-dev", **ALL_ON)
+        iam_world.pass_time(timedelta(days=8))
+    assert [(one.issues, one.status) for one in done_by_user(iam_world)["ben"]] == [(1, "Inactive")]
 
 
 # Refusals, one call after the other
@@ -346,6 +353,7 @@ def test_a_slow_iam_is_cut_off_at_the_scans_share_and_who_was_not_read_is_left_a
 # Garbage
 
 LOGIN_PAGE = Fault.html(200)
+UNREADABLE = "the answer cannot be read; is a proxy in between?"
 GARBAGE = [
     pytest.param(LOGIN_PAGE, id="a login page"),
     pytest.param(Fault.status(200, b"<ListUsersResponse><ListUsersResult>"), id="cut off XML"),
@@ -364,7 +372,8 @@ def test_garbage_in_place_of_the_users_is_no_empty_account(world: World, fault: 
     ran = run(world, "acme-dev", **ALL_ON)
     assert ran.code == 1
     assert counted(ran) == {"errors": 1, "incomplete": 1}
-    assert ran.stderr.startswith("E! acme-dev: iam:ListUsers: unexpected ")
+    said = [f"E! acme-dev: iam:ListUsers: {words}" for words in ("unexpected ", UNREADABLE)]
+    assert ran.stderr.startswith(tuple(said))
     assert (iam_lines(ran), done(world, access_key_id, world.aws.keys("ben")[0][1])) == ([], NOTHING)
 
 
@@ -383,8 +392,8 @@ def test_garbage_in_place_of_a_users_keys_is_no_user_without_keys(world: World, 
     assert done(world, of_ben, world.aws.keys("ben")[0][1]) == NOTHING
 
 
-@pytest.mark.represented_by("a login page")
-@pytest.mark.parametrize("fault", [GARBAGE[0], GARBAGE[2], GARBAGE[3]])
+@pytest.mark.represented_by("a login page", "cut off XML")
+@pytest.mark.parametrize("fault", GARBAGE)
 def test_garbage_in_place_of_an_answer_to_a_disabling_is_no_disabled_key(world: World, fault: Fault) -> None:
     """HTTP 200 alone is not AWS's answer: a proxy may have given it, and the access key still works."""
     world.aws.add_user("ben", [200])
