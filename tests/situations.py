@@ -13,10 +13,7 @@ from typing import Any
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from keycheck.actions import (
-    Plan,
-    SkipReason,
-)
+from keycheck.actions import Observation, Plan, SkipReason, Step
 from keycheck.model import (
     AddresseeRecord,
     Exemption,
@@ -115,6 +112,19 @@ class Situation:
         state, run = State(self.records()), Circumstances(make_settings(**self.settings), NOW)
         (case,) = cases_of([KEY], self.facts(), state, run)
         return is_overdue(case, was_told_now=False)
+
+
+def disabled(planned: Plan) -> list[str]:
+    return [one.key.access_key.access_key_id for chain in planned.chains for one in chain.disablings]
+
+
+def refusals(planned: Plan) -> list[SkipReason]:
+    """Why an access key is not disabled: once, and with one reason."""
+    return [skip.reason for skip in planned.skips if skip.what in (Step.ACT, Step.DISABLE)]
+
+
+def notes(planned: Plan) -> list[Observation]:
+    return [note for chain in planned.chains for note in chain.notes]
 
 
 USERS = ("dev_kramer", "dev_jones", "robot", "nobody")

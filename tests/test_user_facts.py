@@ -15,20 +15,18 @@ import pytest
 
 from keycheck.accounts import Account
 from keycheck.actions import SkipReason
-from keycheck.model import Exemption, LabelledKey, LastUse, Level, Lookup, Owner, OwnerKind, Problem
+from keycheck.model import Exemption, LabelledKey, LastUse, Level, Owner, OwnerKind, Problem
 from keycheck.owners import Known
 from keycheck.rules.case import UserFacts
-from keycheck.services import ServiceError, state_items
+from keycheck.services import ServiceError
 from keycheck.services.aws_iam import AwsIam
 from keycheck.settings import Settings
 from keycheck.user_facts import CALLS_AT_ONCE, UserFactsReader
 from keycheck.words.parts import NAMES_SHOWN
 from sandbox.fake_iam import FakeIam, about, iam_error
-from sandbox.fake_slack import FakeSlack
-from sandbox.in_memory import HourlyClock, MemoryAccount, MemoryClaims
+from sandbox.in_memory import HourlyClock
 from tests.builders import ACCOUNT, NOW, PROFILE, make_key, make_scan, make_settings
 
-TOKEN = "xoxb-invented-slack-token"
 TODAY = NOW.date()
 ONE = Account((PROFILE,), make_scan())
 
@@ -60,23 +58,6 @@ def empty_iam(shared_iam: FakeIam) -> FakeIam:
     shared_iam.heal()
     shared_iam.forget_calls()
     return shared_iam
-
-
-@pytest.fixture(name="slack")
-def workspace() -> Iterator[FakeSlack]:
-    with FakeSlack({TOKEN}) as server:
-        yield server
-
-
-class Remembers(MemoryClaims):
-    """A state table of which only the look-ups are of interest."""
-
-    def __init__(self) -> None:
-        super().__init__(MemoryAccount(ACCOUNT, NOW))
-
-    @property
-    def lookups(self) -> dict[str, Lookup]:
-        return {name.removeprefix("email:"): state_items.lookup(item) for name, item in self._items.items()}
 
 
 def settings_for(mapping: Path, **changes: str) -> Settings:

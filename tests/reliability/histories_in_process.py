@@ -79,7 +79,8 @@ class HistoryInProcess(Situation):
         self.tell(
             f"run {' and '.join(words)}" + (f", cut at {cut.number} {cut.moment} by {cut.by.name}" if cut else "")
         )
-        found = dict(self.account.keys)
+        found, is_sure = dict(self.account.keys), not troubles and cut is None
+        self.notices.may_be_unrecorded = not is_sure
         ran = self.stage.run(*troubles, cut=cut, profiles=profiles)
         self.counts["runs"] += 1
         self.counts["failed calls"] += sum(ran.how_often(one.service, one.method) for one in troubles)
@@ -89,7 +90,6 @@ class HistoryInProcess(Situation):
         self._check_records(may_be_missing=may_be_missing)
         self._check_issues()
         self._check_disablings()
-        is_sure = not troubles and cut is None
         self.notices.ran(self.rules_now, found, self.people, self.exempt, self.account.now, surely=is_sure)
         self.ledger.may_have_lost_issues |= not is_sure
 
@@ -141,6 +141,7 @@ class HistoryInProcess(Situation):
             for why in self.notices.why_not(key, rules, self.people, at):
                 raise AssertionError(f"disabled {why}: {about}")
             assert {"disabling_at", "disabled_at"} & record.keys(), f"disabled without an intent on record: {about}"
+            assert record.get("disable_from", 0) <= at.timestamp(), f"disabled before the day on record: {about}"
             assert at - key.create_date >= timedelta(days=rules.expire_days), f"disabled too young: {about}"
             assert key.user_name not in self.exempt, f"disabled though exempt: {about}"
             enabled_at = self.ledger.reenabled.pop(access_key_id, None)

@@ -89,11 +89,15 @@ class Rules:
 
 @dataclass
 class Notices:
-    """All notices in force, by access key id and who heard them, and the latest day told of each access key."""
+    """All notices in force, by access key id and who heard them, and the latest day told of each access key.
+
+    `may_be_unrecorded`: what is told now may not be on record (a kill, a failing call): its day is not held to.
+    """
 
     in_force: dict[tuple[str, str], Notice] = field(default_factory=dict)
     days_told: dict[str, datetime] = field(default_factory=dict)
     said_in_issue: dict[str, datetime] = field(default_factory=dict)
+    may_be_unrecorded: bool = False
 
     def copy(self) -> Notices:
         return deepcopy(self)
@@ -135,7 +139,8 @@ class Notices:
             self.in_force[heard] = Notice(at, at)
         else:
             notice.kept_at = at
-        self.days_told[key.access_key_id] = max(day, self.days_told.get(key.access_key_id, day))
+        if not self.may_be_unrecorded:
+            self.days_told[key.access_key_id] = max(day, self.days_told.get(key.access_key_id, day))
 
     def ran(
         self,

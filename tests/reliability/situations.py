@@ -44,8 +44,8 @@ CHANGES: tuple[dict[str, str], ...] = (
     *({"disable_notice_days": days} for days in ("0", "2", "5")),
     *({"expire_age": days} for days in ("180", "190")),
     *({"slack_fallback_channel": channel} for channel in (FALLBACK, OTHER_FALLBACK)),
-    *({"jira_server_address": site} for site in (JIRA, OTHER_JIRA)),
 )
+JIRA_CHANGES = tuple({"jira_server_address": site} for site in (JIRA, OTHER_JIRA))
 SPANS = (
     *(timedelta(minutes=5), timedelta(minutes=11), BEYOND_A_CLAIM, timedelta(hours=6)),
     *(timedelta(hours=23, minutes=59), MORE_THAN_A_DAY, timedelta(days=3), timedelta(days=8), timedelta(days=15)),
@@ -165,7 +165,8 @@ class Situation(RuleBasedStateMachine):
         getattr(self, f"_{what}")(number)
 
     def _a_setting_changes(self, number: int) -> None:
-        change = CHANGES[number % len(CHANGES)]
+        changes = (*CHANGES, *JIRA_CHANGES)
+        change = changes[number % len(changes)]
         self._set(change)
         self.counts["settings changed"] += 1
         self.tell(f"settings: {change}")

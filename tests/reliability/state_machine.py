@@ -44,14 +44,22 @@ from sandbox.warm_parent import Process, WarmParent
 from sandbox.world import ACCOUNTS, JIRA_EMAIL, JIRA_TOKEN, Ran, World
 from tests.builders import MORE_THAN_A_DAY
 from tests.reliability.notices import Notices, People, Rules
-from tests.reliability.situations import was_seen_inactive
+from tests.reliability.situations import (
+    AGES,
+    BEYOND_AN_INTENT,
+    BRAKE,
+    CHANGES,
+    EXEMPT,
+    EXEMPTION,
+    FALLBACK,
+    GRACE,
+    was_seen_inactive,
+)
 from tests.running import sound
 
 ACCOUNT = ACCOUNTS["acme-dev"]
 OWNERS = {"ana": "U0ANA", "ben": "U0BEN", "svc": "U0BEN", "team": "C0TEAM"}
-EXEMPT = "exempt"
 USERS = (*OWNERS, "nobodys", EXEMPT)
-FALLBACK, OTHER_FALLBACK = "C0FALLBACK", "C0OTHER"
 TIMEOUT_SECONDS = 20
 SETTINGS = {
     "send_slack": "False",
@@ -63,13 +71,6 @@ SETTINGS = {
     "max_disables_per_day": "2",
     "reenable_grace_days": "2",
 }
-BRAKE, GRACE, BEYOND_AN_INTENT = 2, timedelta(days=2), timedelta(minutes=15, seconds=5)
-EXEMPTION = """[[exemption]]
-account = "123456789012"
-user = "{user}"
-until = {until:%Y-%m-%d}
-reason = "it is watched: nothing may happen to it"
-"""
 NOTICES = ("0", "2")
 MARK = re.compile(r"keycheck noted: .+")
 PEOPLE = (
@@ -79,13 +80,6 @@ PEOPLE = (
 ADMINISTRATORS = (
     *("changes a setting", "changes a setting", "exempts", "gives it to another", "leaves Slack or comes back"),
     *("changes Jira", "restores the table"),
-)
-CHANGES: tuple[dict[str, str], ...] = (
-    *({name: "False"} for name in ("send_slack", "create_jira", "disable_key")),
-    {"send_slack": "True", "create_jira": "True", "disable_key": "True"},
-    *({"disable_notice_days": days} for days in ("0", "2", "5")),
-    *({"expire_age": days} for days in ("180", "190")),
-    *({"slack_fallback_channel": channel} for channel in (FALLBACK, OTHER_FALLBACK)),
 )
 SWITCHES = (
     {"send_slack": "True", "create_jira": "True"},
@@ -100,7 +94,6 @@ two, or a day told two weeks ahead, and then so long that the issues of the last
 """
 INTERVAL = timedelta(hours=24) - timedelta(seconds=1)
 """A second less: a message is accepted a moment before it is recorded, and records are whole seconds."""
-AGES = (197, 3, 164.9, 165, 170, 179.9, 180, 400)
 SPANS = (
     timedelta(minutes=5),
     timedelta(minutes=11),
@@ -266,8 +259,11 @@ class History(RuleBasedStateMachine):
         yield from self.notices.why_not(key, rules, self.people, datetime.now(UTC))
         if not rules.disables:
             yield "though that is off"
-        if not {"disabling_at", "disabled_at"} & self.record_of(key).keys():
+        record = self.record_of(key)
+        if not {"disabling_at", "disabled_at"} & record.keys():
             yield "without an intent on record"
+        if record.get("disable_from", 0) > datetime.now(UTC).timestamp() + 1:
+            yield "before the day on record"
         if age_of(key) < timedelta(days=rules.expire_days):
             yield f"{age_of(key)} old"
         if key.user_name in self.exempt:
@@ -434,7 +430,7 @@ class History(RuleBasedStateMachine):
 
     def _write_exemptions(self) -> None:
         until = datetime.now(UTC) + timedelta(days=300)
-        texts = [EXEMPTION.format(user=user, until=until) for user in sorted(self.exempt)]
+        texts = [EXEMPTION.format(account=ACCOUNT, user=user, until=until) for user in sorted(self.exempt)]
         (self.world.folder / "exemptions.toml").write_text("\n".join(texts), encoding="utf-8")
 
     def _change_jira(self) -> None:
@@ -559,7 +555,8 @@ class History(RuleBasedStateMachine):
             server.inject(trouble.fault, skipping(self._counted(trouble), skip), trouble.times)
         spoils = any(trouble.spoils_records for trouble in troubles)
         fired, disabled = self.counts["users hidden"], len(self.ledger.disabled)
-        found = {key.access_key_id: key for key in self.access_keys()}
+        found, is_sure = {key.access_key_id: key for key in self.access_keys()}, not troubles and cut is None
+        self.notices.may_be_unrecorded = not is_sure
         started = [self.world.popen(*profile.split(), **self.settings) for profile in profiles]
         hooks = self._cut(started[-1], cut, is_alone=len(started) == 1) if cut is not None else []
         runs = []
@@ -576,7 +573,6 @@ class History(RuleBasedStateMachine):
             self._check_run(profile, ran, troubles, cut[1] if cut is not None and is_cut else None)
         if len(runs) == 1 and self.counts["users hidden"] > fired:
             assert len(self.ledger.disabled) == disabled, f"disabled by a scan that is broken\n{self.so_far()}"
-        is_sure = not troubles and cut is None
         self._hear()
         rules, now = Rules.of(self.settings), datetime.now(UTC)
         self.notices.ran(rules, found, self.people, self.exempt, now, surely=is_sure and len(runs) == 1)

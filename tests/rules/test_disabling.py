@@ -76,21 +76,11 @@ from tests.situations import (
     USED,
     Situation,
     Walk,
+    disabled,
+    notes,
+    refusals,
     walks,
 )
-
-
-def disabled(planned: Plan) -> list[str]:
-    return [one.key.access_key.access_key_id for chain in planned.chains for one in chain.disablings]
-
-
-def refusals(planned: Plan) -> list[SkipReason]:
-    """Why an access key is not disabled: once, and with one reason."""
-    return [skip.reason for skip in planned.skips if skip.what in (Step.ACT, Step.DISABLE)]
-
-
-def notes(planned: Plan) -> list[Observation]:
-    return [note for chain in planned.chains for note in chain.notes]
 
 
 def kinds(planned: Plan) -> list[ObservationKind]:

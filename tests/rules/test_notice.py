@@ -54,6 +54,9 @@ from tests.situations import (
     REPEATABLE,
     UNREAD,
     Situation,
+    disabled,
+    notes,
+    refusals,
 )
 
 UNTOLD = {"warned_at": None, "warned_owner": None}
@@ -61,20 +64,8 @@ SLACK_ONLY = {"create_jira": "False"}
 A_WEEK = {"disable_notice_days": "7"}
 
 
-def notes(planned: Plan) -> list[Observation]:
-    return [note for chain in planned.chains for note in chain.notes]
-
-
 def seen(planned: Plan) -> list[tuple[ObservationKind, Void | None]]:
     return [(note.kind, note.why) for note in notes(planned)]
-
-
-def disabled(planned: Plan) -> list[str]:
-    return [one.key.access_key.access_key_id for chain in planned.chains for one in chain.disablings]
-
-
-def refusals(planned: Plan) -> list[SkipReason]:
-    return [skip.reason for skip in planned.skips if skip.what.value in ("act", "disable")]
 
 
 def named(planned: Plan) -> list[MessageKey]:
