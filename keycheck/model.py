@@ -219,7 +219,8 @@ class KeyRecord:
     latest day told to anybody, as its first instant in UTC: it outlives every notice. `disabling_at`: an intent to
     disable that was never confirmed. `inactive_at`: since when it is seen inactive, though keycheck is not on record as
     having done that. `reenabled_at`: when it was first seen active after any of these. `exempt_until`: the exemption
-    last seen, until it is said that it has ended.
+    last seen, until it is said that it has ended. `voided_at`: when the last notice became void: no rule rests on it,
+    only what tells one notice in an issue from the next.
 
     `issue_filings`: when a POST of an issue was begun, oldest first, kept also if its outcome is unknown;
     `answered_filings`: those of them that Jira answered with an issue. `issue_claim_until`: when the claim on its
@@ -241,6 +242,7 @@ class KeyRecord:
     inactive_at: datetime | None = None
     reenabled_at: datetime | None = None
     exempt_until: date | None = None
+    voided_at: datetime | None = field(default=None, compare=False)
 
     @property
     def issue_key(self) -> str | None:

@@ -227,7 +227,7 @@ def _active(cases: Sequence[Case], state: State, run: Circumstances, book: _Book
             book.skip(Step.ACT, case.key, SkipReason.JUST_DISABLED)
         else:
             record, notes = seen.active(case.record, case.key, run)
-            record, voided = seen.void(record, case.key, notice.why_void(replace(case, record=record)))
+            record, voided = seen.void(record, case.key, notice.why_void(replace(case, record=record)), run)
             book.first[case.access_key_id] = (*notes, *voided)
             yield replace(case, record=record)
 
@@ -320,7 +320,7 @@ def _ending_chains(
             continue
         if key is not None and key.access_key.is_active:
             record, notes = seen.active(record, key, run)  # noqa: PLW2901 - it reads so from here on
-            record, voided = seen.void(record, key, Void.NOT_DUE if run.settings.warns_owners else None)  # noqa: PLW2901
+            record, voided = seen.void(record, key, Void.NOT_DUE if run.settings.warns_owners else None, run)  # noqa: PLW2901
             notes = (*notes, *voided)
             word: CommentIssue | SkipReason | None = ending.no_longer_due(record, key, run)
         else:

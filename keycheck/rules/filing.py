@@ -114,8 +114,17 @@ def event_of_active(case: Case, told: Outlook) -> tuple[IssueEvent | None, str]:
         if not record.was_said(marker):
             return IssueEvent.EXEMPTION_ENDED, marker
     if comment_reaches(case) and notice.of(case) is None and notice.can_give(case, told):
-        return IssueEvent.NOTICE, f"notice {case.now:%Y-%m-%d}"
+        return IssueEvent.NOTICE, _notice_marker(case)
     return None, ""
+
+
+def _notice_marker(case: Case) -> str:
+    """Return what tells this notice from the one before it, and is the same should this run be killed and the next one
+    look whether it was said.
+    """
+    lapsed, today = case.record.notice, f"notice {case.now:%Y-%m-%d}"
+    ended_at = case.record.voided_at if lapsed is None else lapsed.kept_at
+    return today if ended_at is None else f"{today}, after the one that ended {ended_at:%Y-%m-%d %H:%M}"
 
 
 def _reenabling(record: KeyRecord) -> str:

@@ -41,14 +41,17 @@ def active(record: KeyRecord, key: LabelledKey, run: Circumstances) -> Seen:
     if not any(at is not None and run.is_visible_in_iam(at) for at in taken_away):
         return record, ()
     note = Observation(record, ObservationKind.REENABLED, key, why=Void.REENABLED)
-    return replace(record, disabling_at=None, inactive_at=None, reenabled_at=run.now, notice=None), (note,)
+    return replace(record, disabling_at=None, inactive_at=None, reenabled_at=run.now, notice=None, voided_at=run.now), (
+        note,
+    )
 
 
-def void(record: KeyRecord, key: LabelledKey | None, why: Void | None) -> Seen:
+def void(record: KeyRecord, key: LabelledKey | None, why: Void | None, run: Circumstances) -> Seen:
     """Answer for an access key of which this run would not say what the notice on record says."""
     if why is None or record.notice is None:
         return record, ()
-    return replace(record, notice=None), (Observation(record, ObservationKind.VOID, key, why=why),)
+    note = Observation(record, ObservationKind.VOID, key, why=why)
+    return replace(record, notice=None, voided_at=run.now), (note,)
 
 
 def inactive_or_gone(record: KeyRecord, key: LabelledKey | None, run: Circumstances) -> Seen:
@@ -56,7 +59,7 @@ def inactive_or_gone(record: KeyRecord, key: LabelledKey | None, run: Circumstan
     on one that is gone (None) it is past. Who else deactivated it is not known: that it was seen so is noted.
     """
     if key is None:
-        record, notes = void(record, None, Void.GONE)
+        record, notes = void(record, None, Void.GONE, run)
         if record.disabling_at is None:
             return record, notes
         return record, (*notes, Observation(record, ObservationKind.DROPPED))

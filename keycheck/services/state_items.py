@@ -72,6 +72,7 @@ def key_record(access_key_id: str, item: Item) -> KeyRecord:
             disabled=_disabled(item),
             inactive_at=_instant(item, "inactive_at"),
             reenabled_at=_instant(item, "reenabled_at"),
+            voided_at=_instant(item, "notice_void_at"),
             exempt_until=None if exempt_until is None else exempt_until.date(),
             issue_filings=_instants(item, "issue_filings"),
             answered_filings=_instants(item, "answered_filings"),

@@ -342,7 +342,8 @@ def test_several_events_are_said_one_a_run(already: set[str], expected: IssueEve
         "disabled_at": NOW - 10 * DAY,
         "reenabled_at": NOW - 9 * DAY,
         "comments_made": frozenset(already),
-        "warned_owner": "U0BEFORE",
+        "warned_at": None,
+        "warned_owner": None,
     }
     case = Case(record=record, owner=NOBODY, last_use=USED, settings={"disable_in_use_hours": "24"})
     assert [event for event, _ in said(case.plan())] == ([] if expected is None else [expected])
@@ -424,6 +425,24 @@ def test_a_day_is_told_once_a_day_until_that_is_on_record(already: str, is_said:
     assert bool(said(case.but({"comments_made": SAID_OF_EXPIRED | {already}}).plan())) is is_said
     warned = {"warned_at": NOW - HOUR, "warned_owner": NOBODY.identity, "comments_made": SAID_OF_EXPIRED | {already}}
     assert said(case.but(warned).plan()) == []
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param({"voided_at": NOW - HOUR}, id="void since"),
+        pytest.param({"warned_at": NOW - 20 * DAY, "notice_kept_at": NOW - 15 * DAY}, id="lapsed"),
+    ],
+)
+def test_a_day_is_told_anew_on_the_same_day_if_the_notice_before_has_ended(before: dict[str, Any]) -> None:
+    """And under the same words by each run until it is on record, so that it is found if it was said."""
+    case, _, _ = EVENTS["a day is told"]
+    told = case.but(
+        {"comments_made": SAID_OF_EXPIRED | {"notice 2026-11-23"}, "warned_owner": NOBODY.identity, **before}
+    )
+    ((_, marker),) = said(told.plan())
+    assert marker.startswith("notice 2026-11-23, after the one that ended 2026-11-")
+    assert said(told.but({**told.record, "comments_made": SAID_OF_EXPIRED | {marker}}).plan()) == []
 
 
 def test_a_comment_on_its_way_is_not_yet_a_notice() -> None:
