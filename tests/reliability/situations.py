@@ -171,6 +171,27 @@ class Situation(RuleBasedStateMachine):
         self.counts["settings changed"] += 1
         self.tell(f"settings: {change}")
 
+    @rule(
+        what=st.sampled_from(["a_setting_changes", "somebody_else_owns_it", "an_exemption_comes_or_goes"]),
+        number=st.integers(0, 99),
+        span=st.sampled_from(SPANS),
+    )
+    def for_a_while(self, what: str, number: int, span: timedelta) -> None:
+        """Something is otherwise, which at least one run sees, and is then as it was."""
+        environ, owners, exempt = dict(self.stage.environ), dict(self.stage.owners), set(self.exempt)
+        self.time_passes(BEYOND_A_CLAIM)
+        getattr(self, f"_{what}")(number)
+        self.runs()
+        self.time_passes(span)
+        self._set(environ)
+        self.stage.owners.clear()
+        self.stage.owners.update(owners)
+        self.exempt = exempt
+        self._write_exemptions()
+        self.counts["for a while"] += 1
+        self.tell("and that is as it was before")
+        self.runs()
+
     def _set(self, change: dict[str, str]) -> None:
         self.stage.environ |= change
         self.people.fallback = self.stage.environ["slack_fallback_channel"]

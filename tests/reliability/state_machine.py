@@ -428,6 +428,18 @@ class History(RuleBasedStateMachine):
             case _:
                 self._restore_the_table()
 
+    @rule(number=st.integers(0, 99), span=st.sampled_from(SPANS))
+    def a_setting_changes_for_a_while(self, number: int, span: timedelta) -> None:
+        """At least one run sees it, and then it is as it was."""
+        before = dict(self.settings)
+        self.time_passes(BEYOND_A_CLAIM)
+        self.administrators_act("changes a setting", number)
+        self.runs(["acme-dev"])
+        self.time_passes(span)
+        self.settings, self.people.fallback = before, before["slack_fallback_channel"]
+        self.tell("and that is as it was before")
+        self.runs(["acme-dev"])
+
     def _write_exemptions(self) -> None:
         until = datetime.now(UTC) + timedelta(days=300)
         texts = [EXEMPTION.format(account=ACCOUNT, user=user, until=until) for user in sorted(self.exempt)]
