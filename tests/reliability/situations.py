@@ -294,7 +294,9 @@ class Situation(RuleBasedStateMachine):
         if ended:
             issue = ended[number % len(ended)]
             issue.ended_at = None
-            self.ledger.may_have_lost_issues |= self.stage.environ["create_jira"] == "False"
+            on_record = [record.get("issue_key", "") for record in self.stage.records().values()]
+            is_known = issue.key in {self.account.moved_issues.get(key, key) for key in on_record}
+            self.ledger.may_have_lost_issues |= not is_known or self.stage.environ["create_jira"] == "False"
             self.counts["issues re-opened"] += 1
             self.tell(f"{issue.key} is re-opened")
             self.runs()
