@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from keycheck.model import AccessKey
 from sandbox.in_memory import Filed
 from tests.builders import ACCOUNT, ALL_ON, BEYOND_A_CLAIM, EVERYTHING, MORE_THAN_A_DAY
 from tests.in_process import Stage, Stages
@@ -326,13 +327,24 @@ class Situation(RuleBasedStateMachine):
         keys = [key for key in self.account.keys.values() if not key.is_active]
         if not keys:  # no precondition: what a cut run has disabled may differ from play to play
             return
-        key = keys[number % len(keys)]
+        self._enable_again(keys[number % len(keys)])
+
+    def _enable_again(self, key: AccessKey) -> None:
         if was_seen_inactive(self.stage.records().get(key.access_key_id, {})):
             self.ledger.reenabled[key.access_key_id] = self.account.now
             self.counts["re-enabled"] += 1
         self.stage.set_status(key, "Active")
         self.tell(f"{key.user_name} enables ...{key.last_five} again")
         self.runs()
+
+    @rule(number=st.integers(0, 9), span=st.sampled_from(SPANS))
+    def somebody_deactivates_for_a_while(self, number: int, span: timedelta) -> None:
+        self.time_passes(BEYOND_A_CLAIM)
+        self._somebody_deactivates(number)
+        self.runs()
+        self.time_passes(span + BEYOND_AN_INTENT)
+        keys = list(self.account.keys.values())
+        self._enable_again(keys[number % len(keys)])
 
     def open_issues(self) -> list[Filed]:
         return [issue for issue in self.account.issues.values() if issue.ended_at is None]
