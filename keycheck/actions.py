@@ -72,6 +72,10 @@ class Promise:
     day: datetime
     owner: str | None = None
 
+    @property
+    def gives_notice(self) -> bool:
+        return self.owner is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
@@ -317,12 +321,12 @@ class Outcomes:
             for action in done
             if isinstance(action, SendMessage)
             for one in action.keys
-            if one.promise is not None and one.promise.owner is not None
+            if one.promise is not None and one.promise.gives_notice
         }
         return frozenset(told) | {
             action.record.access_key_id
             for action in done
             if isinstance(action, FileIssue | CommentIssue)
             and action.promise is not None
-            and action.promise.owner is not None
+            and action.promise.gives_notice
         }

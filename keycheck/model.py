@@ -164,6 +164,10 @@ class IssueRecord:
     ended_at: datetime | None = None
     site: str | None = None
 
+    def is_on(self, site: str) -> bool:
+        """Return whether this Jira has it, as far as is known."""
+        return self.site in (None, site)
+
 
 @dataclass(frozen=True, slots=True)
 class SeenIssue:

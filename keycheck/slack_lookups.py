@@ -76,10 +76,9 @@ class SlackLookups:
             is_gone_at_once = one.is_person or self._settings.slack_fallback_channel is not None
             if lookup is not None and self._holds(lookup) and (lookup.slack_id or is_gone_at_once):
                 found[one.slack_id] = Presence(gone="" if lookup.slack_id else lookup.why)
-            elif one.is_person:
-                unknown[one.slack_id] = self._without_asking(lookup, one, state)
             else:
-                found[one.slack_id] = self._without_asking(lookup, one, state)
+                counts_for = unknown if one.is_person else found
+                counts_for[one.slack_id] = self._without_asking(lookup, one, state)
         if unknown:
             found |= self._ask_who_is_there(unknown, open_messages(), claims)
         return found

@@ -7,7 +7,7 @@ is none".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -100,9 +100,10 @@ class Surveyor:
         emails = [email for one in accounts for email in self.finder.emails(one, attention[one.profile])]
         state, claims = self._read_state(accounts, due, emails)
         known = Known() if state is None else Known(self._look_up_owners(emails, state, attention, claims))
-        state = self._with_addressees(accounts, attention, known, state, claims)
+        named = self._named(accounts, attention, known)
+        state = self._with_addressees(accounts, named, state, claims)
         if state is not None and claims is not None:
-            known = replace(known, presences=self._presences(accounts, attention, known, state, claims))
+            known = replace(known, presences=self._presences(named, state, attention, claims))
         return Ground(self._facts(accounts, attention, known), state, claims, due)
 
     def _read_state(
@@ -113,7 +114,7 @@ class Surveyor:
         """
         settings = self._settings
         account_ids = [one.scan.account_id for one in accounts if one.scan.account_id]
-        concerned = [profile for profile, keys in due.items() if keys]
+        concerned = _concerned(due)
         try:
             claims = self._outside.open_claims()
             if not claims.open(create=bool(concerned) and not self._is_dry_run):
@@ -136,15 +137,14 @@ class Surveyor:
     def _look_up_owners(
         self, emails: Sequence[str], state: State, attention: Labelled, claims: Claims | None
     ) -> dict[str, str | None]:
-        concerned = [profile for profile, keys in attention.items() if keys]
+        concerned = _concerned(attention)
         recording = None if self._is_dry_run else claims
         return self.slack.look_up(emails, state, lambda: self.messages(concerned), recording)
 
     def _with_addressees(
         self,
         accounts: Sequence[Account],
-        attention: Labelled,
-        known: Known,
+        named: Set[Addressee],
         state: State | None,
         claims: Claims | None,
     ) -> State | None:
@@ -153,7 +153,6 @@ class Surveyor:
         """
         if claims is None or state is None or not self._settings.send_slack:
             return state
-        named = self._named(accounts, attention, known)
         told = named | {one for account in accounts if (one := self.finder.fallback(account)) is not None}
         try:
             if named and claims.open(create=False):
@@ -170,14 +169,14 @@ class Surveyor:
         return state
 
     def _presences(
-        self, accounts: Sequence[Account], attention: Labelled, known: Known, state: State, claims: Claims
+        self, named: Set[Addressee], state: State, attention: Labelled, claims: Claims
     ) -> dict[str, Presence]:
-        concerned = [profile for profile, keys in attention.items() if keys]
+        concerned = _concerned(attention)
         recording = None if self._is_dry_run else claims
-        named = self._named(accounts, attention, known)
         return self.slack.presences(named, state, lambda: self.messages(concerned), recording)
 
     def _named(self, accounts: Sequence[Account], attention: Labelled, known: Known) -> set[Addressee]:
+        """Return whom Slack may be asked to tell, before it is known whether they can be."""
         if not self._settings.send_slack:
             return set()
         return {
@@ -202,7 +201,7 @@ class Surveyor:
         if not self._settings.create_jira or state is None:
             return None, None
         has_issue = any(one.issue is not None for one in state.keys.values())
-        concerned = [profile for profile, keys in due.items() if keys]
+        concerned = _concerned(due)
         if not concerned and not has_issue:
             return None, None
         try:
@@ -237,3 +236,8 @@ class Surveyor:
 
     def _blame(self, profiles: Sequence[str], text: str) -> None:
         self._problems += [Problem(Level.ERROR, profile, text) for profile in profiles]
+
+
+def _concerned(keys: Labelled) -> list[str]:
+    """Return the profiles that have any of these access keys."""
+    return [profile for profile, own in keys.items() if own]

@@ -32,12 +32,11 @@ from keycheck.model import (
     LabelledKey,
     LastUse,
     Level,
-    Lookup,
     Owner,
     OwnerKind,
     Problem,
 )
-from keycheck.owners import IamUser, Known, MappingFile, Owners, OwnersError, Presence, parse_mapping, tag_problem
+from keycheck.owners import IamUser, Known, MappingFile, Owners, OwnersError, parse_mapping, tag_problem
 from keycheck.rules.case import Facts, UserFacts
 from keycheck.services import Iam, ServiceError
 from keycheck.settings import Settings
@@ -163,10 +162,9 @@ class UserFactsReader:
 
     def fallback(self, account: Account) -> Addressee | None:
         """Return the channel that hears of the access keys of whoever cannot be told."""
-        channel, account_id = self._settings.slack_fallback_channel, account.scan.account_id
-        if channel is None or self._owners is None:
+        if self._settings.slack_fallback_channel is None or self._owners is None:
             return None
-        return self._owners.fallback(account_id)
+        return self._owners.fallback(account.scan.account_id)
 
     # Facts
 
@@ -298,11 +296,3 @@ def _tags_of(iam: Iam, user_name: str) -> Mapping[str, str]:
         text = "iam:ListUserTags does not know the user whose access keys were just listed"
         raise ServiceError("iam", "ListUserTags", text)
     return tags
-
-
-def _unseen(lookup: Lookup | None) -> Presence:
-    """Return what counts for a person of whom the bot may not ask: a message counts as delivered, unless Slack has
-    refused one; then only the next message can tell.
-    """
-    is_refused = lookup is not None and lookup.slack_id is None
-    return Presence(is_sure=False, is_retry=True) if is_refused else Presence()

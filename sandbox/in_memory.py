@@ -284,14 +284,17 @@ class MemoryIssues:
             return [issue for issue in self._issues.values() if issue.filed_at <= known_since]
 
     def read(self, issue_key: str) -> SeenIssue | None:
-        issue = self._issues.get(self._account.moved_issues.get(issue_key, issue_key))
+        issue = self._find(issue_key)
         if issue is None:
             return None
         return SeenIssue(issue.key, frozenset(issue.draft.labels), issue.ended_at is None)
 
+    def _find(self, issue_key: str) -> Filed | None:
+        return self._issues.get(self._account.moved_issues.get(issue_key, issue_key))
+
     def _issue(self, issue_key: str) -> Filed:
         """Raises ServiceError where somebody has deleted it."""
-        issue = self._issues.get(self._account.moved_issues.get(issue_key, issue_key))
+        issue = self._find(issue_key)
         if issue is None:
             raise ServiceError("Jira", "read issue", f"{issue_key} is gone", code="404")
         return issue

@@ -41,7 +41,7 @@ def find_open_issue(issues: Issues, record: KeyRecord, site: str) -> Found | Non
     Raises ServiceError if either look failed: that is never "not found".
     """
     issue = record.issue
-    if issue is not None and issue.site in (None, site):
+    if issue is not None and issue.is_on(site):
         seen = issues.read(issue.key)
         if seen is not None and is_ours(seen, record):
             return Found(seen.key, is_recorded=True)

@@ -106,7 +106,7 @@ class Circumstances:
     def issue(self, record: KeyRecord) -> IssueRecord | None:
         """Return the recorded issue if it is of this Jira: on another site there is none."""
         issue = record.issue
-        return None if issue is None or issue.site not in (None, self.settings.jira_site) else issue
+        return issue if issue is not None and issue.is_on(self.settings.jira_site) else None
 
     def is_open(self, record: KeyRecord) -> bool:
         """Return whether the recorded issue is open and bears the label of its access key, as far as a search shows."""

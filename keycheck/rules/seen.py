@@ -41,9 +41,8 @@ def active(record: KeyRecord, key: LabelledKey, run: Circumstances) -> Seen:
     if not any(at is not None and run.is_visible_in_iam(at) for at in taken_away):
         return record, ()
     note = Observation(record, ObservationKind.REENABLED, key, why=Void.REENABLED)
-    return replace(record, disabling_at=None, inactive_at=None, reenabled_at=run.now, notice=None, voided_at=run.now), (
-        note,
-    )
+    record = replace(record, disabling_at=None, inactive_at=None, reenabled_at=run.now, notice=None, voided_at=run.now)
+    return record, (note,)
 
 
 def void(record: KeyRecord, key: LabelledKey | None, why: Void | None, run: Circumstances) -> Seen:

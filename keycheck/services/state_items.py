@@ -142,7 +142,7 @@ def _instants(item: Item, name: str) -> tuple[datetime, ...]:
 
 
 def _issue(item: Item) -> IssueRecord | None:
-    """Read the issue on record. It counts as a warning delivered, so it must be one."""
+    """Read the issue on record: it is asked about, and commented on, by its key, so it must be one."""
     comments_made, assigned_to = _texts(item, "issue_said"), _text(item, "issue_assigned_to")
     key, site, ended_at = _text(item, "issue_key"), _text(item, "issue_site"), _instant(item, "issue_ended_at")
     if key is None:

@@ -24,6 +24,7 @@ from keycheck.words.parts import (
     day_of,
     days,
     in_short_when,
+    name_in_short,
     one_line,
     rotation,
     what_happens,
@@ -73,7 +74,7 @@ def slack_draft(
     """
     links = {access_key_id: _issue_link(jira_address, issue) for access_key_id, issue in issue_keys.items()}
     title, foot = _title(action), _foot(action, interval_hours, help_contact)
-    named = ", ".join(f"{one.key.access_key.user_name} ...{one.key.access_key.last_five}" for one in action.keys[:3])
+    named = ", ".join(name_in_short(one.key) for one in action.keys[:3])
     more = ", ..." if len(action.keys) + action.unlisted > 3 else ""
     text = _mrkdwn(one_line(f"{title} (account {profile[:100]}: {named}{more})"))
     most = 0 if action.addressee.is_fallback and len(action.keys) > 1 else min(KEYS_IN_FULL, len(action.keys))

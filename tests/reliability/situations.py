@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
@@ -211,9 +212,7 @@ class Situation(RuleBasedStateMachine):
         self.tell(f"exempt: {sorted(self.exempt)}")
 
     def _write_exemptions(self) -> None:
-        until = self.account.now + timedelta(days=300)
-        texts = [EXEMPTION.format(account=ACCOUNT, user=user, until=until) for user in sorted(self.exempt)]
-        (self.stage.folder / "exemptions.toml").write_text("\n".join(texts), encoding="utf-8")
+        write_exemptions(self.stage.folder, self.exempt, self.account.now)
 
     def _somebody_else_owns_it(self, number: int) -> None:
         user, slack_id = ("ana", "svc")[number % 2], ("U0ANA", "U0BEN", "U0NEW", None)[number % 4]
@@ -354,6 +353,13 @@ class Situation(RuleBasedStateMachine):
 
     def so_far(self) -> str:
         return "\n".join(["", "The history:", *self.story])
+
+
+def write_exemptions(folder: Path, users: Iterable[str], now: datetime) -> None:
+    """Make the exemptions file say so, for longer than any history lasts."""
+    until = now + timedelta(days=300)
+    texts = [EXEMPTION.format(account=ACCOUNT, user=user, until=until) for user in sorted(users)]
+    (folder / "exemptions.toml").write_text("\n".join(texts), encoding="utf-8")
 
 
 def was_seen_inactive(record: Mapping[str, Any]) -> bool:

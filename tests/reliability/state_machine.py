@@ -50,10 +50,10 @@ from tests.reliability.situations import (
     BRAKE,
     CHANGES,
     EXEMPT,
-    EXEMPTION,
     FALLBACK,
     GRACE,
     was_seen_inactive,
+    write_exemptions,
 )
 from tests.running import sound
 
@@ -441,9 +441,7 @@ class History(RuleBasedStateMachine):
         self.runs(["acme-dev"])
 
     def _write_exemptions(self) -> None:
-        until = datetime.now(UTC) + timedelta(days=300)
-        texts = [EXEMPTION.format(account=ACCOUNT, user=user, until=until) for user in sorted(self.exempt)]
-        (self.world.folder / "exemptions.toml").write_text("\n".join(texts), encoding="utf-8")
+        write_exemptions(self.world.folder, self.exempt, datetime.now(UTC))
 
     def _change_jira(self) -> None:
         self.world.jira, self.other_jira = self.other_jira, self.world.jira
