@@ -3,7 +3,8 @@
 In: plain values. Out: plain values, or ServiceError: no library's exception and no library's type leaves this folder.
 Adapters decide nothing; the Protocols here are what scan.py and acting/ know of them.
 
-    aws_session     sessions, clients, and what AWS's errors mean to a person
+    aws_session     sessions and clients
+    aws_errors      what AWS's errors mean to a person
     aws_iam         users, access keys, set Inactive
     state_table     records and claims in DynamoDB
     state_items     what an item of that table is
@@ -11,6 +12,7 @@ Adapters decide nothing; the Protocols here are what scan.py and acting/ know of
     jira_calls      signing in, and what Jira's errors mean to a person
     slack_messages  send one message
     secrets         credstash
+    causes          what stood in between: redirects
     outside         opens all of these, as the settings say
     health          whether a service is still asked in this run, and waiting out a 429
 """

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 from keycheck.clock import Stopped
 from keycheck.model import AccessKey, LastUse
 from keycheck.services import Failure, ServiceError
-from keycheck.services.aws_session import Calls, Session, aws_errors, make_client, open_session, word
+from keycheck.services.aws_errors import aws_errors, word
+from keycheck.services.aws_session import Calls, Session, make_client, open_session
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""AWS sessions and clients, and what AWS's errors mean to a person.
+"""AWS sessions and clients.
 
 In: a profile name, the run's clock. Out: boto3 clients that ask the clock before every attempt, ServiceError for
 everything that goes wrong. It passes no endpoint of its own: `AWS_ENDPOINT_URL*` and `services` sections just work.
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import email.utils
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from keycheck.clock import Stopped
-from keycheck.services import Failure, ServiceError
+from keycheck.services import ServiceError
+from keycheck.services.aws_errors import ClockOff, NoAnswer, Redirected, aws_errors
+from keycheck.services.causes import is_redirect, redirected
 from keycheck.settings import PLACEHOLDER
 
 AWS_CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -25,20 +25,6 @@ STATIC_CREDENTIAL_METHODS = frozenset(
     {"env", "shared-credentials-file", "config-file", "boto-config", "custom-process", "explicit"}
 )
 """botocore's names for the sources that can yield an IAM user's own access key; all others yield temporary ones."""
-
-CREDENTIAL_CODES = {
-    "ExpiredToken": "the credentials have expired; renew them",
-    "ExpiredTokenException": "the credentials have expired; renew them",
-    "RequestExpired": "AWS says that the request is too old; set this machine's clock",
-    "InvalidClientTokenId": "AWS does not know the access key; look at the profile's credentials",
-    "UnrecognizedClientException": "AWS does not know the access key; look at the profile's credentials",
-    "SignatureDoesNotMatch": "AWS refuses the signature; look at the secret access key and at this machine's clock",
-    "InvalidSignatureException": "AWS refuses the signature; look at the secret access key and at this machine's clock",
-    "RequestTimeTooSkewed": "this machine's clock is more than five minutes off; set it",
-    "AuthFailure": "AWS refuses the credentials; look at the profile",
-    "OptInRequired": "the account is not signed up for this service or region",
-}
-PERMISSION_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AccessDeniedFault"})
 
 
 @dataclass(slots=True)
@@ -80,7 +66,7 @@ class _CallGuard:
         self.check()
         limit = self.allowed_silences if self.has_answered else min(2, self.allowed_silences)
         if self.silences >= limit:
-            raise _NoAnswer(self.was_sent)
+            raise NoAnswer(self.was_sent)
 
     def after(self, exception: BaseException | None = None, parsed_response: Any = None, **_: Any) -> None:
         from botocore.exceptions import ConnectionError as NoConnection
@@ -94,21 +80,6 @@ class _CallGuard:
                 self.silences, self.has_answered, self.was_sent = 0, True, False
         headers = (parsed_response or {}).get("ResponseMetadata", {}).get("HTTPHeaders", {})
         check_clock(headers.get("date"), datetime.now(UTC))
-
-
-class _NoAnswer(Exception):
-    """Raised in place of another attempt at an endpoint that does not answer.
-
-    `was_sent`: since the last answer, some request was on the wire and its answer was lost.
-    """
-
-    def __init__(self, was_sent: bool) -> None:
-        super().__init__()
-        self.was_sent = was_sent
-
-
-class ClockOff(Exception):
-    """This machine's clock and AWS's differ by more than AWS tolerates; the message says by how much."""
 
 
 def check_clock(date_header: str | None, now: datetime) -> None:
@@ -156,7 +127,29 @@ def _boto_session(profile: str) -> Any:
     core.set_default_client_config(
         Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
     )
+    core.register("before-parse", _refuse_redirect)
+    core.register("response-received", _refuse_see_other)
     return boto3.Session(botocore_session=core, profile_name=profile)
+
+
+def _refuse_redirect(response_dict: Mapping[str, Any], **_: Any) -> None:
+    """botocore follows none of these, but takes what it finds in the body for AWS's own words."""
+    status = response_dict["status_code"]
+    if is_redirect(status):
+        raise Redirected(redirected(status, response_dict["headers"].get("location")))
+
+
+def _refuse_see_other(exception: BaseException | None = None, **_: Any) -> None:
+    """Raise Redirected for a 303, which does not come so far: urllib3 stumbles over botocore's headers while it makes
+    ready for a GET that it is not to send. The answer is still there, in the frame that stumbled.
+    """
+    beneath = exception.__context__ if exception is not None else None
+    frame = beneath.__traceback__ if beneath is not None else None
+    while frame is not None:
+        answer: Any = frame.tb_frame.f_locals.get("response") if frame.tb_frame.f_code.co_name == "urlopen" else None
+        if is_redirect(getattr(answer, "status", None)):
+            raise Redirected(redirected(answer.status, answer.headers.get("location"))) from None
+        frame = frame.tb_next
 
 
 def _source_chain(profile: str, profiles: Mapping[str, Any]) -> list[str]:
@@ -221,92 +214,3 @@ def watch(client: Any, calls: Calls, check: Callable[[], None]) -> None:
     service = client.meta.service_model.service_id.hyphenize()
     client.meta.events.register_first(f"before-send.{service}", line.before_send)
     client.meta.events.register(f"response-received.{service}", line.after)
-
-
-@contextmanager
-def aws_errors(service: str, operation: str, profile: str) -> Iterator[None]:
-    """Turn whatever boto3 raises into ServiceError; Stopped passes through."""
-    try:
-        yield
-    except (ServiceError, Stopped):
-        raise
-    except Exception as error:
-        raise _service_error(service, operation, profile, error) from error
-
-
-def error_code(error: BaseException) -> str:
-    """Return the AWS error code, matched by name: exception classes differ between two sessions (services.md 2.1)."""
-    response = getattr(error, "response", None)
-    if isinstance(response, dict):
-        return str(response.get("Error", {}).get("Code", ""))
-    return ""
-
-
-def _service_error(service: str, operation: str, profile: str, error: Exception) -> ServiceError:
-    def failed(text: str, **more: Any) -> ServiceError:
-        return ServiceError(service, operation, text, **more)
-
-    code = error_code(error)
-    call = f"{service}:{operation}"
-    if code in CREDENTIAL_CODES:
-        return failed(f"{CREDENTIAL_CODES[code]} ({code} on {call})", holds_for_run=True, code=code)
-    if code in PERMISSION_CODES:
-        return failed(f"{call} was refused ({code}); allow it to the profile's user or role", code=code)
-    if code:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)  # type: ignore[attr-defined]
-        failure = Failure.SERVER_ERROR if status >= 500 else Failure.REFUSED
-        return failed(f"{call} failed ({word(code)}, HTTP {status})", failure=failure, code=code)
-    if isinstance(error, ClockOff):
-        return failed(str(error), holds_for_run=True)
-    if isinstance(error, _NoAnswer):
-        return failed(
-            f"{call}: the endpoint did not answer twice in a row; is there a network?",
-            failure=Failure.UNKNOWN if error.was_sent else Failure.NO_ANSWER,
-            holds_for_run=True,
-        )
-    name = type(error).__name__
-    if name in CONFIGURATION_ERRORS:
-        setting = "aws_dynamodb_region" if service == "dynamodb" else "credstash_region"
-        return failed(CONFIGURATION_ERRORS[name].format(profile=profile, region_setting=setting), holds_for_run=True)
-    if name in ("EndpointConnectionError", "ProxyConnectionError", "SSLError", "ConnectTimeoutError"):
-        return failed(f"{call}: no connection to the endpoint ({name}); is there a network?", failure=Failure.NO_ANSWER)
-    if name in LOST_ANSWERS:
-        return failed(f"{call}: {LOST_ANSWERS[name].format(name=name)}", failure=Failure.UNKNOWN)
-    return failed(f"{call}: unexpected {name}")
-
-
-LOST_ANSWERS = {
-    **dict.fromkeys(
-        ("ReadTimeoutError", "ConnectionClosedError", "HTTPClientError", "ResponseStreamingError"),
-        "the connection was lost before an answer came ({name})",
-    ),
-    "ResponseParserError": "the answer cannot be read; is a proxy in between?",
-}
-"""What may have been done, though nobody heard so."""
-CONFIGURATION_ERRORS = {
-    "ProfileNotFound": "there is no such AWS profile; look into ~/.aws/config or the file that AWS_CONFIG_FILE names",
-    "NoCredentialsError": "the profile has no credentials; add keys, a role or SSO to it",
-    "PartialCredentialsError": "the profile's credentials are incomplete: it needs both key id and secret, or, for a "
-    "role, source_profile or credential_source",
-    "CredentialRetrievalError": "the profile's credentials could not be fetched (role, process or metadata service)",
-    "InvalidConfigError": "the profile is not complete; look at source_profile and credential_source",
-    "ConfigParseError": "the AWS config file cannot be parsed",
-    "ConfigNotFound": "the AWS config file was not found",
-    "SSOTokenLoadError": "nobody is signed in; run: aws sso login --profile {profile}",
-    "UnauthorizedSSOTokenError": "the SSO session has ended; run: aws sso login --profile {profile}",
-    "TokenRetrievalError": "the SSO session has ended; run: aws sso login --profile {profile}",
-    "LoginTokenLoadError": "nobody is signed in; run: aws login --profile {profile}",
-    "SSOError": "SSO failed; run: aws sso login --profile {profile}",
-    "NoRegionError": "the profile {profile} has no region; add one to it, or set {region_setting}",
-    "InvalidRegionError": "the profile's region is not a region's name",
-    "InfiniteLoopConfigError": "the profile's source_profile leads back to itself",
-    "ImportError": "boto3 is not installed for this Python; run: pip install -r requirements.txt",
-    "ModuleNotFoundError": "boto3 is not installed for this Python; run: pip install -r requirements.txt",
-    "UnknownCredentialError": "the profile names a credential_source that botocore does not know",
-    "MetadataRetrievalError": "the metadata service gave no credentials; is this machine's role attached?",
-}
-
-
-def word(code: str) -> str:
-    """Return an error code, or another word from the network, as it may be shown."""
-    return "".join(c for c in code if c.isalnum() or c in "._-")[:60]

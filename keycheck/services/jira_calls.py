@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from keycheck.clock import RunClock, Stopped
 from keycheck.services import Failure, ServiceError
+from keycheck.services.causes import is_redirect, redirected
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
 from keycheck.words.issue import issue_refused
 
@@ -107,8 +108,12 @@ class JiraCalls:
         self, operation: str, error: Exception, *, is_write: bool, is_sign_in: bool
     ) -> ServiceError | RateLimited:
         status = getattr(error, "status_code", None)
+        response = getattr(error, "response", None)
+        if isinstance(status, int) and is_redirect(status):
+            away = redirected(status, getattr(response, "headers", {}).get("Location"))
+            text = f"{self._address} answered {operation} with {away}; nothing was done. Look at jira_server_address"
+            return ServiceError(SERVICE, operation, text, holds_for_run=True)
         if isinstance(status, int) and status >= 400:
-            response = getattr(error, "response", None)
             if status == 429:
                 return RateLimited(retry_after(getattr(response, "headers", {}).get("Retry-After")))
             return self._answered(operation, status, response, is_write=is_write, is_sign_in=is_sign_in)

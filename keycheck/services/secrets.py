@@ -14,16 +14,8 @@ from typing import Any
 
 from keycheck.clock import RunClock
 from keycheck.services import ServiceError
-from keycheck.services.aws_session import (
-    CREDENTIAL_CODES,
-    Calls,
-    Session,
-    aws_errors,
-    error_code,
-    make_client,
-    open_session,
-    watch,
-)
+from keycheck.services.aws_errors import CREDENTIAL_CODES, aws_errors, error_code
+from keycheck.services.aws_session import Calls, Session, make_client, open_session, watch
 
 SERVICE = "credstash"
 CALLS = Calls(attempts=3, mode="standard", connections=4, read_timeout=5, connect_timeout=3, silences=2)

@@ -12,10 +12,13 @@ import http.client
 import re
 import threading
 import urllib.error
+import urllib.request
+from functools import partial
 from typing import Any
 
 from keycheck.clock import RunClock, Stopped
 from keycheck.services import Failure, ServiceError
+from keycheck.services.causes import is_redirect, redirected
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
 from keycheck.words.message import SlackDraft
 from keycheck.words.parts import WHY_GONE
@@ -142,8 +145,30 @@ class SlackMessages:
                 from slack_sdk import WebClient
 
                 base_url = _with_slash(self._base_url or WebClient.BASE_URL)
-                self._client = WebClient(self._token, base_url, timeout=TIMEOUT_SECONDS, retry_handlers=[])
+                client = WebClient(self._token, base_url, timeout=TIMEOUT_SECONDS, retry_handlers=[])
+                # slack_sdk has no public way to its opener, which follows a redirect with the token, in clear too
+                client._perform_urllib_http_request_internal = partial(_open, client.proxy)  # type: ignore[method-assign] # noqa: SLF001
+                self._client = client
             return self._client
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Leaves a 3xx as the answer that it is: urllib raises HTTPError for one that nobody handles."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _open(proxy: str | None, url: str, request: urllib.request.Request) -> dict[str, Any]:
+    """Make one request as slack_sdk does, but for redirects; see its BaseClient for what is returned."""
+    if not url.lower().startswith(("https://", "http://")):
+        raise ValueError("not a web address")
+    handlers: list[urllib.request.BaseHandler] = [_NoRedirect()]
+    if proxy:
+        handlers.append(urllib.request.ProxyHandler({"http": proxy, "https": proxy}))
+    with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT_SECONDS) as answer:
+        charset = answer.headers.get_content_charset() or "utf-8"
+        return {"status": answer.status, "headers": answer.headers, "body": answer.read().decode(charset)}
 
 
 def _service_error(error: Exception, slack_id: str) -> ServiceError | RateLimited:
@@ -158,6 +183,8 @@ def _service_error(error: Exception, slack_id: str) -> ServiceError | RateLimite
             return RateLimited(
                 retry_after(_header(raw.get("headers") or getattr(response, "headers", None), "retry-after"))
             )
+        if is_redirect(status):
+            return _redirected(status, error, raw.get("headers") or getattr(response, "headers", None))
         data = getattr(response, "data", None)
         code = data.get("error") if isinstance(data, dict) else None
         if isinstance(code, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,60}", code):
@@ -200,6 +227,15 @@ def _refused(slack_id: str, code: str, status: int) -> ServiceError:
         holds_for_run=code in DEAD_TOKEN,
         code=code,
     )
+
+
+def _redirected(status: int, error: Exception, headers: Any) -> ServiceError:
+    """Every further call would be sent away too. Where the body broke off, only urllib has the headers."""
+    if isinstance(error.__context__, urllib.error.HTTPError):
+        headers = error.__context__.headers
+    text = f"Slack's address answered {redirected(status, _header(headers, 'location'))}; nothing was delivered. "
+    text += "Look at slack_api_base_url, and for a proxy in between"
+    return ServiceError(SERVICE, "chat.postMessage", text, holds_for_run=True)
 
 
 def _by_status(status: int) -> Failure:

@@ -49,7 +49,8 @@ from keycheck.model import Addressee, AddresseeRecord, KeyRecord, Lookup, State
 from keycheck.rules import writes
 from keycheck.rules.changes import Absent, All, AnyOf, AtMost, Change, Condition, Is, Lost, Value, Write, ceil, floor
 from keycheck.services import ClaimLost, Failure, ServiceError, state_items
-from keycheck.services.aws_session import Calls, aws_errors, make_client, open_session, word
+from keycheck.services.aws_errors import aws_errors, word
+from keycheck.services.aws_session import Calls, make_client, open_session
 from keycheck.services.state_items import HASH_KEY, Item, to_wire
 
 SERVICE = "dynamodb"

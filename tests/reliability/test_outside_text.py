@@ -24,7 +24,8 @@ from keycheck.model import Level, Problem, Scan
 from keycheck.owners import SLACK_ID, MappingFile, OwnersError, SlackName, parse_mapping
 from keycheck.report import LINE_BYTES, problem_lines
 from keycheck.services import ServiceError
-from keycheck.services.aws_session import ClockOff, aws_errors, check_clock
+from keycheck.services.aws_errors import ClockOff, aws_errors
+from keycheck.services.aws_session import check_clock
 from keycheck.services.health import LONGEST_RETRY_AFTER, retry_after
 from keycheck.settings import SETTINGS, Settings, SettingsError, parse
 from keycheck.user_facts import FILE_BYTES, UserFactsReader

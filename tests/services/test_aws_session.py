@@ -18,8 +18,9 @@ import pytest
 
 from keycheck.clock import Stopped
 from keycheck.services import Failure, ServiceError, aws_iam, state_table
+from keycheck.services.aws_errors import ClockOff, aws_errors
 from keycheck.services.aws_iam import AwsIam
-from keycheck.services.aws_session import Calls, ClockOff, aws_errors, check_clock, make_client, open_session
+from keycheck.services.aws_session import Calls, check_clock, make_client, open_session
 from sandbox.fake_iam import FakeIam, about, iam_error
 from sandbox.http_fake import Fault
 from tests.builders import ACCOUNT

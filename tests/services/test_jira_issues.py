@@ -501,7 +501,7 @@ FAILED_WRITES = {
     "503 with Retry-After": (Fault.status(503, None, {"Retry-After": "1"}), False, True, False),
     "200 page": (Fault.html(200), False, True, True),
     "200 empty": (Fault.status(200), False, True, True),
-    "redirect": (Fault.status(302, None, {"Location": "/login"}), False, True, True),
+    "redirect": (Fault.status(302, None, {"Location": "/login"}), False, False, True),
     "401": (Fault.status(401), False, False, True),
     "429": (Fault.status(429), False, False, False),
     "429 long": (Fault.status(429, None, {"Retry-After": "3600"}), False, False, False),

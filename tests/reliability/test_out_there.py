@@ -1,0 +1,84 @@
+"""What happened to people with other tools, played with keycheck: whole runs on the sandbox.
+
+Each test stands for a kind, and names the public report that it comes from (a GitHub issue). What must be seen: no
+access key is disabled that would not have been, nobody is told twice, no secret leaves, and what is said leads the
+reader to the cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sandbox.gate import is_action
+from sandbox.http_fake import Answer, FakeServer, Fault, Match, Request, calls
+from sandbox.world import World
+from tests.builders import ALL_ON
+from tests.running import run, run_fields, statuses
+
+KRAMER = "U012KRAMER"
+
+
+@pytest.fixture(name="one_due")
+def one_due_access_key(world: World) -> World:
+    """dev_kramer's access key is expired, and KRAMER owns it."""
+    world.aws.add_user("dev_kramer", [197])
+    world.owners["dev_kramer"] = KRAMER
+    return world
+
+
+# Redirects: python/cpython 77842
+
+
+class Elsewhere(FakeServer):
+    """A host that says yes to everything, as one that was put in between would."""
+
+    def serve(self, _request: Request) -> Answer:
+        return Answer(200, {"ok": True, "id": "1", "key": "SEC-1", "issues": [], "deploymentType": "Cloud"})
+
+
+@pytest.fixture(name="elsewhere")
+def a_host_to_be_sent_to() -> Iterator[Elsewhere]:
+    with Elsewhere() as server:
+        yield server
+
+
+REDIRECTED: dict[str, tuple[Callable[[World], FakeServer], Match]] = {
+    "a message": (lambda world: world.slack, calls("POST", "/chat.postMessage")),
+    "users.info": (lambda world: world.slack, calls("POST", "/users.info")),
+    "serverInfo": (lambda world: world.jira, calls("GET", "/serverInfo")),
+    "a filing": (lambda world: world.jira, calls("POST", "/issue")),
+    "ListUsers": (lambda world: world.gate, is_action("ListUsers")),
+    "UpdateAccessKey": (lambda world: world.gate, is_action("UpdateAccessKey")),
+    "a claim": (lambda world: world.gate, is_action("UpdateItem")),
+    "kms:Decrypt": (lambda world: world.gate, is_action("Decrypt")),
+}
+
+
+@pytest.mark.represented_by("a message-302", "UpdateAccessKey-307")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("what", REDIRECTED)
+def test_no_redirect_is_followed_and_nothing_counts_as_done(
+    one_due: World, elsewhere: Elsewhere, what: str, status: int
+) -> None:
+    """The host that it points to never hears of it: it would get the token, and could say that all is well."""
+    server, match = REDIRECTED[what]
+    away = f"{elsewhere.url}/secret-path?token=1"
+    server(one_due).inject(Fault.status(status, {"ok": True}, {"Location": away}), match)
+    ran = run(one_due, "acme-dev", **ALL_ON)
+    assert elsewhere.requests == []
+    assert f"HTTP {status}, a redirect to 127.0.0.1:{elsewhere.port}, which is never followed" in ran.stderr
+    assert "secret-path" not in ran.stderr
+    if what != "serverInfo":
+        assert statuses(one_due, "dev_kramer") == ["Active"] or what == "a filing"
+
+
+def test_a_redirected_message_is_told_by_the_next_run(one_due: World, elsewhere: Elsewhere) -> None:
+    redirect = Fault.status(302, None, {"Location": elsewhere.url})
+    one_due.slack.inject(redirect, calls("POST", "/chat.postMessage"))
+    ran = run(one_due, "acme-dev", **{**ALL_ON, "create_jira": "False"})
+    assert (run_fields(ran)["nags_sent"], run_fields(ran)["keys_disabled"]) == (0, 0)
+    one_due.slack.heal()
+    ran = run(one_due, "acme-dev", **{**ALL_ON, "create_jira": "False"})
+    assert (run_fields(ran)["nags_sent"], run_fields(ran)["keys_disabled"]) == (1, 1)
