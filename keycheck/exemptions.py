@@ -15,7 +15,7 @@ from datetime import date, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from keycheck.model import Exemption
+from keycheck.model import Exemption, tag_value
 from keycheck.words.parts import shown
 
 UNTIL_TAG = "keycheck:exempt-until"
@@ -80,11 +80,14 @@ def file_exemption(
     """Return the exemption that the file gives a user today: of several, the one that ends last; None if none is in
     force.
 
-    `account`: all that the user's account is called: its id, and each profile that shows it. User names are compared as
-    they are, in the case that IAM keeps.
+    `account`: all that the user's account is called: its id, and each profile that shows it. Names are compared without
+    case, as IAM compares them (saltstack/salt 24947).
     """
+    called, name = {one.casefold() for one in account}, user_name.casefold()
     in_force = [
-        rule for rule in rules if rule.until >= today and rule.account in account and fnmatchcase(user_name, rule.user)
+        rule
+        for rule in rules
+        if rule.until >= today and rule.account.casefold() in called and fnmatchcase(name, rule.user.casefold())
     ]
     last = max(in_force, key=lambda rule: rule.until, default=None)
     return None if last is None else Exemption(last.until, last.reason)
@@ -95,7 +98,7 @@ def tag_exemption(tags: Mapping[str, str], today: date) -> Exemption | BadTag | 
 
     One that has lapsed is none whatever its reason says: otherwise what is wrong in it would hold for ever.
     """
-    day, reason = tags.get(UNTIL_TAG), tags.get(REASON_TAG)
+    day, reason = tag_value(tags, UNTIL_TAG), tag_value(tags, REASON_TAG)
     if day is None:
         return None if reason is None else BadTag(f"the tag {REASON_TAG} is there, but {UNTIL_TAG} is not")
     until = _day(day)

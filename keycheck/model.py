@@ -365,3 +365,9 @@ class State:
 
     def addressee(self, addressee: Addressee) -> AddresseeRecord:
         return self.addressees.get(addressee.record_id, AddresseeRecord())
+
+
+def tag_value(tags: Mapping[str, str], key: str) -> str | None:
+    """Return the value of a user's tag, whatever the case of its key, which tells no two apart."""
+    wanted = key.casefold()
+    return next((value for name, value in tags.items() if name.casefold() == wanted), None)

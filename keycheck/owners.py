@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from keycheck.model import Addressee, Owner, OwnerKind
+from keycheck.model import Addressee, Owner, OwnerKind, tag_value
 from keycheck.words.parts import shown, why_gone
 
 SLACK_ID = re.compile(r"[UWCGD][A-Z0-9]{2,30}")
@@ -83,10 +83,10 @@ class IamUser:
 class Owners:
     """Who owns an IAM user, by mapping file, tags and e-mail, and the channel for users that nobody is known to own.
 
-    `slack_ids`: by user name, `profile/user name` or `account id/user name`; None for an entry that cannot be read: it
-    costs its own user. `fallback_channel` None: nobody is told about users that nobody is known to own. `slack_tag`,
-    `email_tag`: the names of the IAM tags. `tells_on_slack`, `assigns`: whether Slack is on, and whether issues are
-    assigned to their owners.
+    `slack_ids`: by user name, `profile/user name` or `account id/user name`, in any case, as IAM compares names
+    (kubernetes/kops 11727); None for an entry that cannot be read: it costs its own user. `fallback_channel` None:
+    nobody is told about users that nobody is known to own. `slack_tag`, `email_tag`: the names of the IAM tags.
+    `tells_on_slack`, `assigns`: whether Slack is on, and whether issues are assigned to their owners.
 
     One Slack id is one addressee: if the fallback channel owns users too, its one message names theirs and those of
     nobody. That has to be known of it before the first user is resolved, so only the mapping can say it.
@@ -99,18 +99,20 @@ class Owners:
     tells_on_slack: bool = True
     assigns: bool = False
     _ids: frozenset[str] = field(init=False, repr=False, compare=False)
+    _folded: Mapping[str, SlackName | None] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "_folded", {entry.casefold(): name for entry, name in self.slack_ids.items()})
         object.__setattr__(self, "_ids", frozenset(one.slack_id for one in self.slack_ids.values() if one))
 
     def mapped(self, user: IamUser) -> SlackName | None:
         """Whom the mapping file names; None if it names nobody, or its entry cannot be read."""
         entry = self._entry(user)
-        return None if entry is None else self.slack_ids[entry]
+        return None if entry is None else self._folded[entry]
 
     def is_entry_bad(self, user: IamUser) -> bool:
         entry = self._entry(user)
-        return entry is not None and self.slack_ids[entry] is None
+        return entry is not None and self._folded[entry] is None
 
     def _entry(self, user: IamUser) -> str | None:
         """Return which entry is this user's: that for one account goes before that for a profile (of several that show
@@ -118,13 +120,13 @@ class Owners:
         """
         name = user.user_name
         entries = (f"{user.account_id}/{name}", *(f"{one}/{name}" for one in sorted(user.profiles)), name)
-        return next((entry for entry in entries if entry in self.slack_ids), None)
+        return next((entry for one in entries if (entry := one.casefold()) in self._folded), None)
 
     def email_of(self, user_name: str, tags: Mapping[str, str] | None) -> tuple[str, ...]:
         """Return the e-mail addresses that may be the owner's, lower-cased, the likeliest first: the tag's, then a user
         name that is one itself.
         """
-        candidates = ((tags or {}).get(self.email_tag, ""), user_name)
+        candidates = (tag_value(tags or {}, self.email_tag) or "", user_name)
         return tuple(dict.fromkeys(email.lower() for email in candidates if _is_email(email)))
 
     def resolve(
@@ -154,7 +156,7 @@ class Owners:
         email = emails[0] if self.assigns and emails else None
         if not self.tells_on_slack:
             return self._not_on_slack(account_id, email)
-        name = mapped or parse_slack_name((tags or {}).get(self.slack_tag, ""))
+        name = mapped or parse_slack_name(tag_value(tags or {}, self.slack_tag) or "")
         if name is not None:
             return self._named(name, account_id, email, known)
         for candidate in emails:
@@ -214,7 +216,7 @@ def parse_slack_name(text: str) -> SlackName | None:
 
 def tag_problem(tags: Mapping[str, str] | None, slack_tag: str) -> str | None:
     """Return what is wrong with a user's Slack tag, for a person; None if it is sound or not there."""
-    value = (tags or {}).get(slack_tag)
+    value = tag_value(tags or {}, slack_tag)
     if value is None or parse_slack_name(value) is not None:
         return None
     return f"the tag {slack_tag} holds {shown(value)}, which is no Slack id, and is passed over; {_how(value)}"
@@ -291,12 +293,14 @@ def _dictionary(statement: ast.stmt) -> ast.Dict:
 
 def _entries(dictionary: ast.Dict) -> MappingFile:
     entries: dict[str, SlackName | None] = {}
+    spelt: dict[str, str] = {}
     problems: list[str] = []
     for key, value in zip(dictionary.keys, dictionary.values, strict=True):
         line = value.lineno if key is None else key.lineno
         if not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
             raise OwnersError(f"line {line}: user name and Slack id must both be plain strings in quotes")
         named, slack_name, problem = _entry(key.value, value, line)
+        named = spelt.setdefault(named.casefold(), named)
         if problem is None and named in entries and entries[named] != slack_name:
             twice = f"{named!r} stands twice in the mapping, with different Slack ids"
             slack_name, problem = None, f"line {line}: {twice}"

@@ -322,7 +322,7 @@ def test_any_text_is_a_slack_name_or_none(text: str) -> None:
     [
         (None, None),
         ({}, None),
-        ({"Slack_ID": "kramer"}, None),
+        ({"Slack-ID": "kramer"}, None),
         ({"slack_id": "U01"}, None),
         ({"slack_id": "C01 S01"}, None),
         ({"slack_id": "kramer"}, "the tag slack_id holds 'kramer', which is no Slack id, and is passed over; "),
@@ -395,7 +395,7 @@ def test_an_e_mail_of_254_characters_is_the_longest() -> None:
         ("k@example.com", {"email": "team@example.com"}, ("team@example.com", "k@example.com")),
         ("K@Example.com", {"email": "k@example.COM"}, ("k@example.com",)),
         ("K@Example.com", {"email": "kramer"}, ("k@example.com",)),
-        ("k@example.com", {"Email": "team@example.com"}, ("k@example.com",)),
+        ("k@example.com", {"Email": "team@example.com"}, ("team@example.com", "k@example.com")),
         ("k@example.com", {"owner": "team@example.com"}, ("k@example.com",)),
         ("k@example.com", None, ("k@example.com",)),
         ("dev_kramer", {"email": "Team@Example.com"}, ("team@example.com",)),
@@ -454,11 +454,20 @@ def test_an_entry_for_any_profile_of_an_account_names_its_owner_whatever_their_o
     assert owners.mapped(IamUser(("acme-dev",), ACCOUNT, "deploy")) == IN_ACCOUNT
 
 
-def test_user_names_are_compared_as_they_are() -> None:
+def test_names_are_compared_without_case_as_iam_compares_them() -> None:
     """IAM keeps the case, and allows no two users that differ in it alone."""
-    owners = Owners({"dev_kramer": EVERYWHERE})
-    assert owners.mapped(IamUser((PROFILE,), ACCOUNT, "Dev_Kramer")) is None
-    assert owners.mapped(IamUser((PROFILE,), ACCOUNT, "dev_kramer ")) is None
+    for entry in ("dev_kramer", "DEV_kramer", f"{PROFILE.upper()}/Dev_Kramer", f"{ACCOUNT}/dev_KRAMER"):
+        owners = Owners({entry: EVERYWHERE})
+        assert owners.mapped(IamUser((PROFILE,), ACCOUNT, "Dev_Kramer")) == EVERYWHERE
+        assert owners.mapped(IamUser((PROFILE,), ACCOUNT, "dev_kramer ")) is None
+
+
+def test_a_user_named_in_two_cases_with_different_ids_is_named_twice() -> None:
+    found = parse_mapping('mapping = {"dev_kramer": "U012AB3CD", "Dev_Kramer": "U0OTHER"}')
+    assert found.entries == {"dev_kramer": None}
+    assert "stands twice" in found.problems[0]
+    same = parse_mapping('mapping = {"dev_kramer": "U012AB3CD", "Dev_Kramer": "U012AB3CD"}')
+    assert (same.entries, same.problems) == ({"dev_kramer": SlackName("U012AB3CD")}, ())
 
 
 # Who is told
@@ -543,7 +552,7 @@ def test_the_first_that_names_somebody_on_slack_decides(
         pytest.param("dev_kramer", BY_EMAIL, {TEAM: None}, id="an e-mail that Slack does not know"),
         pytest.param(MAIL, {}, {MAIL: None}, id="a user name that Slack does not know"),
         pytest.param(MAIL, BY_EMAIL, {TEAM: None, MAIL: None}, id="nor either"),
-        pytest.param("dev_kramer", {"SLACK_ID": "U01", "Email": TEAM}, {TEAM: "U0TEAM"}, id="tags of other names"),
+        pytest.param("dev_kramer", {"SLACK-ID": "U01", "e-mail": TEAM}, {TEAM: "U0TEAM"}, id="tags of other names"),
     ],
 )
 def test_where_nobody_is_named_the_fallback_is_told(

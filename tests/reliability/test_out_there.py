@@ -8,6 +8,7 @@ reader to the cause.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.builders import ALL_ON
 from tests.running import run, run_fields, statuses
 
 KRAMER = "U012KRAMER"
+TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
 
 
 @pytest.fixture(name="one_due")
@@ -82,3 +84,50 @@ def test_a_redirected_message_is_told_by_the_next_run(one_due: World, elsewhere:
     one_due.slack.heal()
     ran = run(one_due, "acme-dev", **{**ALL_ON, "create_jira": "False"})
     assert (run_fields(ran)["nags_sent"], run_fields(ran)["keys_disabled"]) == (1, 1)
+
+
+# Names without case: saltstack/salt 24947, kubernetes/kops 11727
+
+
+EXEMPTION = """[[exemption]]
+account = "{account}"
+user = "{user}"
+until = {until}
+reason = "SEC-99: moves to a role"
+"""
+
+
+@pytest.mark.parametrize(
+    ("account", "user"),
+    [("acme-dev", "svc-backup"), ("Acme-Dev", "SVC-*"), ("123456789012", "svc-[B]ackup")],
+)
+def test_an_exemption_by_file_holds_in_any_case(world: World, account: str, user: str) -> None:
+    world.aws.add_user("Svc-Backup", [197])
+    file = world.folder / "exemptions.toml"
+    file.write_text(EXEMPTION.format(account=account, user=user, until=TOMORROW), encoding="utf-8")
+    ran = run(world, "acme-dev", disable_key="True", exemptions_file=str(file))
+    assert (run_fields(ran)["exempt"], run_fields(ran)["keys_disabled"]) == (1, 0)
+    assert statuses(world, "Svc-Backup") == ["Active"]
+
+
+def tag(world: World, user: str, tags: dict[str, str]) -> None:
+    named = [{"Key": key, "Value": value} for key, value in tags.items()]
+    world.aws.client("iam").tag_user(UserName=user, Tags=named)
+
+
+def test_an_exemption_by_tags_and_an_owner_by_tag_hold_in_any_case(world: World) -> None:
+    world.aws.add_user("svc-backup", [197])
+    tag(world, "svc-backup", {"Keycheck:Exempt-Until": str(TOMORROW), "KeyCheck:Exempt-Reason": "SEC-99"})
+    world.aws.add_user("svc-deploy", [197])
+    tag(world, "svc-deploy", {"Slack_ID": KRAMER})
+    ran = run(world, "acme-dev", send_slack="True", disable_key="True", exempt_by_tag="True")
+    assert statuses(world, "svc-backup") == ["Active"]
+    assert run_fields(ran)["exempt"] == 1
+    assert [message.channel for message in world.slack.messages] == [KRAMER]
+
+
+def test_an_owner_by_mapping_is_told_in_any_case(world: World) -> None:
+    world.aws.add_user("Dev_Kramer", [197])
+    world.owners["ACME-DEV/dev_kramer"] = KRAMER
+    run(world, "acme-dev", send_slack="True", slack_fallback_channel="C0FALLBACK")
+    assert [message.channel for message in world.slack.messages] == [KRAMER]
