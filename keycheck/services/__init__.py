@@ -11,6 +11,7 @@ Adapters decide nothing; the Protocols here are what scan.py and acting/ know of
     jira_issues     look, create, read back
     jira_calls      signing in, and what Jira's errors mean to a person
     slack_messages  send one message
+    slack_errors    what Slack's words mean: was it posted, whom is it about, what helps
     secrets         credstash
     causes          what stood in between: redirects
     outside         opens all of these, as the settings say

@@ -20,41 +20,12 @@ from keycheck.clock import RunClock, Stopped
 from keycheck.services import Failure, ServiceError
 from keycheck.services.causes import is_redirect, redirected
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
+from keycheck.services.slack_errors import About, slack_error
 from keycheck.words.message import SlackDraft
 from keycheck.words.parts import WHY_GONE
 
 SERVICE = "Slack"
 TIMEOUT_SECONDS = 10
-DEAD_TOKEN = frozenset(
-    {
-        "account_inactive",
-        "ekm_access_denied",
-        "invalid_auth",
-        "missing_scope",
-        "no_permission",
-        "not_authed",
-        "not_allowed_token_type",
-        "org_login_required",
-        "team_access_not_granted",
-        "token_expired",
-        "token_revoked",
-    }
-)
-"""Answers that every further message of this run would get too: docs.slack.dev, chat.postMessage, errors."""
-ADVICE = {
-    "channel_not_found": "the Slack id is wrong, or the bot may not write there",
-    "user_not_found": "the Slack id is wrong",
-    "user_disabled": "that person has left Slack; name another owner",
-    "is_archived": "that channel is archived; name another",
-    "not_in_channel": "invite the bot to that channel",
-    "cannot_dm_bot": "that Slack id is a bot's; name a person",
-    "invalid_auth": "the bot token is wrong; put a new one into credstash",
-    "not_authed": "the bot token is empty; put one into credstash",
-    "token_revoked": "the bot token was revoked; put a new one into credstash",
-    "token_expired": "the bot token has expired; put a new one into credstash",
-    "account_inactive": "the bot's account was disabled; put a new token into credstash",
-    "missing_scope": "the bot needs the scope chat:write",
-}
 
 
 class SlackMessages:
@@ -217,14 +188,20 @@ def _lookup_error(error: ServiceError, method: str, scope: str, *, holds_for_run
 
 
 def _refused(slack_id: str, code: str, status: int) -> ServiceError:
-    advice = f"; {ADVICE[code]}" if code in ADVICE else ""
-    what = "all messages" if code in DEAD_TOKEN else f"the message to {slack_id}"  # several in flight are one line
+    """Return the error for Slack's own words: what they say goes before the status that they came with."""
+    meant = slack_error(code)
+    is_about_all = meant.about is About.ALL
+    what = "all messages" if is_about_all else f"the message to {slack_id}"  # several in flight are one line
+    advice = f"; {meant.advice}" if meant.advice else ""
+    text = f"Slack refused {what} ({code}){advice}"
+    if meant.failure is Failure.UNKNOWN:
+        text = f"Slack failed on {what} ({code}); it may have arrived, so it counts as sent"
     return ServiceError(
         SERVICE,
         "chat.postMessage",
-        f"Slack refused {what} ({code}){advice}",
-        failure=Failure.GONE if code in WHY_GONE and status < 500 else _by_status(status),
-        holds_for_run=code in DEAD_TOKEN,
+        text,
+        failure=meant.failure if status < 500 or meant.failure is Failure.UNKNOWN else Failure.SERVER_ERROR,
+        holds_for_run=is_about_all,
         code=code,
     )
 

@@ -131,3 +131,29 @@ def test_an_owner_by_mapping_is_told_in_any_case(world: World) -> None:
     world.owners["ACME-DEV/dev_kramer"] = KRAMER
     run(world, "acme-dev", send_slack="True", slack_fallback_channel="C0FALLBACK")
     assert [message.channel for message in world.slack.messages] == [KRAMER]
+
+
+# Slack says that it may have been done: slackapi/node-slack-sdk 1680
+
+
+@pytest.mark.parametrize("word", ["internal_error", "fatal_error"])
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_message_that_slack_may_have_posted_is_not_posted_again_and_disables_nothing(
+    one_due: World, word: str, status: int
+) -> None:
+    """It is said, counts as sent for the interval, and never as a notice."""
+    posted_all_the_same = Fault(served=True, answer=Answer(status, {"ok": False, "error": word}))
+    one_due.slack.inject(posted_all_the_same, calls("POST", "/chat.postMessage"))
+    settings = {**ALL_ON, "create_jira": "False"}
+    ran = run(one_due, "acme-dev", **settings)
+    assert f"Slack failed on the message to {KRAMER} ({word}); it may have arrived, so it counts as sent" in ran.stderr
+    assert run_fields(ran)["errors"] == 1
+    for _ in range(3):
+        one_due.pass_time(timedelta(hours=1))
+        run(one_due, "acme-dev", **settings)
+    assert len(one_due.slack.messages) == 1
+    assert statuses(one_due, "dev_kramer") == ["Active"]
+    one_due.slack.heal()
+    one_due.pass_time(timedelta(hours=22))
+    run(one_due, "acme-dev", **settings)
+    assert (len(one_due.slack.messages), statuses(one_due, "dev_kramer")) == (2, ["Inactive"])

@@ -15,6 +15,7 @@ import pytest
 
 from keycheck.clock import RunClock, Stopped
 from keycheck.services import Failure, ServiceError, slack_messages
+from keycheck.services.slack_errors import SLACK_ERRORS, About, slack_error
 from keycheck.services.slack_messages import SlackMessages
 from keycheck.words.message import SlackDraft
 from keycheck.words.parts import WHY_GONE
@@ -180,7 +181,7 @@ def test_a_message_without_an_answer_may_have_arrived_and_is_posted_once(
         (Fault.html(503), True),
         (Fault.html(404), False),
         (Fault.html(200), False),
-        (Fault.status(500, {"ok": False, "error": "internal_error"}), True),
+        (Fault.status(500, {"ok": False, "error": "odd_word"}), True),
         (Fault.status(500, {"ok": True}), True),
         (Fault.status(502, None), True),
         (Fault.status(200, None), False),
@@ -249,38 +250,46 @@ def test_a_page_that_is_not_slacks_is_named_by_its_status_and_not_quoted(
     assert "Log" not in error.text
 
 
-@pytest.mark.parametrize("code", [*WHY_GONE, "msg_too_long", "a_new_word"])
-def test_a_refusal_for_one_addressee_leaves_slack_on_for_the_others(
-    slack: FakeSlack, messages: SlackMessages, code: str
-) -> None:
-    """Some of them hold until a person acts: then somebody else is told."""
-    slack.refuse(OWNER, code)
+@pytest.mark.parametrize("code", [*SLACK_ERRORS, *sorted(set(WHY_GONE) - set(SLACK_ERRORS)), "a_new_word"])
+def test_each_word_of_slacks_costs_what_it_is_about(slack: FakeSlack, messages: SlackMessages, code: str) -> None:
+    """Only what is about the token or the workspace turns Slack off; a message that may have arrived counts as sent."""
+    meant = slack_error(code)
+    slack.inject(ok_false(code), times=1)
     error = failed(lambda: messages.send(OWNER, DRAFT))
-    failure = Failure.GONE if code in WHY_GONE else Failure.REFUSED
-    assert (error.code, error.holds_for_run, error.failure) == (code, False, failure)
+    is_about_all = meant.about is About.ALL
+    assert (error.code, error.holds_for_run, error.failure) == (code, is_about_all, meant.failure)
     assert code in error.text
-    messages.send("U2", DRAFT)
-    assert (len(slack.requests), len(slack.messages)) == (2, 1)
+    assert meant.advice in error.text
+    assert (OWNER in error.text) is not is_about_all
+    assert ("counts as sent" in error.text) is (meant.failure is Failure.UNKNOWN)
+    if is_about_all:
+        for _ in range(3):
+            assert failed(lambda: messages.send("U2", DRAFT)).failure is Failure.OFF
+    else:
+        messages.send("U2", DRAFT)
+    assert (len(slack.requests), len(slack.messages)) == ((1, 0) if is_about_all else (2, 1))
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "invalid_auth",
-        "not_authed",
-        "account_inactive",
-        "token_revoked",
-        "token_expired",
-        "missing_scope",
-    ],
-)
-def test_a_dead_token_turns_slack_off_after_one_call(slack: FakeSlack, messages: SlackMessages, code: str) -> None:
-    slack.inject(ok_false(code))
-    error = failed(lambda: messages.send(OWNER, DRAFT))
-    assert (error.code, error.holds_for_run, error.failure) == (code, True, Failure.REFUSED)
-    for _ in range(3):
-        assert failed(lambda: messages.send("U2", DRAFT)).failure is Failure.OFF
-    assert (len(slack.requests), slack.messages) == (1, [])
+@pytest.mark.parametrize("status", [200, 500, 503])
+@pytest.mark.parametrize("code", ["internal_error", "fatal_error"])
+def test_slacks_word_that_it_may_have_been_done_goes_before_the_status(
+    slack: FakeSlack, messages: SlackMessages, code: str, status: int
+) -> None:
+    slack.inject(Fault.status(status, {"ok": False, "error": code}))
+    assert failed(lambda: messages.send(OWNER, DRAFT)).failure is Failure.UNKNOWN
+
+
+def test_the_table_says_of_each_word_what_the_fallback_channel_is_told() -> None:
+    """A message that is refused for good is what rules/ and words/ know as gone."""
+    gone = {code for code, meant in SLACK_ERRORS.items() if meant.failure is Failure.GONE}
+    assert gone <= set(WHY_GONE)
+    assert all(slack_error(code).failure is Failure.GONE for code in WHY_GONE)
+    assert {code for code, meant in SLACK_ERRORS.items() if meant.failure is Failure.UNKNOWN} == {
+        "fatal_error",
+        "internal_error",
+    }
+    without_advice = {code for code, meant in SLACK_ERRORS.items() if not meant.advice}
+    assert without_advice == {"fatal_error", "internal_error"}
 
 
 def test_a_wrong_token_is_named_as_such(slack: FakeSlack, clock: PatientClock) -> None:
