@@ -39,15 +39,17 @@ def readme(text: str) -> str:
 
 
 def env_setup(text: str) -> str:
-    """A default that is a file's place is left blank, and said."""
+    """A default that depends on where keycheck is, or on credstash's own variable, is left blank, and said."""
 
     def line(setting: Setting) -> str:
-        has_place = setting.name == "slack_id_mapping_file"
-        value = "" if has_place else setting.default or ""
-        said = meaning(setting) + (f"; by default {setting.default}" if has_place else "")
-        return f'export {setting.name}="{value}"  # {said}'
+        is_blank = setting.name in ("slack_id_mapping_file", "credstash_table")
+        value = "" if is_blank else setting.default or ""
+        said = meaning(setting) + (f"; by default {setting.default}" if is_blank else "")
+        return f'# {said}\n{setting.name}="{value}"'
 
-    return _lines(text, r'^export {name}="[^"]*"  # .*$', line)
+    text = _lines(text, r'^# [^\n]*\n{name}="[^"]*"$', line)
+    names = " ".join(setting.name for setting in SETTINGS)
+    return re.sub(r"^export .*$", f"export {names}", text, flags=re.MULTILINE)
 
 
 def config_map(text: str) -> str:

@@ -9,7 +9,9 @@
     report.py                lines for people, and the writing of both streams
     clock.py                 the run's time: now, deadlines, SIGTERM
     settings.py              environment -> one frozen Settings
+    values.py     pure       what each kind of setting can be
     misspelt.py   pure       a variable's name -> the setting that was meant
+    tokens.py     pure       a secret where its name belongs -> what kind it is
     model.py      pure       frozen values: access keys, labels, records, owners, state
     actions.py    pure       frozen values: a plan, its actions, and what became of them
     labels.py     pure       access key + now -> label

@@ -33,6 +33,7 @@ from keycheck.report import (
     write_all,
 )
 from keycheck.settings import Settings, SettingsError, parse
+from keycheck.tokens import kind_of_secret
 
 if TYPE_CHECKING:
     from keycheck.run import RunResult
@@ -101,6 +102,10 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], clock: RunClock, 
         return EXIT_USAGE
     if any(len(profile) > PROFILE_CHARACTERS for profile in profiles):
         text = f"keycheck: a profile's name has more than {PROFILE_CHARACTERS} characters; see --help"
+        say([format_line(Level.ERROR, text)], clock)
+        return EXIT_USAGE
+    if secrets := [kind for profile in profiles if (kind := kind_of_secret(profile)) is not None]:
+        text = f"keycheck: what is given as an AWS profile looks like {secrets[0]}; name a profile; see --help"
         say([format_line(Level.ERROR, text)], clock)
         return EXIT_USAGE
     try:

@@ -7,29 +7,16 @@ The table is design.md's 2, "Settings".
 
 from __future__ import annotations
 
-import ipaddress
-import json
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any
 
 from keycheck.misspelt import meant_by
-from keycheck.words.parts import shown
+from keycheck.values import Kind, oddity_of, value_of
 
-TOO_LONG = "the value given ({count} characters)"
-Kind = Literal["boolean", "number", "text", "line", "word", "secret", "table", "url", "json"]
-
-ISSUE_FIELDS_OF_OUR_OWN = ("project", "issuetype", "summary", "description")
 SWITCHES = ("send_slack", "create_jira", "disable_key")
 YOUNGEST_SENSIBLE_EXPIRE_AGE = 30
-URL_CHARACTERS = 200
-LINE_CHARACTERS = 200
-PLACEHOLDER = "FILL_IN"
-"""What the samples have where a value of the user's own belongs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +32,10 @@ class Setting:
     lowest: int = 0
     highest: int = 0
     needed_by: tuple[str, ...] = ()
+
+    def checks(self, text: str) -> tuple[Kind, str, str | None, int, int]:
+        """Return what values.value_of asks of a text for this setting."""
+        return self.kind, text, self.default, self.lowest, self.highest
 
 
 def _setting(
@@ -96,7 +87,7 @@ class Settings:
     reenable_grace_days: int = _setting(
         "number", "7", "days that an access key re-enabled by a person is left alone", lowest=0, highest=365
     )
-    exemptions_file: Path | None = _setting("text", None, "TOML file of dated exemptions: see the README")
+    exemptions_file: Path | None = _setting("path", None, "TOML file of dated exemptions: see the README")
     exempt_by_tag: bool = _setting("boolean", "False", "take exemptions from the IAM tags keycheck:exempt-... too")
     nag_interval_hours: int = _setting(
         "number", "24", "hours; least time between two messages to one owner about one account", lowest=1, highest=720
@@ -105,46 +96,49 @@ class Settings:
         "url", None, "https address of Jira; needed when create_jira", needed_by=("create_jira",)
     )
     jira_project_key: str | None = _setting(
-        "word", None, "key of the Jira project; needed when create_jira", needed_by=("create_jira",)
+        "project", None, "key of the Jira project; needed when create_jira", needed_by=("create_jira",)
     )
-    jira_issue_type: str = _setting("text", "Task", "name of the issue type to file")
+    jira_issue_type: str = _setting("line", "Task", "name of the issue type to file")
     jira_assign_owner: bool = _setting("boolean", "False", "assign the issue to the owner, by the owner's e-mail")
     resolve_jira: bool = _setting("boolean", "True", "close an issue of ours once its access key is inactive or gone")
     jira_extra_fields: Mapping[str, Any] = _setting("json", None, "a JSON object merged into a new issue's fields")
     credstash_aws_profile_name: str | None = _setting(
-        "text",
+        "name",
         None,
         "AWS profile of the credstash store; needed when send_slack or create_jira",
         needed_by=("send_slack", "create_jira"),
     )
-    credstash_region: str | None = _setting("word", None, "region of the credstash store; by default that profile's")
+    credstash_table: str = _setting(
+        "table", "credential-store", "table of the credstash store; unset, CREDSTASH_DEFAULT_TABLE if that is set"
+    )
+    credstash_region: str | None = _setting("region", None, "region of the credstash store; by default that profile's")
     credstash_keyname_atlassian_api_email: str | None = _setting(
-        "secret",
+        "name",
         None,
         "name in credstash of the Jira user's e-mail; without it the token is sent as Bearer (Jira Data Center)",
     )
     credstash_keyname_atlassian_api_token: str | None = _setting(
-        "secret", None, "name in credstash of the Jira API token; needed when create_jira", needed_by=("create_jira",)
+        "name", None, "name in credstash of the Jira API token; needed when create_jira", needed_by=("create_jira",)
     )
     credstash_keyname_slack_api_token: str | None = _setting(
-        "secret", None, "name in credstash of the Slack bot token; needed when send_slack", needed_by=("send_slack",)
+        "name", None, "name in credstash of the Slack bot token; needed when send_slack", needed_by=("send_slack",)
     )
     aws_dynamodb_profile_name: str | None = _setting(
-        "text",
+        "name",
         None,
         "AWS profile of the state table; needed when send_slack, create_jira or disable_key",
         needed_by=("send_slack", "create_jira", "disable_key"),
     )
-    aws_dynamodb_region: str | None = _setting("word", None, "region of the state table; by default that profile's")
+    aws_dynamodb_region: str | None = _setting("region", None, "region of the state table; by default that profile's")
     dynamodb_table_name: str = _setting("table", "iam-access-key-alert", "the state table, made on first need")
     slack_id_mapping_file: Path = _setting(
-        "text",
+        "path",
         "slack_ID_mapping.py beside the entry",
         'Python file holding mapping = {"IAM user": "Slack id"}; read as data, never executed',
     )
-    owner_slack_tag: str = _setting("text", "slack_id", "IAM tag of a user that holds its owner's Slack id")
+    owner_slack_tag: str = _setting("tag", "slack_id", "IAM tag of a user that holds its owner's Slack id")
     owner_email_tag: str = _setting(
-        "text", "email", "IAM tag of a user that holds its owner's e-mail, looked up on Slack"
+        "tag", "email", "IAM tag of a user that holds its owner's e-mail, looked up on Slack"
     )
     slack_api_base_url: str | None = _setting(
         "url", None, "another Slack (GovSlack, a test server); by default the SDK's"
@@ -194,16 +188,24 @@ def parse(environ: Mapping[str, str], default_mapping_file: Path) -> Settings:
     """Check every setting in `environ`; blank means unset. Raises SettingsError with all problems in table order."""
     problems: list[str] = []
     wrong: set[str] = set()
+    odd: dict[str, list[str]] = {}
     values: dict[str, Any] = {}
     for setting in SETTINGS:
         text = environ.get(setting.name, "").strip()
+        if setting.name == "credstash_table":  # credstash's own variable, which only its command line reads
+            text = text or environ.get("CREDSTASH_DEFAULT_TABLE", "").strip()
+        if (oddity := oddity_of(setting.kind, text)) is not None:
+            odd.setdefault(oddity, []).append(setting.name)
+            wrong.add(setting.name)
+            text = ""
         try:
-            values[setting.name] = _value(setting, text)
+            values[setting.name] = value_of(*setting.checks(text))
         except ValueError as error:
             problems.append(f"{setting.name}: {error}")
             wrong.add(setting.name)
-            values[setting.name] = _value(setting, "")
+            values[setting.name] = value_of(*setting.checks(""))
     given = environ.get("slack_id_mapping_file", "").strip()
+    problems += [f"{', '.join(names)}: {oddity}" for oddity, names in odd.items()]
     values["slack_id_mapping_file"] = Path(given) if given else default_mapping_file
     values["exemptions_file"] = Path(values["exemptions_file"]) if values["exemptions_file"] else None
     problems += _missing(values, wrong)
@@ -214,134 +216,6 @@ def parse(environ: Mapping[str, str], default_mapping_file: Path) -> Settings:
     if problems:
         raise SettingsError(tuple(problems))
     return Settings(**values, warnings=(*_warnings(values), *(text for _, text in misspelt)))
-
-
-def _value(setting: Setting, text: str) -> Any:
-    """Return the typed value of one setting; its default if `text` is empty. Raises ValueError with what to do."""
-    if PLACEHOLDER in text:
-        raise ValueError(f"still says {PLACEHOLDER}: put your own value in its place")
-    match setting.kind:
-        case "boolean":
-            return _boolean(text or setting.default or "")
-        case "number":
-            return _number(text or setting.default or "", setting.lowest, setting.highest)
-        case "json":
-            return MappingProxyType(_issue_fields(text)) if text else MappingProxyType({})
-        case "url":
-            return _url(text) if text else None
-        case "table":
-            return _table_name(text or setting.default or "")
-        case "word" | "secret" | "line":
-            check = {"word": _word, "secret": _secret_name, "line": _line}[setting.kind]
-            return check(text) if text else setting.default
-        case "text":
-            return text or setting.default
-
-
-def _boolean(text: str) -> bool:
-    match text.lower():
-        case "true":
-            return True
-        case "false":
-            return False
-        case _:
-            raise ValueError(f"{shown(text, TOO_LONG)} is neither True nor False")
-
-
-def _number(text: str, lowest: int, highest: int) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and lowest <= int(text) <= highest):
-        raise ValueError(f"{shown(text, TOO_LONG)} is not a whole number from {lowest} to {highest}")
-    return int(text)
-
-
-def _line(text: str) -> str:
-    if not text.isprintable() or len(text) > LINE_CHARACTERS:
-        raise ValueError(f"not one line of at most {LINE_CHARACTERS} printable characters")
-    return text
-
-
-def _word(text: str) -> str:
-    if any(c.isspace() for c in text):
-        raise ValueError("not one word of at most 200 characters")
-    return _secret_name(text)
-
-
-def _secret_name(text: str) -> str:
-    """Printable, and no token itself: one pasted where its name belongs would end up in messages and logs."""
-    if re.match(r"xox[a-z]-|xapp-|ATATT[A-Za-z0-9]{10}|(AKIA|ASIA)[A-Z0-9]{12}", text):
-        raise ValueError("this looks like a token or an access key itself; put it into credstash, and its name here")
-    if len(text) > 200 or not text.isprintable():
-        raise ValueError("longer than 200 characters, or not printable")
-    return text
-
-
-def _table_name(text: str) -> str:
-    """DynamoDB's rule: Developer Guide, "Supported data types and naming rules"."""
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", text):
-        raise ValueError("not a table name: 3 to 255 letters, digits, _ - and .")
-    return text
-
-
-def _url(text: str) -> str:
-    """Read an https address, or any http one on loopback, where nothing can listen in on the token.
-
-    Nothing of a wrong one is repeated, since it may hold a password. Messages link to issues below it, so it is short
-    and free of what Slack's and Jira's links are made of.
-    """
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("not a web address; write it like https://example.atlassian.net") from None
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("credentials in a web address end up in logs; put them into credstash")
-    is_plain = re.fullmatch(r"[\w.~:/%@\[\]?#&=+-]+", text, re.ASCII) is not None
-    if parts.scheme not in ("http", "https") or not host or not is_plain:
-        raise ValueError("not a web address; write it like https://example.atlassian.net")
-    if parts.query or parts.fragment:
-        raise ValueError("leave out everything from ? or # on")
-    if parts.scheme != "https" and not _is_loopback(host):
-        raise ValueError("must be https://, since a token is sent there; http is for loopback only")
-    if len(text) > URL_CHARACTERS:
-        raise ValueError(f"longer than {URL_CHARACTERS} characters")
-    return text
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _no_constant(name: str) -> None:
-    """Python's json takes NaN and Infinity; JSON and Jira do not."""
-    raise ValueError(name)
-
-
-def _issue_fields(text: str) -> dict[str, Any]:
-    try:
-        fields = json.loads(text, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        where = f" (at character {error.pos + 1})" if isinstance(error, json.JSONDecodeError) else ""
-        raise ValueError(f'not valid JSON{where}; write it like {{"priority": {{"name": "High"}}}}') from None
-    if not isinstance(fields, dict):
-        raise ValueError(  # noqa: TRY004 - it is a value that a person typed
-            'not a JSON object; write it like {"priority": {"name": "High"}}'
-        )
-    try:
-        json.dumps(fields, allow_nan=False)
-    except ValueError:
-        raise ValueError("it holds a number too large to be sent") from None
-    for name in ISSUE_FIELDS_OF_OUR_OWN:
-        if name in fields:
-            raise ValueError(f"{name!r} is filled in by keycheck; leave it out")
-    labels = fields.get("labels", [])
-    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise ValueError("'labels' must be a list of strings; keycheck adds its own to them")
-    return fields
 
 
 def _missing(values: Mapping[str, Any], wrong: Collection[str]) -> list[str]:

@@ -22,6 +22,7 @@ from keycheck.services import Claims, Issues, Messages, Outside, ServiceError
 from keycheck.settings import Settings
 from keycheck.slack_lookups import SlackLookups
 from keycheck.user_facts import UserFactsReader
+from keycheck.words.parts import cut_name
 
 COMES_BACK_WITHIN = timedelta(days=30)
 """An issue that a person re-opens within so long of its end is seen, and ends again; and so is an access key that was
@@ -129,7 +130,7 @@ class Surveyor:
                 state = replace(state, keys=keys, unreadable=state.unreadable | found.unreadable)
         except ServiceError as error:
             region = f", aws_dynamodb_region={settings.aws_dynamodb_region}" if settings.aws_dynamodb_region else ""
-            where = f"aws_dynamodb_profile_name={settings.aws_dynamodb_profile_name}{region}"
+            where = f"aws_dynamodb_profile_name={cut_name(settings.aws_dynamodb_profile_name or '', quote='')}{region}"
             self._blame(concerned or self._profiles, f"{NO_STATE}: {error.text} ({where})")
             return None, None
         return state, claims

@@ -40,7 +40,7 @@ from keycheck.owners import IamUser, Known, MappingFile, Owners, OwnersError, pa
 from keycheck.rules.case import Facts, UserFacts
 from keycheck.services import Iam, ServiceError
 from keycheck.settings import Settings
-from keycheck.words.parts import list_cut
+from keycheck.words.parts import cut_name, list_cut
 
 FILE_BYTES = 4_000_000
 CALLS_AT_ONCE = 16
@@ -98,8 +98,10 @@ class UserFactsReader:
         return self._owners is not None
 
     def _parsed(self, path: Path, parse: Callable[[str], T], consequence: str) -> T | None:
+        is_path = len(path.parts) > 1 or bool(path.suffix)
         with suppress(OSError):  # the working directory may be gone
             path = path.absolute()
+        shown = str(path) if is_path else cut_name(path.name, quote="")
         try:
             with path.open("rb") as file:
                 content = file.read(FILE_BYTES + 1)
@@ -113,7 +115,7 @@ class UserFactsReader:
             why = f"line {1 + error.object[: error.start].count(10)}: not UTF-8"
         except OSError as error:
             why = (error.strerror or type(error).__name__).lower()
-        self._say_of_all(Level.ERROR, [f"{consequence} {path}: {why}"])
+        self._say_of_all(Level.ERROR, [f"{consequence} {shown}: {why}"])
         return None
 
     def _say_of_all(self, level: Level, texts: Iterable[str]) -> None:

@@ -91,10 +91,11 @@ def test_env_setup_as_it_is_gives_a_read_only_audit_and_names_every_setting(tmp_
     assert parse(environ, Path("default.py")) == parse({}, Path("default.py"))
 
 
-def test_env_setup_explains_every_setting_in_its_line() -> None:
+def test_env_setup_explains_every_setting_above_its_line() -> None:
+    """No comment stands behind a value: an environment file's reader would take it for a part of it."""
     text = (ROOT / "env_setup.sh").read_text(encoding="utf-8")
     for setting in SETTINGS:
-        assert re.search(rf'^export {setting.name}="[^"]*"  # .{{10,}}$', text, flags=re.MULTILINE), setting.name
+        assert re.search(rf'^# .{{10,}}\n{setting.name}="[^"]*"$', text, flags=re.MULTILINE), setting.name
 
 
 def test_no_requirements_file_holds_an_address() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from keycheck.settings import SETTINGS, Settings, SettingsError, parse
+from keycheck.settings import SETTINGS, Setting, Settings, SettingsError, parse
 from tests.builders import EVERYTHING
 
 MAPPING_FILE = Path("/opt/keycheck/slack_ID_mapping.py")
@@ -61,6 +61,7 @@ def test_with_nothing_set_it_is_a_read_only_audit() -> None:
         resolve_jira=True,
         jira_extra_fields={},
         credstash_aws_profile_name=None,
+        credstash_table="credential-store",
         credstash_region=None,
         credstash_keyname_atlassian_api_email=None,
         credstash_keyname_atlassian_api_token=None,
@@ -147,7 +148,7 @@ def test_booleans_are_true_or_false_in_any_case() -> None:
 
 def test_nothing_else_is_a_boolean() -> None:
     for name in BOOLEANS:
-        for text in ["1", "0", "yes", "no", "on", "off", "t", "None", "True False", "'True'", "\uff54rue"]:
+        for text in ["1", "0", "yes", "no", "on", "off", "t", "None", "True False", "\uff54rue"]:
             assert problems_of(**{**EVERYTHING, name: text}) == (f"{name}: {text!r} is neither True nor False",)
 
 
@@ -230,7 +231,9 @@ FILES = ("exemptions_file", "slack_id_mapping_file")
 
 
 def test_a_text_is_taken_as_it_is_without_the_blanks_around_it() -> None:
-    for name in [setting.name for setting in SETTINGS if setting.kind == "text" and setting.name not in FILES]:
+    for name in [
+        setting.name for setting in SETTINGS if setting.kind in ("line", "name") and setting.name not in FILES
+    ]:
         assert getattr(settings_of(**{name: "  a 'text', with = and é\n"}), name) == "a 'text', with = and é"
 
 
@@ -375,7 +378,7 @@ def test_extra_fields_are_a_json_object(text: str, fields: dict[str, Any]) -> No
         ("{'a': 1}", 'not valid JSON (at character 2); write it like {"priority": {"name": "High"}}'),
         ('{"a": 1} x', 'not valid JSON (at character 10); write it like {"priority": {"name": "High"}}'),
         ("[]", 'not a JSON object; write it like {"priority": {"name": "High"}}'),
-        ('"High"', 'not a JSON object; write it like {"priority": {"name": "High"}}'),
+        ("7", 'not a JSON object; write it like {"priority": {"name": "High"}}'),
         ("null", 'not a JSON object; write it like {"priority": {"name": "High"}}'),
         ('{"project": {"key": "X"}}', "'project' is filled in by keycheck; leave it out"),
         ('{"issuetype": {"name": "X"}}', "'issuetype' is filled in by keycheck; leave it out"),
@@ -590,34 +593,143 @@ def test_a_name_of_something_else_is_not(name: str) -> None:
     assert settings_of(**{name: "True"}).warnings == ()
 
 
-WORDS = (
-    "jira_project_key",
-    "credstash_region",
-    "credstash_keyname_atlassian_api_email",
-    "credstash_keyname_atlassian_api_token",
-    "credstash_keyname_slack_api_token",
-    "aws_dynamodb_region",
-    "slack_fallback_channel",
+SECRETS = {
+    "xoxb-123-secret": "a Slack token",
+    "xoxe.xoxb-1-Mi0yLTEyMzQ1Njc4OTAt": "a Slack token",
+    "xapp-1-A012-345-abcdef": "a Slack token",
+    "https://hooks.slack.com/services/T012AB3CD/B012AB3CD/abcdefghijklmnop": "a Slack webhook's address",
+    "ATATT3xFfGF0secret": "an Atlassian token",
+    "ATSTT3xFfGF0secret": "an Atlassian token",
+    "ATCTT3xFfGF0secret": "an Atlassian token",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl": "a JSON Web Token",
+    "AKIAIOSFODNN7EXAMPLE": "an AWS access key",
+    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY": "a secret",
+    "NjM4NTk2NzI0MTM4OgEBAgMEBQYHCAkKCwwNDg8QERIT": "a secret",
+    "-----BEGIN RSA PRIVATE KEY-----": "a private key",
+    "ghp_0123456789abcdefghij": "a GitHub or GitLab token",
+}
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_a_secret_in_place_of_anything_is_refused_by_its_kind_and_not_repeated(text: str) -> None:
+    """Every setting that holds text, whatever text it is."""
+    for setting in SETTINGS:
+        if setting.kind in ("boolean", "number"):
+            continue
+        (problem,) = problems_of(**{setting.name: text})
+        assert problem.startswith(f"{setting.name}: this looks like {SECRETS[text]} itself; put it into credstash")
+        assert text[:6] not in problem.removeprefix(setting.name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AdministratorAccess-123456789012",
+        "AWSReadOnlyAccess-123456789012-acme-production-eu-central-1",
+        "acme/prod/keycheck/slack-bot-token",
+        "slack.token",
+        "xoxo",
+        "eyJ.x",
+        "0123456789abcdef0123456789abcdef0123456789abcdef",
+    ],
 )
+def test_a_name_is_no_secret_because_it_is_long(text: str) -> None:
+    assert settings_of(aws_dynamodb_profile_name=text).aws_dynamodb_profile_name == text
+    assert settings_of(credstash_keyname_slack_api_token=text).credstash_keyname_slack_api_token == text
 
 
-@pytest.mark.parametrize("text", ["xoxb-123-secret", "ATATT3xFfGF0secret", "AKIAIOSFODNN7EXAMPLE"])
-def test_a_token_in_place_of_its_name_is_refused_and_not_repeated(text: str) -> None:
-    for name in WORDS:
-        (problem,) = problems_of(**{name: text})
-        assert problem.startswith(f"{name}: this looks like a token")
-        assert text not in problem
-
-
-@pytest.mark.parametrize("text", ["a\x00b", "x" * 201], ids=ascii)
-def test_what_cannot_be_a_name_is_refused(text: str) -> None:
-    for name in WORDS:
-        assert problems_of(**{name: text}) == (f"{name}: longer than 200 characters, or not printable",)
+def test_what_cannot_be_a_name_is_refused() -> None:
+    for setting in SETTINGS:
+        if setting.kind in ("name", "word"):
+            for text in ("a\x00b", "x" * 201):
+                complaint = f"{setting.name}: longer than 200 characters, or not printable"
+                assert problems_of(**{setting.name: text}) == (complaint,)
 
 
 def test_what_is_not_one_word_is_refused() -> None:
-    for name in ["jira_project_key", "credstash_region", "aws_dynamodb_region", "slack_fallback_channel"]:
-        assert problems_of(**{name: "general chat"}) == (f"{name}: not one word of at most 200 characters",)
+    complaint = "slack_fallback_channel: not one word of at most 200 characters"
+    assert problems_of(slack_fallback_channel="general chat") == (complaint,)
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "complaint"),
+    [
+        ("owner_slack_tag", ["slack#id", "x" * 129, "a\nb", "[id]"], "not a tag's key: 1 to 128 letters"),
+        ("owner_email_tag", ["e-mail!", "<email>"], "not a tag's key: 1 to 128 letters"),
+        ("credstash_region", ["EU-CENTRAL-1", "eu central 1", "eu_central_1"], "not a region's name; write it like"),
+        ("aws_dynamodb_region", ["us-east-1,", "us.east"], "not a region's name; write it like"),
+        ("jira_project_key", ["SEC OPS", "1SEC", "SEC-12"], "not a project's key: letters, digits and _"),
+        ("jira_issue_type", ["Task\nBug", "x" * 201], "not one line of at most 200 printable characters"),
+    ],
+)
+def test_a_text_is_held_to_what_it_can_be(name: str, texts: list[str], complaint: str) -> None:
+    for text in texts:
+        (problem,) = problems_of(**{name: text})
+        assert problem.startswith(f"{name}: {complaint}")
+
+
+def test_a_tags_key_has_iams_alphabet() -> None:
+    for text in ["Slack ID", "acme:owner/slack", "e-mail_address+1=@.", "propri\u00e9taire"]:
+        assert settings_of(owner_slack_tag=text).owner_slack_tag == text
+
+
+# What an environment file leaves in a value: systemd/systemd 12527
+
+
+COMMENTED = "a comment stands behind the value, and is part of it here; put comments on lines of their own"
+QUOTED = "the value stands in quotes, which are part of it here; leave them out"
+SAMPLE_VALUES = {
+    "boolean": "True",
+    "number": "90",
+    "path": "/etc/keycheck/owners.py",
+    "line": "Security Task",
+    "word": "C012AB3CD",
+    "name": "acme-tools",
+    "tag": "slack_id",
+    "region": "eu-central-1",
+    "project": "SEC",
+    "table": "iam-access-key-alert",
+    "url": "https://acme.atlassian.net",
+    "json": '{"priority": {"name": "High # 1"}}',
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_a_comment_behind_a_value_or_quotes_around_it_are_recognised_in_any_setting(setting: Setting) -> None:
+    value = SAMPLE_VALUES[setting.kind]
+    assert settings_of(**{**EVERYTHING, setting.name: value})
+    for text in (f"{value}  # what it means", f'"{value}"  # what it means', f"{value}\t# 1-5"):
+        assert problems_of(**{setting.name: text}) == (f"{setting.name}: {COMMENTED}",)
+    for text in (f'"{value}"', f"'{value}'"):
+        assert problems_of(**{setting.name: text}) == (f"{setting.name}: {QUOTED}",)
+
+
+def test_an_environment_file_in_another_dialect_is_one_line_and_not_one_a_setting() -> None:
+    quoted = {name: f'"{value}"' for name, value in EVERYTHING.items()}
+    (problem,) = problems_of(**quoted)
+    assert problem.endswith(f": {QUOTED}")
+    assert set(problem.removesuffix(f": {QUOTED}").split(", ")) == set(EVERYTHING)
+    (problem,) = problems_of(send_slack="True # nag", expire_age="90 # days")
+    assert problem == f"send_slack, expire_age: {COMMENTED}"
+
+
+def test_a_number_sign_that_is_part_of_a_text_is_no_comment() -> None:
+    assert settings_of(help_contact="#aws-security on Slack").help_contact == "#aws-security on Slack"
+    assert settings_of(help_contact="ask in #aws-security").help_contact == "ask in #aws-security"
+    assert settings_of(jira_issue_type="C#").jira_issue_type == "C#"
+    fields = '{"customfield_1": "a # b", "labels": ["x #1"]}'
+    assert settings_of(jira_extra_fields=fields).jira_extra_fields["customfield_1"] == "a # b"
+
+
+# The credstash store's table: fugue/credstash 154
+
+
+def test_the_store_is_the_settings_or_credstashs_own_variables_or_credential_store() -> None:
+    assert settings_of().credstash_table == "credential-store"
+    assert settings_of(CREDSTASH_DEFAULT_TABLE=" team-secrets ").credstash_table == "team-secrets"
+    assert settings_of(CREDSTASH_DEFAULT_TABLE="x-y-z", credstash_table="ours").credstash_table == "ours"
+    (problem,) = problems_of(CREDSTASH_DEFAULT_TABLE="a b")
+    assert problem.startswith("credstash_table: not a table name")
 
 
 def test_names_that_only_begin_like_a_token_are_taken() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from keycheck.services import ServiceError
 from keycheck.services.aws_errors import ClockOff, NoAnswer, Redirected, aws_errors
 from keycheck.services.causes import is_redirect, redirected
-from keycheck.settings import PLACEHOLDER
+from keycheck.values import PLACEHOLDER
 
 AWS_CLOCK_TOLERANCE = timedelta(minutes=5)
 STATIC_CREDENTIAL_METHODS = frozenset(

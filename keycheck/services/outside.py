@@ -63,5 +63,6 @@ class RealServices:
     def _secret_store(self) -> Secrets:
         if self._secrets is None:
             settings = self._settings
-            self._secrets = Secrets(settings.credstash_aws_profile_name or "", settings.credstash_region, self._clock)
+            profile, region = settings.credstash_aws_profile_name or "", settings.credstash_region
+            self._secrets = Secrets(profile, region, self._clock, settings.credstash_table)
         return self._secrets

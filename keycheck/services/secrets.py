@@ -16,6 +16,7 @@ from keycheck.clock import RunClock
 from keycheck.services import ServiceError
 from keycheck.services.aws_errors import CREDENTIAL_CODES, aws_errors, error_code
 from keycheck.services.aws_session import Calls, Session, make_client, open_session, watch
+from keycheck.words.parts import cut_name
 
 SERVICE = "credstash"
 CALLS = Calls(attempts=3, mode="standard", connections=4, read_timeout=5, connect_timeout=3, silences=2)
@@ -24,10 +25,11 @@ CALLS = Calls(attempts=3, mode="standard", connections=4, read_timeout=5, connec
 class Secrets:
     """One credstash store. Its session and clients are made on first need; safe to share between threads."""
 
-    def __init__(self, profile: str, region: str | None, clock: RunClock) -> None:
+    def __init__(self, profile: str, region: str | None, clock: RunClock, table: str = "credential-store") -> None:
         self._profile = profile
         self._region = region
         self._clock = clock
+        self._table = table
         self._lock = threading.Lock()
         self._session: Session | None = None
         self._clients: tuple[Any, Any] | None = None
@@ -48,12 +50,12 @@ class Secrets:
                 with aws_errors(SERVICE, f"secret {name}", self._profile):
                     value = self._fetch(name)
             except ServiceError as error:
-                raise ServiceError(SERVICE, "read", f"the secret {name!r} could not be read: {_why(error)}") from error
+                text = f"the secret {cut_name(name)} could not be read: {self._why(error)}"
+                raise ServiceError(SERVICE, "read", text) from error
         value = value.strip()
         if not value or not all("!" <= c <= "~" for c in value):
-            raise ServiceError(
-                SERVICE, "read", f"the secret {name!r} is empty or holds characters that no token has; put it again"
-            )
+            text = f"the secret {cut_name(name)} is empty or holds characters that no token has; put it again"
+            raise ServiceError(SERVICE, "read", text)
         return value
 
     def _opened(self) -> Session:
@@ -71,24 +73,56 @@ class Secrets:
             watch(dynamodb.meta.client, CALLS, self._clock.check)
             self._clients = (dynamodb, kms)
         dynamodb, kms = self._clients
-        return str(credstash.getSecret(name, dynamodb=dynamodb, kms=kms))
+        self._check_versions(name, dynamodb.Table(self._table))
+        return str(credstash.getSecret(name, table=self._table, dynamodb=dynamodb, kms=kms))
 
+    def _check_versions(self, name: str, table: Any) -> None:
+        """Raise if credstash would take an older version for the newest: it compares them as text, and early ones are
+        not padded with zeros, so that 9 comes after 10 (fugue/credstash).
+        """
+        versions: list[str] = []
+        more: dict[str, Any] = {}
+        while True:
+            self._clock.check()
+            page = table.query(
+                KeyConditionExpression="#name = :name",
+                ExpressionAttributeNames={"#name": "name", "#version": "version"},
+                ExpressionAttributeValues={":name": name},
+                ProjectionExpression="#version",
+                ConsistentRead=True,
+                **more,
+            )
+            versions += [str(item["version"]) for item in page["Items"]]
+            if not page.get("LastEvaluatedKey"):
+                break
+            more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        newest = max(versions, default="")
+        numbers = [int(version) for version in versions if version.isascii() and version.isdigit()]
+        if newest.isascii() and newest.isdigit() and int(newest) < max(numbers):
+            text = f"its version {int(newest)} is read in place of {max(numbers)}, since early versions are not padded "
+            text += "with zeros and are compared as text; delete all of them (credstash delete) and put it again"
+            raise ServiceError(SERVICE, "read", text)
 
-def _why(error: ServiceError) -> str:
-    """credstash's own exceptions share no base class, and their texts are left out: they come from KMS."""
-    cause = error.__cause__
-    match type(cause).__name__:
-        case "ItemNotFound":
-            return "there is no secret of that name in the store"
-        case "KmsError":
-            return _why_kms(cause)
-        case "IntegrityError":
-            return "its integrity check failed: it was damaged or tampered with; put it again"
-        case "ImportError" | "ModuleNotFoundError":
-            return "credstash is not installed for this Python; run: pip install -r requirements.txt"
-    if cause is not None and error_code(cause) == "ResourceNotFoundException":
-        return "there is no table credential-store in that profile's account and region"
-    return error.text
+    def _why(self, error: ServiceError) -> str:
+        """Return why. credstash's exceptions share no base class; their texts, which KMS wrote, are left out."""
+        cause = error.__cause__
+        match type(cause).__name__:
+            case "ItemNotFound":
+                return "there is no secret of that name in the store"
+            case "KmsError":
+                return _why_kms(cause)
+            case "IntegrityError":
+                return "its integrity check failed: it was damaged or tampered with; put it again"
+            case "ImportError" | "ModuleNotFoundError":
+                return "credstash is not installed for this Python; run: pip install -r requirements.txt"
+        if cause is not None and error_code(cause) == "ResourceNotFoundException":
+            return (
+                f"there is no table {self._table} in that profile's account and region; look at credstash_table, "
+                "credstash_region and credstash_aws_profile_name"
+            )
+        if isinstance(cause, KeyError | ValueError | TypeError | AttributeError):
+            return "its item in the store is damaged, or not one of credstash's; put it again"
+        return error.text
 
 
 def _why_kms(cause: BaseException | None) -> str:

@@ -16,6 +16,7 @@ from keycheck.model import KeyRecord, LabelledKey, LastUse
 
 NAMES_SHOWN: Final = 5
 CHARACTERS_SHOWN: Final = 12
+NAME_CHARACTERS_SHOWN: Final = 20
 ROTATION_PAGE = "https://docs.aws.amazon.com/IAM/latest/UserGuide/id-credentials-access-keys-update.html"
 ACCESS_KEYS_AT_MOST = 2
 """AWS's quota of access keys a user: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
@@ -239,6 +240,15 @@ def shown(text: str, long: str = "a value of {count} characters") -> str:
     alone.
     """
     return repr(text) if len(text) <= CHARACTERS_SHOWN else long.format(count=len(text))
+
+
+def cut_name(text: str, quote: str = "'") -> str:
+    """Return the name of something that was not found, as a message repeats it: of a long one, which could be a secret
+    in the wrong place, a few characters.
+    """
+    if len(text) <= NAME_CHARACTERS_SHOWN:
+        return f"{quote}{text}{quote}"
+    return f"{quote}{text[:4]}...{quote} ({len(text)} characters)"
 
 
 def list_cut(names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from keycheck.settings import SETTINGS
 from sandbox.gate import is_action
 from sandbox.http_fake import Answer, FakeServer, Fault, Match, Request, calls
 from sandbox.world import World
@@ -157,3 +158,42 @@ def test_a_message_that_slack_may_have_posted_is_not_posted_again_and_disables_n
     one_due.pass_time(timedelta(hours=22))
     run(one_due, "acme-dev", **settings)
     assert (len(one_due.slack.messages), statuses(one_due, "dev_kramer")) == (2, ["Inactive"])
+
+
+# A secret in the wrong place: caronc/apprise 1532
+
+
+MISPLACED = (
+    "xoxe.xoxb-1-Mi0yLTEyMzQ1Njc4OTAt",
+    "https://hooks.slack.com/services/T012AB3CD/B012AB3CD/abcdefghijklmnop",
+    "ATSTT3xFfGF0T5JNabcdefghijklmnop",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
+)
+
+
+@pytest.mark.parametrize("secret", MISPLACED, ids=["Slack", "webhook", "Atlassian", "JWT"])
+def test_a_secret_in_the_wrong_place_is_never_repeated(one_due: World, secret: str) -> None:
+    settings = [setting.name for setting in SETTINGS if setting.kind not in ("boolean", "number")]
+    for name in settings:
+        ran = run(one_due, "acme-dev", **{**ALL_ON, name: secret})
+        assert ran.code == 2
+        assert f"{name}: this looks like " in ran.stderr
+        assert secret[5:] not in ran.stdout + ran.stderr
+    ran = run(one_due, secret)
+    assert ran.code == 2
+    assert "looks like" in ran.stderr
+    assert secret[5:] not in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["aws_dynamodb_profile_name", "credstash_keyname_slack_api_token", "exemptions_file", "slack_id_mapping_file"],
+)
+def test_a_long_name_that_was_not_found_is_shown_by_a_few_characters(one_due: World, name: str) -> None:
+    """A secret of a kind that nobody knows could stand there."""
+    unknown = "hunter2hunter2hunter2hunter2"
+    ran = run(one_due, "acme-dev", **{**ALL_ON, "create_jira": "False", name: unknown})
+    assert unknown not in ran.stdout + ran.stderr
+    assert "hunt..." in ran.stderr
+    assert "(28 characters)" in ran.stderr
+    assert statuses(one_due, "dev_kramer") == ["Active"]

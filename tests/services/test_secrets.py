@@ -253,7 +253,73 @@ def test_an_item_that_credstash_did_not_write_is_one_error(
 ) -> None:
     put(aws)
     change(aws, attribute, value)
-    failed(lambda: secrets.read(NAME))
+    text = failed(lambda: secrets.read(NAME)).text
+    is_kms = (attribute, value) == ("key", "AAAA")
+    assert ("KMS refused" if is_kms else "its item in the store is damaged, or not one of credstash's") in text
+
+
+@pytest.mark.parametrize("attribute", ["contents", "key", "hmac"])
+def test_an_item_that_lacks_a_part_is_said_to_be_damaged(aws: MotoAws, secrets: Secrets, attribute: str) -> None:
+    put(aws)
+    table = aws.resource("dynamodb", account_id=ACCOUNTS["acme-dev"]).Table(SECRETS_TABLE)
+    (item,) = table.scan()["Items"]
+    table.put_item(Item={name: value for name, value in item.items() if name != attribute})
+    assert "its item in the store is damaged" in failed(lambda: secrets.read(NAME)).text
+
+
+def put_versions(aws: MotoAws, *versions: str) -> None:
+    """Store the secret under versions as they are given: credstash itself pads those of today."""
+    put(aws)
+    table = aws.resource("dynamodb", account_id=ACCOUNTS["acme-dev"]).Table(SECRETS_TABLE)
+    (item,) = table.scan()["Items"]
+    table.delete_item(Key={"name": item["name"], "version": item["version"]})
+    for version in versions:
+        table.put_item(Item={**item, "version": version})
+
+
+@pytest.mark.parametrize(
+    ("versions", "read", "newest"),
+    [
+        (("9", "10"), 9, 10),
+        (("2", "0000000000000000010"), 2, 10),
+        (tuple(str(version) for version in range(1, 25)), 9, 24),
+    ],
+)
+def test_an_older_version_that_credstash_would_read_is_said_with_the_way_out(
+    aws: MotoAws, secrets: Secrets, versions: tuple[str, ...], read: int, newest: int
+) -> None:
+    put_versions(aws, *versions)
+    text = failed(lambda: secrets.read(NAME)).text
+    assert f"its version {read} is read in place of {newest}" in text
+    assert "delete all of them (credstash delete) and put it again" in text
+
+
+@pytest.mark.parametrize("versions", [("1", "2", "9"), ("9",), ("0000000000000000009", "0000000000000000010"), ("v1",)])
+def test_versions_whose_order_is_the_same_either_way_are_read(
+    aws: MotoAws, secrets: Secrets, versions: tuple[str, ...]
+) -> None:
+    put_versions(aws, *versions)
+    assert secrets.read(NAME) == VALUE
+
+
+def test_another_table_is_read_where_it_is_named(aws: MotoAws) -> None:
+    put(aws)
+    table = aws.resource("dynamodb", account_id=ACCOUNTS["acme-dev"]).Table(SECRETS_TABLE)
+    (item,) = table.scan()["Items"]
+    client = aws.client("dynamodb", account_id=ACCOUNTS["acme-dev"])
+    shape = client.describe_table(TableName=SECRETS_TABLE)["Table"]
+    client.create_table(
+        TableName="team-secrets",
+        KeySchema=shape["KeySchema"],
+        AttributeDefinitions=shape["AttributeDefinitions"],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    store = Secrets("acme-dev", None, RunClock(), "team-secrets")
+    assert "there is no secret of that name in the store" in failed(lambda: store.read(NAME)).text
+    aws.resource("dynamodb", account_id=ACCOUNTS["acme-dev"]).Table("team-secrets").put_item(Item=item)
+    assert store.read(NAME) == VALUE
+    lost = Secrets("acme-dev", None, RunClock(), "no-such-table")
+    assert "there is no table no-such-table in that profile's" in failed(lambda: lost.read(NAME)).text
 
 
 @pytest.mark.parametrize(
