@@ -214,4 +214,6 @@ def run(clock: RunClock | None = None) -> NoReturn:
         sys.stdout.flush()
     except (OSError, ValueError, AttributeError):
         code = code or EXIT_NOTHING
+    if "keycheck.services.processes" in sys.modules:  # it is not imported for --help
+        sys.modules["keycheck.services.processes"].end_all()
     os._exit(code)

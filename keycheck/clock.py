@@ -87,7 +87,11 @@ class RunClock:
 
     def scan_is_over(self) -> bool:
         """Return whether the scan has had its share of the time: the rest is for acting on what was read."""
-        return self.was_signalled or self._left(self._timeout * SCAN_SHARE) <= 0
+        return self.scan_seconds() <= 0
+
+    def scan_seconds(self) -> float:
+        """Return the seconds of the scan's share that are left; 0 once something asked the run to stop."""
+        return 0.0 if self.was_signalled else max(0.0, self._left(self._timeout * SCAN_SHARE))
 
     def grace_seconds(self) -> float:
         """Return how much longer what is in flight may take; negative when that is over too."""

@@ -42,8 +42,8 @@ def value_of(kind: Kind, text: str, default: str | None, lowest: int, highest: i
     """Return the value of one setting; that of its default if `text` is empty. Raises ValueError with what to do."""
     if PLACEHOLDER in text:
         raise ValueError(f"still says {PLACEHOLDER}: put your own value in its place")
-    if (secret := kind_of_secret(text)) is not None:
-        raise ValueError(f"this looks like {secret} itself; put it into credstash, and name it where its name belongs")
+    if kind not in ("boolean", "number", "url"):  # whose complaints repeat nothing that is long
+        _refuse_secret(text)
     match kind:
         case "boolean":
             return _boolean(text or default or "")
@@ -59,6 +59,11 @@ def value_of(kind: Kind, text: str, default: str | None, lowest: int, highest: i
             return text or default
         case "word" | "name" | "line" | "tag" | "region" | "project":
             return TEXTS[kind](text) if text else default
+
+
+def _refuse_secret(text: str) -> None:
+    if (kind := kind_of_secret(text)) is not None:
+        raise ValueError(f"this looks like {kind} itself; put it into credstash, and name it where its name belongs")
 
 
 def _boolean(text: str) -> bool:
@@ -155,6 +160,7 @@ def _url(text: str) -> str:
         raise ValueError("not a web address; write it like https://example.atlassian.net") from None
     if parts.username is not None or parts.password is not None:
         raise ValueError("credentials in a web address end up in logs; put them into credstash")
+    _refuse_secret(text)
     is_plain = re.fullmatch(r"[\w.~:/%@\[\]?#&=+-]+", text, re.ASCII) is not None
     if parts.scheme not in ("http", "https") or not host or not is_plain:
         raise ValueError("not a web address; write it like https://example.atlassian.net")

@@ -4,6 +4,7 @@ In: plain values. Out: plain values, or ServiceError: no library's exception and
 Adapters decide nothing; the Protocols here are what scan.py and acting/ know of them.
 
     aws_session     sessions and clients
+    processes       programs that AWS profiles name, which end with the run
     aws_errors      what AWS's errors mean to a person
     aws_iam         users, access keys, set Inactive
     state_table     records and claims in DynamoDB

@@ -6,6 +6,7 @@ user, never indexes "the first two" keys (services.md 1.1: a user can hold more)
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -33,14 +34,20 @@ class AwsIam:
     """One account's IAM through one client, which all threads share.
 
     `check_read` is asked before each attempt of the scan's, `check_write` before each attempt to disable, and of the
-    reads that come after the scan.
+    reads that come after the scan. `seconds_left`: how long a credential_process may still take.
     """
 
-    def __init__(self, profile: str, check_read: Callable[[], None], check_write: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        profile: str,
+        check_read: Callable[[], None],
+        check_write: Callable[[], None],
+        seconds_left: Callable[[], float] = lambda: math.inf,
+    ) -> None:
         self._profile = profile
         self._user_markers: set[str] = set()
         self._check_read = check_read
-        self._session: Session = open_session(profile, SERVICE)
+        self._session: Session = open_session(profile, SERVICE, seconds_left)
         self._client = make_client(self._session, SERVICE, CALLS, check_read)
         self._check_write = check_write
         self._asker = make_client(self._session, SERVICE, CALLS, check_write)

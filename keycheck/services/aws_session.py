@@ -9,6 +9,7 @@ Measured facts behind this module: services.md 2.
 from __future__ import annotations
 
 import email.utils
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import Any
 from keycheck.services import ServiceError
 from keycheck.services.aws_errors import ClockOff, NoAnswer, Redirected, aws_errors
 from keycheck.services.causes import is_redirect, redirected
+from keycheck.services.processes import watch_processes
 from keycheck.values import PLACEHOLDER
 
 AWS_CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -100,10 +102,19 @@ def check_clock(date_header: str | None, now: datetime) -> None:
         raise ClockOff(f"this machine's clock is {minutes:.0f} minutes {where} AWS's; set it")
 
 
-def open_session(profile: str, service: str) -> Session:
-    """Open one profile. Raises ServiceError if botocore cannot even begin with it."""
+def open_session(profile: str, service: str, seconds_left: Callable[[], float] = lambda: math.inf) -> Session:
+    """Open one profile. Raises ServiceError if botocore cannot even begin with it.
+
+    `seconds_left`: how long a credential_process may still take.
+    """
     with aws_errors(service, "credentials", profile):
-        session = _boto_session(profile)
+
+        def boto_session(name: str) -> Any:
+            session = _boto_session(name)
+            watch_processes(session, service, seconds_left)
+            return session
+
+        session = boto_session(profile)
         profiles = session._session.full_config.get("profiles", {})  # noqa: SLF001 - boto3 has no public way to see all
         chain = _source_chain(profile, profiles)
         if any({"role_arn", "mfa_serial"} <= profiles.get(name, {}).keys() for name in chain):
@@ -114,7 +125,7 @@ def open_session(profile: str, service: str) -> Session:
                 if PLACEHOLDER in str(value):
                     text = f"{option} of the profile {name} still says {PLACEHOLDER}; put your own value in its place"
                     raise ServiceError(service, "credentials", text, holds_for_run=True)
-        return Session(profile, session, _own_access_key_ids(session, chain, profiles))
+        return Session(profile, session, _own_access_key_ids(session, chain, profiles, boto_session))
 
 
 def _boto_session(profile: str) -> Any:
@@ -160,7 +171,9 @@ def _source_chain(profile: str, profiles: Mapping[str, Any]) -> list[str]:
     return chain
 
 
-def _own_access_key_ids(session: Any, chain: Sequence[str], profiles: Mapping[str, Any]) -> frozenset[str]:
+def _own_access_key_ids(
+    session: Any, chain: Sequence[str], profiles: Mapping[str, Any], open_profile: Callable[[str], Any]
+) -> frozenset[str]:
     """Return every access key id that botocore sees in any profile, and the one this session resolves to.
 
     Also those that a `source_profile` gets from a credential_process. Temporary credentials are left alone: they are
@@ -172,7 +185,7 @@ def _own_access_key_ids(session: Any, chain: Sequence[str], profiles: Mapping[st
         if isinstance(values.get("aws_access_key_id"), str)
     }
     for name in chain:
-        one = session if name == session.profile_name else _boto_session(name)
+        one = session if name == session.profile_name else open_profile(name)
         credentials = one.get_credentials()
         if credentials is not None and credentials.method in STATIC_CREDENTIAL_METHODS:
             ids.add(credentials.access_key)

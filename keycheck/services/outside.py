@@ -25,7 +25,7 @@ class RealServices:
         self._secrets: Secrets | None = None
 
     def open_iam(self, profile: str) -> Iam:
-        return AwsIam(profile, self._clock.check_scan, self._clock.check)
+        return AwsIam(profile, self._clock.check_scan, self._clock.check, self._clock.scan_seconds)
 
     def open_claims(self) -> Claims:
         settings = self._settings

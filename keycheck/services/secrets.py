@@ -10,6 +10,7 @@ every later call, whatever profile it is told (services.md 3).
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from keycheck.clock import RunClock
@@ -19,6 +20,7 @@ from keycheck.services.aws_session import Calls, Session, make_client, open_sess
 from keycheck.words.parts import cut_name
 
 SERVICE = "credstash"
+PADDED_DIGITS = 19
 CALLS = Calls(attempts=3, mode="standard", connections=4, read_timeout=5, connect_timeout=3, silences=2)
 
 
@@ -60,7 +62,7 @@ class Secrets:
 
     def _opened(self) -> Session:
         if self._session is None:
-            self._session = open_session(self._profile, SERVICE)
+            self._session = open_session(self._profile, SERVICE, self._clock.remaining_seconds)
         return self._session
 
     def _fetch(self, name: str) -> str:
@@ -73,34 +75,21 @@ class Secrets:
             watch(dynamodb.meta.client, CALLS, self._clock.check)
             self._clients = (dynamodb, kms)
         dynamodb, kms = self._clients
-        self._check_versions(name, dynamodb.Table(self._table))
-        return str(credstash.getSecret(name, table=self._table, dynamodb=dynamodb, kms=kms))
+        noting = _NotingTable(dynamodb.Table(self._table))
+        value = str(credstash.getSecret(name, table=self._table, dynamodb=noting, kms=kms))
+        if _is_unpadded(noting.version_read):
+            self._check_versions(name, noting)
+        return value
 
-    def _check_versions(self, name: str, table: Any) -> None:
-        """Raise if credstash would take an older version for the newest: it compares them as text, and early ones are
-        not padded with zeros, so that 9 comes after 10 (fugue/credstash).
+    def _check_versions(self, name: str, table: _NotingTable) -> None:
+        """Raise if credstash has taken an older version for the newest: it compares them as text, and early ones are
+        not padded with zeros, so that 9 comes after 10.
         """
-        versions: list[str] = []
-        more: dict[str, Any] = {}
-        while True:
-            self._clock.check()
-            page = table.query(
-                KeyConditionExpression="#name = :name",
-                ExpressionAttributeNames={"#name": "name", "#version": "version"},
-                ExpressionAttributeValues={":name": name},
-                ProjectionExpression="#version",
-                ConsistentRead=True,
-                **more,
-            )
-            versions += [str(item["version"]) for item in page["Items"]]
-            if not page.get("LastEvaluatedKey"):
-                break
-            more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
-        newest = max(versions, default="")
-        numbers = [int(version) for version in versions if version.isascii() and version.isdigit()]
-        if newest.isascii() and newest.isdigit() and int(newest) < max(numbers):
-            text = f"its version {int(newest)} is read in place of {max(numbers)}, since early versions are not padded "
-            text += "with zeros and are compared as text; delete all of them (credstash delete) and put it again"
+        read, versions = table.version_read, table.versions(name, self._clock.check)
+        newest = max(int(version) for version in versions if version.isascii() and version.isdigit())
+        if int(read) < newest:
+            text = f"its version {int(read)} is read in place of {newest}, since early versions are not padded with "
+            text += "zeros and are compared as text; delete all of them (credstash delete) and put it again"
             raise ServiceError(SERVICE, "read", text)
 
     def _why(self, error: ServiceError) -> str:
@@ -133,3 +122,43 @@ def _why_kms(cause: BaseException | None) -> str:
     if code in ("DisabledException", "KMSInvalidStateException"):
         return f"the store's KMS key is disabled or about to be deleted ({code}); enable it"
     return "KMS refused to decrypt it; allow kms:Decrypt on the store's key to this profile"
+
+
+class _NotingTable:
+    """The store's table, as credstash asks for it; it notes which version was read."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+        self.version_read = ""
+
+    def Table(self, _name: str) -> _NotingTable:  # noqa: N802 - boto3's name
+        return self
+
+    def query(self, **asked: Any) -> Any:
+        answer = self._table.query(**asked)
+        self.version_read = str(answer["Items"][0].get("version", "")) if answer["Items"] else ""
+        return answer
+
+    def versions(self, name: str, check: Callable[[], None]) -> list[str]:
+        """Return all versions of a secret, all pages."""
+        found: list[str] = []
+        more: dict[str, Any] = {}
+        while True:
+            check()
+            page = self._table.query(
+                KeyConditionExpression="#name = :name",
+                ExpressionAttributeNames={"#name": "name", "#version": "version"},
+                ExpressionAttributeValues={":name": name},
+                ProjectionExpression="#version",
+                ConsistentRead=True,
+                **more,
+            )
+            found += [str(item["version"]) for item in page["Items"]]
+            if not page.get("LastEvaluatedKey"):
+                return found
+            more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+
+def _is_unpadded(version: str) -> bool:
+    """Return whether a version is a number as credstash wrote it before it padded them to 19 digits."""
+    return version.isascii() and version.isdigit() and len(version) < PADDED_DIGITS

@@ -72,7 +72,7 @@ class StateTable:
         self._profile = profile
         self._table = table_name
         self._clock = clock
-        session = open_session(profile, SERVICE)
+        session = open_session(profile, SERVICE, clock.remaining_seconds)
         self.own_access_key_ids = session.own_access_key_ids
         self._client = make_client(session, SERVICE, CALLS, clock.check_exit, region)
 

@@ -7,8 +7,11 @@ reader to the cause.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +20,8 @@ from sandbox.gate import is_action
 from sandbox.http_fake import Answer, FakeServer, Fault, Match, Request, calls
 from sandbox.world import World
 from tests.builders import ALL_ON
-from tests.running import run, run_fields, statuses
+from tests.impatience import wait_until
+from tests.running import fake_iam, run, run_fields, statuses
 
 KRAMER = "U012KRAMER"
 TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
@@ -197,3 +201,65 @@ def test_a_long_name_that_was_not_found_is_shown_by_a_few_characters(one_due: Wo
     assert "hunt..." in ran.stderr
     assert "(28 characters)" in ran.stderr
     assert statuses(one_due, "dev_kramer") == ["Active"]
+
+
+# Programs that a profile names: 99designs/aws-vault 1169
+
+
+def left_behind(marker: str) -> list[str]:
+    """Command lines of the processes that are still there and have this in theirs."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in lines if marker in line]
+
+
+def waiting_program(world: World, marker: str) -> Path:
+    """A program that waits for somebody, in a process of its own."""
+    program = world.folder / "ask-somebody.sh"
+    program.write_text(f"#!/bin/sh\nsleep {marker} &\nsleep {marker}\n", encoding="utf-8")
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize("is_source", [False, True], ids=["its own", "its source_profile's"])
+def test_a_credential_process_that_waits_for_somebody_ends_with_the_run(iam_world: World, is_source: bool) -> None:
+    """A profile that hangs so is one error, and exit 1 where nothing was scanned."""
+    marker = "613.4711" + str(int(is_source))
+    program = waiting_program(iam_world, marker)
+    config = iam_world.folder / "config-that-waits"
+    role = "[profile asks]\nrole_arn = arn:aws:iam::123456789012:role/audit\nsource_profile = base\n[profile base]\n"
+    begin = role if is_source else "[profile asks]\n"
+    config.write_text(f"{begin}credential_process = {program} --for-token hush\n", encoding="utf-8")
+    ran = run(iam_world, "asks", AWS_CONFIG_FILE=str(config), run_timeout_seconds="5")
+    assert left_behind(marker) == []
+    assert ran.code == 1
+    name = "base" if is_source else "asks"
+    said = f"the credential_process of the profile {name} did not end in time, and was ended: {program} ..."
+    assert ran.stderr.startswith(f"E! asks: {said}; run it by hand to see what it waits for")
+    assert "hush" not in ran.stderr
+    assert run_fields(ran, "asks")["errors"] == 1
+
+
+def test_a_credential_process_beside_a_good_profile_costs_its_own_alone(iam_world: World) -> None:
+    fake_iam(iam_world).add_user("dev_kramer", [197])
+    program = waiting_program(iam_world, "613.4713")
+    config = iam_world.folder / "config-that-waits"
+    good = iam_world.config_file.read_text(encoding="utf-8")
+    config.write_text(f"{good}\n[profile asks]\ncredential_process = {program}\n", encoding="utf-8")
+    ran = run(iam_world, "asks", "acme-dev", AWS_CONFIG_FILE=str(config), run_timeout_seconds="5")
+    assert (ran.code, left_behind("613.4713")) == (0, [])
+    assert (run_fields(ran, "asks")["errors"], run_fields(ran)["keys"]) == (1, 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_credential_process_too(iam_world: World, number: int) -> None:
+    program = waiting_program(iam_world, "613.4714")
+    config = iam_world.folder / "config-that-waits"
+    config.write_text(f"[profile asks]\ncredential_process = {program}\n", encoding="utf-8")
+    with iam_world.popen("asks", AWS_CONFIG_FILE=str(config)) as process:
+        wait_until(lambda: len(left_behind("613.4714")) >= 2)
+        process.send_signal(number)
+        process.communicate(timeout=30)
+    assert left_behind("613.4714") == []

@@ -167,6 +167,7 @@ def test_a_missing_source_profile_is_not_called_a_missing_profile(configure: Cal
     assert "there is no such AWS profile" not in text
 
 
+@pytest.mark.process
 def test_a_process_that_gives_no_credentials_is_said(configure: Callable[..., None]) -> None:
     configure(f"[profile p]\ncredential_process = {sys.executable} -c 'raise SystemExit(1)'\n")
     assert "the profile's credentials could not be fetched" in failed(lambda: iam_of().list_users(None)).text
@@ -471,11 +472,13 @@ def process(access_key_id: str, token: str = "") -> str:
     return f'credential_process = /bin/echo "{answer}"\n'
 
 
+@pytest.mark.process
 def test_the_access_key_of_a_credential_process_is_our_own(configure: Callable[..., None]) -> None:
     configure(f"[profile p]\n{process('AKIAPROCESS')}")
     assert own_ids("p") == {"AKIAPROCESS"}
 
 
+@pytest.mark.process
 def test_the_access_key_of_a_source_profiles_process_is_our_own(configure: Callable[..., None]) -> None:
     configure(
         f"[profile p]\n{ROLE}source_profile = middle\n"
