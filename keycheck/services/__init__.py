@@ -6,6 +6,8 @@ Adapters decide nothing; the Protocols here are what scan.py and acting/ know of
     aws_session     sessions and clients
     processes       programs that AWS profiles name, which end with the run
     aws_errors      what AWS's errors mean to a person
+    aws_operations  what AWS is asked for by whom, and what helps where it is refused
+    aws_files       why botocore found nothing in the AWS files
     aws_iam         users, access keys, set Inactive
     state_table     records and claims in DynamoDB
     state_items     what an item of that table is
@@ -14,7 +16,7 @@ Adapters decide nothing; the Protocols here are what scan.py and acting/ know of
     slack_messages  send one message
     slack_errors    what Slack's words mean: was it posted, whom is it about, what helps
     secrets         credstash
-    causes          what stood in between: redirects
+    causes          what stood in between: redirects, certificates, proxies
     outside         opens all of these, as the settings say
     health          whether a service is still asked in this run, and waiting out a 429
 """

@@ -12,6 +12,10 @@ from typing import Any
 
 from keycheck.clock import Stopped
 from keycheck.services import Failure, ServiceError
+from keycheck.services.aws_files import why_not
+from keycheck.services.aws_operations import OPERATIONS, Operation, read_refusal
+from keycheck.services.causes import obstacle
+from keycheck.services.health import was_never_sent
 
 CREDENTIAL_CODES = {
     "ExpiredToken": "the credentials have expired; renew them",
@@ -39,6 +43,10 @@ class NoAnswer(Exception):
         self.was_sent = was_sent
 
 
+class Obstacle(Exception):
+    """What stands in between would stop every further call too, and nothing was sent; the message says what it is."""
+
+
 class ClockOff(Exception):
     """This machine's clock and AWS's differ by more than AWS tolerates; the message says by how much."""
 
@@ -60,15 +68,23 @@ def aws_errors(service: str, operation: str, profile: str) -> Iterator[None]:
 
 def error_code(error: BaseException) -> str:
     """Return the AWS error code, matched by name: exception classes differ between two sessions (services.md 2.1)."""
+    return _error_part(error, "Code")
+
+
+def error_sentence(error: BaseException) -> str:
+    """Return AWS's own sentence, to be read and never to be shown: it can hold anything."""
+    return _error_part(error, "Message")
+
+
+def _error_part(error: BaseException, name: str) -> str:
     response = getattr(error, "response", None)
-    if isinstance(response, dict):
-        return str(response.get("Error", {}).get("Code", ""))
-    return ""
+    found = response.get("Error") if isinstance(response, dict) else None
+    return str(found.get(name, "")) if isinstance(found, dict) else ""
 
 
 def _service_error(service: str, operation: str, profile: str, error: Exception) -> ServiceError:
     if error_code(error):
-        return _answered(service, operation, error)
+        return answered(service, operation, error)
     call = f"{service}:{operation}"
 
     def failed(text: str, **more: Any) -> ServiceError:
@@ -79,40 +95,85 @@ def _service_error(service: str, operation: str, profile: str, error: Exception)
     if isinstance(error, Redirected):
         text = f"{call}: the endpoint answered {error}; nothing was done. Is a proxy in between?"
         return failed(text, holds_for_run=True)
+    if (between := str(error) if isinstance(error, Obstacle) else obstacle(error, CA_BUNDLE)) is not None:
+        text = f"{call}: no connection to the endpoint: {between}"
+        return failed(text, failure=Failure.NO_ANSWER, holds_for_run=True)
     if isinstance(error, NoAnswer):
         return failed(
             f"{call}: the endpoint did not answer twice in a row; is there a network?",
             failure=Failure.UNKNOWN if error.was_sent else Failure.NO_ANSWER,
             holds_for_run=True,
         )
-    name = type(error).__name__
-    if name in CONFIGURATION_ERRORS:
-        setting = "aws_dynamodb_region" if service == "dynamodb" else "credstash_region"
-        return failed(CONFIGURATION_ERRORS[name].format(profile=profile, region_setting=setting), holds_for_run=True)
-    if name in ("EndpointConnectionError", "ProxyConnectionError", "SSLError", "ConnectTimeoutError"):
-        return failed(f"{call}: no connection to the endpoint ({name}); is there a network?", failure=Failure.NO_ANSWER)
+    return _misconfigured(service, operation, profile, error) or _lost(service, operation, error)
+
+
+def _lost(service: str, operation: str, error: Exception) -> ServiceError:
+    """Return the error for a connection that failed; what was never sent was not done."""
+    call, name = f"{service}:{operation}", type(error).__name__
+    is_unsent = was_never_sent(error)
+    if is_unsent or name in ("EndpointConnectionError", "ProxyConnectionError", "SSLError", "ConnectTimeoutError"):
+        text = f"{call}: no connection to the endpoint ({name}); is there a network?"
+        return ServiceError(service, operation, text, failure=Failure.NO_ANSWER)
     if name in LOST_ANSWERS:
-        return failed(f"{call}: {LOST_ANSWERS[name].format(name=name)}", failure=Failure.UNKNOWN)
-    return failed(f"{call}: unexpected {name}")
+        text = f"{call}: {LOST_ANSWERS[name].format(name=name)}"
+        return ServiceError(service, operation, text, failure=Failure.UNKNOWN)
+    return ServiceError(service, operation, f"{call}: unexpected {name}")
 
 
-def _answered(service: str, operation: str, error: Exception) -> ServiceError:
-    """Return the error for AWS's own answer."""
+def _misconfigured(service: str, operation: str, profile: str, error: Exception) -> ServiceError | None:
+    """Return the error for what botocore could not begin with: a file, a profile, a sign-in."""
+    name = type(error).__name__
+    text = None
+    if (trouble := _file_trouble(error)) is not None:
+        text = trouble
+    elif name in ABOUT_FILES and (why := why_not(profile)) is not None:
+        text = f"{ABOUT_FILES[name]}: {why}"
+    elif name in CONFIGURATION_ERRORS:
+        text = CONFIGURATION_ERRORS[name].format(profile=profile, region_setting=REGION_SETTINGS.get(service, ""))
+    return None if text is None else ServiceError(service, operation, text, holds_for_run=True)
 
-    def failed(text: str, **more: Any) -> ServiceError:
-        return ServiceError(service, operation, text, code=code, **more)
 
+def _file_trouble(error: BaseException) -> str | None:
+    """Return which file could not be used, and why: of AWS's own, of SSO's cache, the token of a pod, a program."""
+    for one in (error, error.__cause__, error.__context__, getattr(error.__context__, "__context__", None)):
+        if isinstance(one, OSError) and isinstance(one.filename, str) and one.filename:
+            return f"{one.filename}: {(one.strerror or type(one).__name__).lower()}"
+    return None
+
+
+def answered(service: str, operation: str, error: BaseException) -> ServiceError:
+    """Return the error for AWS's own answer. The operation in it decides, not the one that was to be called: before
+    that, botocore may have had to assume a role.
+    """
     code = error_code(error)
-    call = f"{service}:{operation}"
+    asked = str(getattr(error, "operation_name", operation))
+    known = OPERATIONS.get(asked, Operation(service))
+    refusal = read_refusal(error_sentence(error))
+    call = refusal.action or f"{known.service}:{word(asked)}"
+
+    def failed(text: str, *, holds_for_run: bool = False, failure: Failure = Failure.REFUSED) -> ServiceError:
+        holds = holds_for_run or known.is_sign_in
+        return ServiceError(service, operation, text, code=code, failure=failure, holds_for_run=holds)
+
+    if code in known.advice:
+        return failed(f"{call} failed ({word(code)}): {known.advice[code]}")
     if code in CREDENTIAL_CODES:
         return failed(f"{CREDENTIAL_CODES[code]} ({code} on {call})", holds_for_run=True)
     if code in PERMISSION_CODES:
-        return failed(f"{call} was refused ({code}); allow it to the profile's user or role")
+        on = f" on {refusal.resource}" if refusal.resource and asked in RESOURCE_MATTERS else ""
+        return failed(f"{call} was refused ({code}){on}; {refusal.advice(known.allow)}")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)  # type: ignore[attr-defined]
     failure = Failure.SERVER_ERROR if status >= 500 else Failure.REFUSED
     return failed(f"{call} failed ({word(code)}, HTTP {status})", failure=failure)
 
 
+RESOURCE_MATTERS = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity", "Decrypt"})
+"""Where the refused resource is another than the account that is scanned, or its table."""
+CA_BUNDLE = "AWS_CA_BUNDLE"
+REGION_SETTINGS = {
+    "dynamodb": ", or set aws_dynamodb_region",
+    **dict.fromkeys(("credstash", "kms"), ", or set credstash_region"),
+}
 LOST_ANSWERS = {
     **dict.fromkeys(
         ("ReadTimeoutError", "ConnectionClosedError", "HTTPClientError", "ResponseStreamingError"),
@@ -121,11 +182,22 @@ LOST_ANSWERS = {
     "ResponseParserError": "the answer cannot be read; is a proxy in between?",
 }
 """What may have been done, though nobody heard so."""
+ABOUT_FILES = {
+    "ProfileNotFound": "there is no such AWS profile",
+    "NoCredentialsError": "the profile has no credentials",
+    "PartialCredentialsError": "the profile's credentials are incomplete",
+    "InvalidConfigError": "the profile is not complete",
+    "ConfigParseError": "the AWS config file cannot be parsed",
+    "ConfigNotFound": "the AWS config file was not found",
+}
+"""What the AWS files may be to blame for: they are looked at, and what is wrong in them is said."""
 CONFIGURATION_ERRORS = {
     "ProfileNotFound": "there is no such AWS profile; look into ~/.aws/config or the file that AWS_CONFIG_FILE names",
     "NoCredentialsError": "the profile has no credentials; add keys, a role or SSO to it",
     "PartialCredentialsError": "the profile's credentials are incomplete: it needs both key id and secret, or, for a "
     "role, source_profile or credential_source",
+    "JSONDecodeError": "the profile's credential_process printed what is no JSON; run it by hand",
+    "UnicodeDecodeError": "the profile's credential_process printed what is no text; run it by hand",
     "CredentialRetrievalError": "the profile's credentials could not be fetched (role, process or metadata service)",
     "InvalidConfigError": "the profile is not complete; look at source_profile and credential_source",
     "ConfigParseError": "the AWS config file cannot be parsed",
@@ -135,7 +207,7 @@ CONFIGURATION_ERRORS = {
     "TokenRetrievalError": "the SSO session has ended; run: aws sso login --profile {profile}",
     "LoginTokenLoadError": "nobody is signed in; run: aws login --profile {profile}",
     "SSOError": "SSO failed; run: aws sso login --profile {profile}",
-    "NoRegionError": "the profile {profile} has no region; add one to it, or set {region_setting}",
+    "NoRegionError": "the profile {profile} has no region; add one to it{region_setting}",
     "InvalidRegionError": "the profile's region is not a region's name",
     "InfiniteLoopConfigError": "the profile's source_profile leads back to itself",
     "ImportError": "boto3 is not installed for this Python; run: pip install -r requirements.txt",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import email.utils
 import math
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +18,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from keycheck.services import ServiceError
-from keycheck.services.aws_errors import ClockOff, NoAnswer, Redirected, aws_errors
-from keycheck.services.causes import is_redirect, redirected
+from keycheck.services.aws_errors import CA_BUNDLE, ClockOff, NoAnswer, Obstacle, Redirected, aws_errors
+from keycheck.services.causes import PROXY_SIGN_IN, is_redirect, obstacle, redirected
+from keycheck.services.health import was_never_sent
 from keycheck.services.processes import watch_processes
 from keycheck.values import PLACEHOLDER
+from keycheck.words.parts import shown
 
 AWS_CLOCK_TOLERANCE = timedelta(minutes=5)
 STATIC_CREDENTIAL_METHODS = frozenset(
@@ -76,8 +79,11 @@ class _CallGuard:
 
         with self.lock:
             if isinstance(exception, HTTPClientError | NoConnection):
+                if (between := obstacle(exception, CA_BUNDLE)) is not None:
+                    raise Obstacle(between)
                 self.silences += 1
-                self.was_sent = self.was_sent or isinstance(exception, HTTPClientError)
+                is_lost = isinstance(exception, HTTPClientError) and not was_never_sent(exception)
+                self.was_sent = self.was_sent or is_lost
             elif exception is None:
                 self.silences, self.has_answered, self.was_sent = 0, True, False
         headers = (parsed_response or {}).get("ResponseMetadata", {}).get("HTTPHeaders", {})
@@ -115,6 +121,10 @@ def open_session(profile: str, service: str, seconds_left: Callable[[], float] =
             return session
 
         session = boto_session(profile)
+        region = session.region_name
+        if region is not None and not re.fullmatch(r"[A-Za-z0-9-]{1,63}", region):
+            text = f"the profile's region is not a region's name ({shown(region)}); look at it, and AWS_DEFAULT_REGION"
+            raise ServiceError(service, "credentials", text, holds_for_run=True)
         profiles = session._session.full_config.get("profiles", {})  # noqa: SLF001 - boto3 has no public way to see all
         chain = _source_chain(profile, profiles)
         if any({"role_arn", "mfa_serial"} <= profiles.get(name, {}).keys() for name in chain):
@@ -146,6 +156,8 @@ def _boto_session(profile: str) -> Any:
 def _refuse_redirect(response_dict: Mapping[str, Any], **_: Any) -> None:
     """botocore follows none of these, but takes what it finds in the body for AWS's own words."""
     status = response_dict["status_code"]
+    if status == 407:
+        raise Obstacle(PROXY_SIGN_IN)
     if is_redirect(status):
         raise Redirected(redirected(status, response_dict["headers"].get("location")))
 
@@ -188,8 +200,18 @@ def _own_access_key_ids(
         one = session if name == session.profile_name else open_profile(name)
         credentials = one.get_credentials()
         if credentials is not None and credentials.method in STATIC_CREDENTIAL_METHODS:
+            _check_printable(credentials)
             ids.add(credentials.access_key)
     return frozenset(ids)
+
+
+def _check_printable(credentials: Any) -> None:
+    """Raise if a credential holds what no header can: a line break out of a file or an environment variable."""
+    parts = {"access key id": credentials.access_key, "secret access key": credentials.secret_key}
+    for what, value in (*parts.items(), ("session token", credentials.token or "")):
+        if not all("!" <= c <= "~" for c in value):
+            text = f"the {what} holds a line break or a blank; look at the profile, and at AWS's variables"
+            raise ServiceError("credentials", "read", text, holds_for_run=True)
 
 
 def make_client(

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from keycheck.clock import RunClock, Stopped
 from keycheck.services import Failure, ServiceError
-from keycheck.services.causes import is_redirect, redirected
+from keycheck.services.causes import PROXY_SIGN_IN, is_redirect, obstacle, redirected
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
 from keycheck.words.issue import issue_refused
 
@@ -114,14 +114,17 @@ class JiraCalls:
             text = f"{self._address} answered {operation} with {away}; nothing was done. Look at jira_server_address"
             return ServiceError(SERVICE, operation, text, holds_for_run=True)
         if isinstance(status, int) and status >= 400:
+            if status == 407:
+                return ServiceError(SERVICE, operation, f"Jira was not reached: {PROXY_SIGN_IN}", holds_for_run=True)
             if status == 429:
                 return RateLimited(retry_after(getattr(response, "headers", {}).get("Retry-After")))
             return self._answered(operation, status, response, is_write=is_write, is_sign_in=is_sign_in)
         if isinstance(error, ImportError):
             text = "jira is not installed for this Python; run: pip install -r requirements.txt"
             return ServiceError(SERVICE, operation, text, holds_for_run=True)
-        if was_never_sent(error):
-            text = f"no connection to {self._address} ({_kind(error)}); no issues filed until it answers"
+        between = obstacle(error, "REQUESTS_CA_BUNDLE")
+        if between is not None or was_never_sent(error):
+            text = f"no connection to {self._address} ({between or _kind(error)}); no issues filed until it answers"
             return ServiceError(SERVICE, operation, text, failure=Failure.NO_ANSWER)
         if _module(error).startswith(("requests", "urllib3")) or isinstance(error, OSError):
             if isinstance(error, ValueError):  # requests' JSONDecodeError is one, and an OSError too

@@ -15,7 +15,8 @@ from typing import Any
 
 from keycheck.clock import RunClock
 from keycheck.services import ServiceError
-from keycheck.services.aws_errors import CREDENTIAL_CODES, aws_errors, error_code
+from keycheck.services.aws_errors import CREDENTIAL_CODES, answered, aws_errors, error_code, error_sentence
+from keycheck.services.aws_operations import read_refusal
 from keycheck.services.aws_session import Calls, Session, make_client, open_session, watch
 from keycheck.words.parts import cut_name
 
@@ -116,12 +117,16 @@ class Secrets:
 
 def _why_kms(cause: BaseException | None) -> str:
     """credstash calls everything a KmsError that KMS answers; what it was is the exception beneath."""
-    code = error_code(beneath) if (beneath := cause and (cause.__cause__ or cause.__context__)) else ""
-    if code in CREDENTIAL_CODES:
-        return f"{CREDENTIAL_CODES[code]} ({code} on kms:Decrypt)"
+    beneath = cause and (cause.__cause__ or cause.__context__)
+    code = error_code(beneath) if beneath else ""
+    if code in CREDENTIAL_CODES and beneath is not None:
+        return answered("kms", "Decrypt", beneath).text
     if code in ("DisabledException", "KMSInvalidStateException"):
         return f"the store's KMS key is disabled or about to be deleted ({code}); enable it"
-    return "KMS refused to decrypt it; allow kms:Decrypt on the store's key to this profile"
+    refusal = read_refusal(error_sentence(beneath)) if beneath else read_refusal("")
+    key = refusal.resource or "the store's key"
+    on = f" on {key}" if refusal.denied_by else ""
+    return f"KMS refused to decrypt it{on}; {refusal.advice(f'allow kms:Decrypt on {key} to this profile')}"
 
 
 class _NotingTable:

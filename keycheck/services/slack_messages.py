@@ -18,7 +18,7 @@ from typing import Any
 
 from keycheck.clock import RunClock, Stopped
 from keycheck.services import Failure, ServiceError
-from keycheck.services.causes import is_redirect, redirected
+from keycheck.services.causes import PROXY_SIGN_IN, is_redirect, obstacle, redirected
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
 from keycheck.services.slack_errors import About, slack_error
 from keycheck.words.message import SlackDraft
@@ -26,6 +26,8 @@ from keycheck.words.parts import WHY_GONE
 
 SERVICE = "Slack"
 TIMEOUT_SECONDS = 10
+CERTIFICATES = "SSL_CERT_FILE"
+"""The variable that names a file of trusted certificates to urllib."""
 
 
 class SlackMessages:
@@ -88,7 +90,7 @@ class SlackMessages:
                 return None
             if failure.holds_for_run and failure.code != "missing_scope":
                 raise failure from error  # it is about the token, and so about all messages
-            raise _lookup_error(failure, "users.info", "users:read", holds_for_run=False) from error
+            raise _lookup_error(failure, error, "users.info", "users:read", holds_for_run=False) from error
         if not isinstance(user, dict) or user.get("id") != slack_id:
             raise ServiceError(SERVICE, "users.info", "Slack's answer to users.info is about nobody who was asked for")
         return "deleted" if user.get("deleted") is True else "is_bot" if user.get("is_bot") is True else None
@@ -104,8 +106,8 @@ class SlackMessages:
                 raise failure from error
             if failure.code == "users_not_found":
                 return None
-            scope = "users:read.email"
-            raise _lookup_error(failure, "users.lookupByEmail", scope, holds_for_run=failure.holds_for_run) from error
+            method, scope = "users.lookupByEmail", "users:read.email"
+            raise _lookup_error(failure, error, method, scope, holds_for_run=failure.holds_for_run) from error
         if not isinstance(user, dict) or re.fullmatch(r"[UW][A-Z0-9]{2,}", str(user.get("id"))) is None:
             raise ServiceError(SERVICE, "users.lookupByEmail", "Slack's answer to users.lookupByEmail names nobody")
         return None if user.get("deleted") is True else str(user["id"])
@@ -160,12 +162,15 @@ def _service_error(error: Exception, slack_id: str) -> ServiceError | RateLimite
         code = data.get("error") if isinstance(data, dict) else None
         if isinstance(code, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,60}", code):
             return _refused(slack_id, code, status)
-        return _unexpected(slack_id, f"HTTP {status}", _by_status(status))
+        what = PROXY_SIGN_IN if status == 407 else f"HTTP {status}"
+        return _unexpected(slack_id, what, _by_status(status))
     if isinstance(error, ImportError):
         text = "slack_sdk is not installed for this Python; run: pip install -r requirements.txt"
         return ServiceError(SERVICE, "chat.postMessage", text, holds_for_run=True)
-    if was_never_sent(error):
-        text = f"no connection to Slack for the message to {slack_id} ({_kind(error)}); the next run tries again"
+    between = obstacle(error, CERTIFICATES)
+    if between is not None or was_never_sent(error):
+        text = f"no connection to Slack for the message to {slack_id} ({between or _kind(error)})"
+        text += "" if between else "; the next run tries again"
         return ServiceError(SERVICE, "chat.postMessage", text, failure=Failure.NO_ANSWER)
     if not isinstance(error, OSError | http.client.HTTPException):
         return _unexpected(slack_id, "an answer that cannot be read")
@@ -173,9 +178,12 @@ def _service_error(error: Exception, slack_id: str) -> ServiceError | RateLimite
     return ServiceError(SERVICE, "chat.postMessage", text, failure=Failure.UNKNOWN)
 
 
-def _lookup_error(error: ServiceError, method: str, scope: str, *, holds_for_run: bool) -> ServiceError:
+def _lookup_error(
+    error: ServiceError, cause: Exception, method: str, scope: str, *, holds_for_run: bool
+) -> ServiceError:
     """Return the error for a look-up that failed: it is a read, so nothing may have happened."""
-    what = f" ({error.code})" if error.code else ""
+    why = error.code or obstacle(cause, CERTIFICATES)
+    what = f" ({why})" if why else ""
     advice = f"the bot needs the scope {scope}" if error.code == "missing_scope" else "the next run asks again"
     return ServiceError(
         SERVICE,

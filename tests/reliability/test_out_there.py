@@ -7,21 +7,27 @@ reader to the cause.
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keycheck.settings import SETTINGS
 from sandbox.gate import is_action
 from sandbox.http_fake import Answer, FakeServer, Fault, Match, Request, calls
-from sandbox.world import World
+from sandbox.warm_parent import ENTRY
+from sandbox.world import Ran, World
 from tests.builders import ALL_ON
 from tests.impatience import wait_until
-from tests.running import fake_iam, run, run_fields, statuses
+from tests.running import fake_iam, run, run_fields, sound, statuses
+from tests.tls import OneAnswer, make_certificate
 
 KRAMER = "U012KRAMER"
 TOMORROW = datetime.now(UTC).date() + timedelta(days=1)
@@ -263,3 +269,199 @@ def test_a_signal_ends_a_credential_process_too(iam_world: World, number: int) -
         process.send_signal(number)
         process.communicate(timeout=30)
     assert left_behind("613.4714") == []
+
+
+# The first cause is told: certificates and proxies
+
+
+IS_NOT_TRUSTED = "its certificate is not trusted here; if a proxy or an authority of your own signs it, name its"
+CERTIFICATES: dict[str, tuple[dict[str, Any], bool, str]] = {
+    "not trusted": ({}, False, IS_NOT_TRUSTED),
+    "expired": ({"days": -1}, True, "its certificate has expired"),
+    "of another name": ({"host": "other.example"}, True, "its certificate is of another name"),
+}
+BUNDLES = {"AWS": "AWS_CA_BUNDLE", "Slack": "SSL_CERT_FILE", "Jira": "REQUESTS_CA_BUNDLE"}
+ADDRESSES = {"AWS": "AWS_ENDPOINT_URL_IAM", "Slack": "slack_api_base_url", "Jira": "jira_server_address"}
+
+
+def said_of(world: World, service: str, **environ: str) -> str:
+    """What a run says where this service has another address and these variables."""
+    settings = {"AWS": {}, "Slack": {"send_slack": "True"}, "Jira": {"create_jira": "True"}}[service]
+    ran = run(world, "acme-dev", **settings, **environ)
+    assert ran.stderr.startswith("E! acme-dev: ")
+    assert statuses(world, "dev_kramer") == ["Active"]
+    assert "may " not in ran.stderr, "what was never sent never may have happened"
+    return ran.stderr
+
+
+@pytest.mark.represented_by("AWS-expired", "Slack-not trusted", "Jira-of another name")
+@pytest.mark.parametrize("kind", CERTIFICATES)
+@pytest.mark.parametrize("service", ADDRESSES)
+def test_a_certificate_that_is_refused_is_named_as_the_cause(
+    one_due: World, tmp_path: Path, service: str, kind: str
+) -> None:
+    how, is_trusted, says = CERTIFICATES[kind]
+    certificate = make_certificate(tmp_path, **how)
+    with OneAnswer(certificate=certificate) as server:
+        bundle = {BUNDLES[service]: str(certificate.trusted)} if is_trusted else {}
+        said = said_of(one_due, service, **{ADDRESSES[service]: server.url, **bundle})
+        assert says in said
+        assert is_trusted or f"in {BUNDLES[service]}" in said
+        assert server.heard == []
+
+
+@pytest.mark.parametrize("service", ["AWS", "Jira"])
+def test_a_file_of_trusted_certificates_that_is_not_there_is_named_as_the_cause(
+    one_due: World, tmp_path: Path, service: str
+) -> None:
+    """OpenSSL itself, and so Slack's library, takes one that is missing for an empty one."""
+    with OneAnswer(certificate=make_certificate(tmp_path)) as server:
+        missing = {BUNDLES[service]: str(tmp_path / "no-such.pem")}
+        said = said_of(one_due, service, **{ADDRESSES[service]: server.url, **missing})
+        assert f"the file of trusted certificates that {BUNDLES[service]} names is not there" in said
+        (tmp_path / "no-such.pem").write_text("no certificate\n", encoding="utf-8")
+        said = said_of(one_due, service, **{ADDRESSES[service]: server.url, **missing})
+        assert f"the file of trusted certificates that {BUNDLES[service]} names holds none" in said
+
+
+PROXY_ANSWERS = {
+    407: "the proxy wants a sign-in (HTTP 407); put its user and password into HTTPS_PROXY",
+    403: "the proxy refused to connect to it (HTTP 403); let the proxy allow that host",
+    302: "the proxy refused to connect to it (HTTP 302); let the proxy allow that host",
+}
+
+
+@pytest.mark.represented_by("AWS-407", "Slack-403", "Jira-407")
+@pytest.mark.parametrize("status", PROXY_ANSWERS)
+@pytest.mark.parametrize("service", ADDRESSES)
+def test_a_proxy_that_refuses_is_named_as_the_cause(one_due: World, service: str, status: int) -> None:
+    answer = f"HTTP/1.1 {status} No\r\nLocation: http://evil.example/\r\nContent-Length: 0\r\n\r\n".encode()
+    with OneAnswer(answer) as proxy:
+        said = said_of(one_due, service, **{ADDRESSES[service]: "https://far.example.com", "HTTPS_PROXY": proxy.url})
+    assert PROXY_ANSWERS[status] in said
+
+
+def test_a_line_break_in_a_credential_or_in_the_region_is_named_as_the_cause(iam_world: World) -> None:
+    """Also where botocore takes credentials out of the environment, for a role."""
+    config = iam_world.folder / "config-with-a-line-break"
+    config.write_text(
+        "[profile role]\nrole_arn = arn:aws:iam::123456789012:role/audit\ncredential_source = Environment\n"
+        "region = us-east-1\n",
+        encoding="utf-8",
+    )
+    keys = {"AWS_CONFIG_FILE": str(config), "AWS_ACCESS_KEY_ID": "AKIAINVENTED\n", "AWS_SECRET_ACCESS_KEY": "x"}
+    ran = run(iam_world, "role", **keys)
+    assert "the access key id holds a line break or a blank; look at AWS_ACCESS_KEY_ID" in ran.stderr
+    ran = run(iam_world, "acme-dev", AWS_DEFAULT_REGION="us-east-1\n", AWS_CONFIG_FILE=str(without_region(iam_world)))
+    assert "the profile's region is not a region's name ('us-east-1\\n')" in ran.stderr
+    config.write_text(
+        "[profile acme-dev]\naws_access_key_id = AKIA INVENTED\naws_secret_access_key = x\n", encoding="utf-8"
+    )
+    ran = run(iam_world, "acme-dev", AWS_CONFIG_FILE=str(config))
+    assert "the access key id holds a line break or a blank" in ran.stderr
+    assert ran.code == 1
+
+
+def without_region(world: World) -> Path:
+    path = world.folder / "config-without-region"
+    lines = world.config_file.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(line for line in lines if not line.startswith("region")) + "\n", encoding="utf-8")
+    return path
+
+
+# The operation in the error decides: nccgroup/ScoutSuite 481
+
+
+def role_profile(world: World) -> dict[str, str]:
+    """A profile that assumes a role, by way of acme-dev."""
+    config = world.folder / "config-with-a-role"
+    own = world.config_file.read_text(encoding="utf-8")
+    role = "[profile audit]\nrole_arn = arn:aws:iam::210987654321:role/audit\nsource_profile = acme-dev\n"
+    config.write_text(f"{own}\n{role}region = us-east-1\n", encoding="utf-8")
+    return {"AWS_CONFIG_FILE": str(config)}
+
+
+def sts_error(code: str, message: str) -> Fault:
+    error = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+    xml = f"<ErrorResponse>{error}<RequestId>invented</RequestId></ErrorResponse>"
+    return Fault.status(403, xml.encode(), {"Content-Type": "text/xml"})
+
+
+ASSUMES = "User: arn:aws:iam::123456789012:user/x is not authorized to perform: sts:AssumeRole on resource: "
+BY_OPERATION = {
+    "AccessDenied": (
+        ASSUMES + "arn:aws:iam::210987654321:role/audit",
+        "sts:AssumeRole was refused (AccessDenied) on arn:aws:iam::210987654321:role/audit; let the role's trust",
+    ),
+    "ExpiredToken": ("expired", "the credentials have expired; renew them (ExpiredToken on sts:AssumeRole)"),
+    "ValidationError": ("no", "sts:AssumeRole failed (ValidationError): look at role_arn, external_id"),
+    "Throttling": ("Rate exceeded", "sts:AssumeRole failed (Throttling, HTTP 403)"),
+}
+
+
+@pytest.mark.parametrize("code", BY_OPERATION)
+def test_what_sts_refuses_is_said_of_sts_and_not_of_the_scan(world: World, code: str) -> None:
+    message, says = BY_OPERATION[code]
+    world.gate.inject(sts_error(code, message), is_action("AssumeRole"))
+    ran = run(world, "audit", **role_profile(world))
+    assert ran.code == 1
+    assert says in ran.first_line
+    assert "ListUsers" not in ran.stderr
+
+
+def test_an_explicit_deny_by_the_organization_is_said_to_be_one(world: World) -> None:
+    denied = "is not authorized to perform: iam:ListUsers with an explicit deny in a service control policy"
+    world.gate.inject(sts_error("AccessDenied", denied), is_action("ListUsers"))
+    ran = run(world, "acme-dev")
+    assert "iam:ListUsers was refused (AccessDenied); an explicit deny in a service control policy: ask" in ran.stderr
+    assert "allow it to the profile" not in ran.stderr
+
+
+def test_a_kms_key_that_may_not_be_used_is_named(one_due: World) -> None:
+    key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    said = (
+        f"User: x is not authorized to perform: kms:Decrypt on resource: {key} because no identity-based policy allows"
+    )
+    answer = Answer(400, {"__type": "AccessDeniedException", "message": said})
+    one_due.gate.inject(Fault(served=False, answer=answer), is_action("Decrypt"))
+    ran = run(one_due, "acme-dev", send_slack="True")
+    assert f"allow kms:Decrypt on {key} to this profile" in ran.stderr
+
+
+# Files that are there
+
+
+NOBODY = 65534
+WITHOUT_ROOTS_RIGHTS = ["setpriv", *(f"--{of}=-dac_override,-dac_read_search" for of in ("bounding-set", "inh-caps"))]
+
+
+def run_without_rights(world: World, config: Path) -> Ran:
+    """Run the entry script as one who may read nobody else's files, root or not."""
+    environ = {**world.environ, "AWS_CONFIG_FILE": str(config), "HOME": "/nonexistent"}
+    command = [*(WITHOUT_ROOTS_RIGHTS if os.getuid() == 0 else ()), sys.executable, str(ENTRY), "acme-dev"]
+    ended = subprocess.run(command, env=environ, cwd="/", capture_output=True, text=True, timeout=60, check=False)
+    return sound(Ran(ended.returncode, ended.stdout, ended.stderr), world)
+
+
+def take_away(path: Path, mode: int) -> None:
+    """Make it another user's; where this is not root, nobody's to read."""
+    if os.getuid() == 0:
+        os.chown(path, NOBODY, NOBODY)
+    path.chmod(mode if os.getuid() == 0 else 0)
+
+
+@pytest.mark.parametrize("is_folder", [False, True], ids=["a file 0400", "in a folder 0700"])
+def test_an_aws_file_that_may_not_be_read_is_named_and_not_taken_for_an_empty_one(
+    iam_world: World, is_folder: bool
+) -> None:
+    """botocore passes over it, and says that there is no such profile."""
+    folder = iam_world.folder / f"of-another-user-{is_folder}"
+    folder.mkdir()
+    config = folder / "config"
+    config.write_text(iam_world.config_file.read_text(encoding="utf-8"), encoding="utf-8")
+    take_away(folder if is_folder else config, 0o700 if is_folder else 0o400)
+    ran = run_without_rights(iam_world, config)
+    folder.chmod(0o700)
+    assert ran.code == 1
+    said = f"there is no such AWS profile: {config}, which AWS_CONFIG_FILE names, cannot be read: permission denied"
+    assert ran.first_line == f"E! acme-dev: {said}"
