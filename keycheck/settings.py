@@ -101,6 +101,10 @@ class Settings:
     jira_issue_type: str = _setting("line", "Task", "name of the issue type to file")
     jira_assign_owner: bool = _setting("boolean", "False", "assign the issue to the owner, by the owner's e-mail")
     resolve_jira: bool = _setting("boolean", "True", "close an issue of ours once its access key is inactive or gone")
+    jira_done_status: str | None = _setting(
+        "line", None, "status that a closed issue gets; by default the first of Done, Closed, Resolved that there is"
+    )
+    jira_resolution: str | None = _setting("line", None, "resolution that a closed issue gets, if its screen has one")
     jira_extra_fields: Mapping[str, Any] = _setting("json", None, "a JSON object merged into a new issue's fields")
     credstash_aws_profile_name: str | None = _setting(
         "name",

@@ -114,7 +114,11 @@ class FakeJira(FakeServer):
     (Server), else made up; "active", else True; "assignable" (may be assigned issues), else True. hides_emails: no
     address is shown, as where Cloud's users chose so. allowed_transitions: names of the statuses that the API may take
     an issue to (None: all); required_on_transition: status -> what `required_fields` is for a new issue. Neither is in
-    the way of `transition`.
+    the way of `transition`. resolution_on: names of the statuses whose transition has the field on its screen; Jira
+    refuses it elsewhere.
+
+    base_url: what serverInfo says that people open, if not its own address. scopes: what a scoped token may do (None:
+    all), such as "read:jira-work". Cloud also answers below /ex/jira/<id>, as Atlassian's gateway does.
     """
 
     def __init__(
@@ -140,6 +144,9 @@ class FakeJira(FakeServer):
         self.hides_emails = False
         self.allowed_transitions: set[str] | None = None
         self.required_on_transition: dict[str, dict[str, str]] = {}
+        self.resolution_on: set[str] = set()
+        self.base_url = ""
+        self.scopes: set[str] | None = None
         self.issues: dict[str, Issue] = {}
         self._token_is_dead = False
         self._old_keys: dict[str, str] = {}
@@ -187,7 +194,8 @@ class FakeJira(FakeServer):
     # HTTP
 
     def serve(self, request: Request) -> Answer:
-        found = re.fullmatch(r"/rest/api/(2|3|latest)/(.+)", request.path)
+        gateway = "(?:/ex/jira/[a-z0-9-]+)?" if self.flavour == "cloud" else ""
+        found = re.fullmatch(rf"{gateway}/rest/api/(2|3|latest)/(.+)", request.path)
         if found is None or (self.flavour == "server" and found[1] == "3"):
             return _not_found(request)
         version, path = found.groups()
@@ -198,6 +206,8 @@ class FakeJira(FakeServer):
             return _errors(401, _NOT_AUTHENTICATED["server"])
         if path == "field":
             return Answer(200, _FIELDS)
+        if self.scopes is not None and _scope(request, path) not in self.scopes:
+            return Answer(401, {"code": 401, "message": "Unauthorized; scope does not match"})
         if self.flavour == "cloud" and version != "2" and request.method == "POST" and path.startswith("issue"):
             return _errors(400, "The sandbox has no Atlassian document format: write through version 2.")
         answer = self._route(request, path, anonymous=who != "known")
@@ -231,7 +241,8 @@ class FakeJira(FakeServer):
             case "GET", []:
                 return Answer(200, self._issue_json(issue, issue.transitions[-1], _asked_fields(request) or ["*all"]))
             case "GET" | "POST", ["transitions"]:
-                transitions = {"expand": "transitions", "transitions": self._transitions_json()}
+                with_fields = request.query.get("expand") == "transitions.fields"
+                transitions = {"expand": "transitions", "transitions": self._transitions_json(with_fields=with_fields)}
                 return self._do_transition(request, issue) if is_post else Answer(200, transitions)
             case "GET" | "POST", ["comment"]:
                 return self._comment(request, issue) if is_post else self._comments(request, issue)
@@ -278,7 +289,7 @@ class FakeJira(FakeServer):
         return Answer(
             200,
             {
-                "baseUrl": self.url,
+                "baseUrl": self.base_url or self.url,
                 "version": "1001.0.0-SNAPSHOT" if cloud else "9.12.0",
                 "versionNumbers": [1001, 0, 0] if cloud else [9, 12, 0],
                 "deploymentType": "Cloud" if cloud else "Server",
@@ -421,11 +432,16 @@ class FakeJira(FakeServer):
         if wanted not in names:
             return _errors(400, f"Transition id '{wanted}' is not valid for this issue.")
         given = asked.get("fields") or {}
+        if "resolution" in given and not self._takes_resolution(names[wanted]):
+            says = "Field 'resolution' cannot be set. It is not on the appropriate screen, or unknown."
+            return Answer(400, {"errorMessages": [], "errors": {"resolution": says}})
         lacking = self.required_on_transition.get(names[wanted], {})
         errors = {name: says for name, says in lacking.items() if given.get(name) in (None, "", [])}
         if errors:
             return Answer(400, {"errorMessages": [], "errors": errors})
         self.transition(issue.key, names[wanted])
+        if "resolution" in given:
+            issue.fields["resolution"] = given["resolution"]
         for operation in (asked.get("update") or {}).get("comment", []):
             self._add_comment(issue, operation["add"]["body"])
         return Answer(204)
@@ -543,9 +559,16 @@ class FakeJira(FakeServer):
             result["fields"] = None  # so Data Center does: pycontribs/jira#2355
         return result
 
-    def _transitions_json(self) -> list[dict[str, Any]]:
+    def _takes_resolution(self, status: str) -> bool:
+        return status in self.resolution_on or "resolution" in self.required_on_transition.get(status, {})
+
+    def _transitions_json(self, *, with_fields: bool = False) -> list[dict[str, Any]]:
+        def fields(name: str) -> dict[str, Any]:
+            takes = {"resolution": {"required": False, "name": "Resolution"}} if self._takes_resolution(name) else {}
+            return {"fields": takes} if with_fields else {}
+
         return [
-            {"id": str(10 * number + 1), "name": name, "to": _status_json(name, category)}
+            {"id": str(10 * number + 1), "name": name, "to": _status_json(name, category), **fields(name)}
             for number, (name, category) in enumerate(self.statuses.items(), start=1)
             if self.allowed_transitions is None or name in self.allowed_transitions
         ]
@@ -634,6 +657,14 @@ def _read_page_token(token: object) -> int | None:
         return int(json.loads(base64.urlsafe_b64decode(str(token)))["below"])
     except (ValueError, KeyError, TypeError) as err:
         raise ValueError("The provided next page token is invalid.") from err
+
+
+def _scope(request: Request, path: str) -> str:
+    """The classic scope that a call needs: developer.atlassian.com, "Jira scopes for OAuth 2.0"."""
+    if path in ("myself", "user/search"):
+        return "read:jira-user"
+    is_search = path in ("search", "search/jql")
+    return "read:jira-work" if request.method == "GET" or is_search else "write:jira-work"
 
 
 def _asked(request: Request) -> Mapping[str, Any]:

@@ -270,6 +270,10 @@ class MemoryIssues:
         self._account = account
         self._issues = account.issues
 
+    @property
+    def browse_address(self) -> str | None:
+        return "https://example.atlassian.net"
+
     def open_issues(self) -> OpenIssues:
         found: dict[str, set[str]] = defaultdict(set)
         for issue in self._shown():

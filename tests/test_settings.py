@@ -59,6 +59,8 @@ def test_with_nothing_set_it_is_a_read_only_audit() -> None:
         jira_issue_type="Task",
         jira_assign_owner=False,
         resolve_jira=True,
+        jira_done_status=None,
+        jira_resolution=None,
         jira_extra_fields={},
         credstash_aws_profile_name=None,
         credstash_table="credential-store",

@@ -75,8 +75,8 @@ def _say(means: Means, task: Task, action: CommentIssue, issues: Issues, record:
     if not issues.was_said(issue_key, marker_line(action.comment_marker)):
         issues.comment(issue_key, comment_text(action, task.profile))
     if action.event.closes and not issues.close(issue_key):
-        text = "an issue whose access key is inactive or gone could not be closed: its workflow, or Jira, "
-        text += "does not let this account; close it by hand"
+        text = "an issue whose access key is inactive or gone could not be closed: its workflow, or Jira, does not let "
+        text += "this account, or offers no status that says so; close it by hand (jira_done_status, jira_resolution)"
         means.ledger.problem(task, Level.WARNING, text, issue_key)
         return (action.comment_marker, LEFT_OPEN)
     return (action.comment_marker,)

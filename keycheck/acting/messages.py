@@ -17,7 +17,9 @@ from keycheck.clock import Stopped
 from keycheck.model import Addressee, Lookup
 from keycheck.rules import writes
 from keycheck.services import Failure, Messages, ServiceError
+from keycheck.services.jira_refusals import is_gateway
 from keycheck.services.state_items import addressee_record
+from keycheck.settings import Settings
 from keycheck.words.message import SlackDraft, slack_draft
 from keycheck.words.parts import name_key
 
@@ -39,7 +41,8 @@ def send(means: Means, task: Task, message: SendMessage, filed: Mapping[str, str
         return
     recorded = {one.key.access_key.access_key_id: one.issue_key for one in message.keys if one.issue_key}
     settings = means.settings
-    jira, contact = settings.jira_server_address, settings.help_contact
+    issues, contact = means.services.issues, settings.help_contact
+    jira = _set_address(settings) if issues is None else issues.browse_address
     draft = slack_draft(message, task.profile, {**recorded, **filed}, jira, interval, contact)
 
     def release(error: ServiceError | Stopped) -> None:
@@ -69,6 +72,12 @@ def send(means: Means, task: Task, message: SendMessage, filed: Mapping[str, str
             _note(means, addressee.slack_id, Lookup(addressee.slack_id, at))
         for one in message.keys:
             _record_told(means, task, message, one, at)
+
+
+def _set_address(settings: Settings) -> str | None:
+    """Return the Jira that the settings name, if people can open it: nobody has asked it this time."""
+    address = settings.jira_server_address
+    return None if address is None or is_gateway(address) else address
 
 
 def _has_stand_in(means: Means, addressee: Addressee) -> bool:

@@ -13,6 +13,7 @@ Adapters decide nothing; the Protocols here are what scan.py and acting/ know of
     state_items     what an item of that table is
     jira_issues     look, create, read back
     jira_calls      signing in, and what Jira's errors mean to a person
+    jira_refusals   what Jira is asked for, and what an account needs for it
     slack_messages  send one message
     slack_errors    what Slack's words mean: was it posted, whom is it about, what helps
     secrets         credstash
@@ -146,6 +147,11 @@ class Claims(Protocol):
 
 class Issues(Protocol):
     """What keycheck asks of Jira. Every method raises ServiceError, or Stopped past the deadline."""
+
+    @property
+    def browse_address(self) -> str | None:
+        """Return where people can open an issue, once the first look has signed in; None if that is not known."""
+        ...
 
     def open_issues(self) -> OpenIssues: ...
 

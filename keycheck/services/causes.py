@@ -90,7 +90,7 @@ def _proxy(error: BaseException) -> str | None:
         refused = f"the proxy refused to connect to it (HTTP {tunnel[1]})"
         return f"{refused}; let the proxy allow that host, or name the host in NO_PROXY"
     if type(error).__name__ in ("ProxyError", "ProxyConnectionError") and not _has_tunnel(error):
-        return "the proxy that HTTPS_PROXY names cannot be reached"
+        return "the proxy that HTTPS_PROXY names cannot be reached; is there a network?"
     if type(error).__name__ == "InvalidProxyURL":
         return "what HTTPS_PROXY holds is no proxy's address; write it like http://proxy.example.com:3128"
     return None

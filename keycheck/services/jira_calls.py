@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,22 +18,13 @@ from keycheck.clock import RunClock, Stopped
 from keycheck.services import Failure, ServiceError
 from keycheck.services.causes import PROXY_SIGN_IN, is_redirect, obstacle, redirected
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
+from keycheck.services.jira_refusals import CREATE, OPERATIONS, is_gateway, sign_in_advice
 from keycheck.words.issue import issue_refused
 
 SERVICE = "Jira"
 TIMEOUT_SECONDS = (3.05, 10)
 """To connect, and between two bytes of an answer."""
-CREATE = "create issue"
-ASSIGN = "assign issue"
-PERMISSIONS = {
-    "find user": "the global permission Browse Users (on Cloud: Browse users and groups)",
-    ASSIGN: "Assign Issues in the issue's project",
-    "read comments": "Browse Projects in the issue's project",
-    "add comment": "Add Comments (and Browse Projects) in the issue's project",
-    "read transitions": "Transition Issues in the issue's project",
-    "close issue": "Transition Issues in the issue's project",
-}
-"""What the account needs besides filing, by operation: if it lacks one of these, it can file all the same."""
+PAGE_ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?")
 
 T = TypeVar("T")
 
@@ -55,11 +47,23 @@ class JiraCalls:
         self._issue_type = issue_type
         self._health = Health(SERVICE, clock)
         self._lock = threading.Lock()
+        self._deployment: object = None
+        self._base_url: object = None
         self.client: Any = None
 
     @property
     def is_cloud(self) -> bool:
         return bool(self.client.deploymentType == "Cloud")
+
+    @property
+    def browse_address(self) -> str | None:
+        """Return where people can open an issue: what Jira says of itself, else the address that was set; None if that
+        is the API's alone (pycontribs/jira 2368).
+        """
+        said = self._base_url
+        if isinstance(said, str) and len(said) <= 200 and PAGE_ADDRESS.fullmatch(said) and not is_gateway(said):
+            return said.rstrip("/")
+        return None if is_gateway(self._address) else self._address
 
     def connect(self) -> None:
         """Sign in: GET serverInfo (Cloud or Server?) and GET /myself (is the token alive?)."""
@@ -79,7 +83,9 @@ class JiraCalls:
             server=self._address, timeout=TIMEOUT_SECONDS, max_retries=0, logging=False, get_server_info=False, **auth
         )
         client._session.hooks["response"].append(_refuse)  # noqa: SLF001 - python-jira has no public way to its session
-        client.deploymentType = at(client.server_info(), "deploymentType")
+        about = client.server_info()
+        client.deploymentType = self._deployment = at(about, "deploymentType")
+        self._base_url = at(about, "baseUrl")
         return client
 
     def get(self, path: str, asked: Mapping[str, Any] | None = None) -> Any:
@@ -146,6 +152,27 @@ class JiraCalls:
             SERVICE, operation, text, failure=Failure.UNKNOWN if is_write else Failure.REFUSED, holds_for_run=True
         )
 
+    def _not_allowed(self, failed: Callable[..., ServiceError], operation: str, status: int) -> ServiceError:
+        """Return the error for a sign-in, or a project, that is not the account's."""
+        is_cloud = None if self._deployment is None else self._deployment == "Cloud"
+        advice = sign_in_advice(has_email=bool(self._email), is_cloud=is_cloud, address=self._address)
+        what = f"the account may not do this in {self._project_key}"
+        if operation in ("serverInfo", "myself"):
+            what = "the token is dead or wrong, or of another kind of Jira"
+        return failed(
+            f"Jira refused {operation} (HTTP {status}): {what}; no issues filed this run. {advice}", holds_for_run=True
+        )
+
+    def _out_of_scope(self, failed: Callable[..., ServiceError], operation: str) -> ServiceError:
+        """Return the error for one call that is refused to a token that has just signed in: it is no dead token. What
+        nothing can be filed without turns Jira off for the run.
+        """
+        known = OPERATIONS[operation]
+        text = f"Jira refused {operation} (HTTP 401), though it had taken the token to sign in: a scoped token needs "
+        text += f"the scope {known.scope} for it"
+        text += f", and the account {known.permission}" if known.permission else "; no issues filed this run"
+        return failed(text, holds_for_run=not known.permission)
+
     def _answered(
         self, operation: str, status: int, response: Any, *, is_write: bool, is_sign_in: bool
     ) -> ServiceError:
@@ -156,17 +183,11 @@ class JiraCalls:
         def failed(text: str, **more: Any) -> ServiceError:
             return ServiceError(SERVICE, operation, text, code=str(status), **more)
 
-        if status == 401 or (status == 403 and operation not in PERMISSIONS):
-            what = (
-                "the token is dead or wrong" if status == 401 else f"the account may not do this in {self._project_key}"
-            )
-            if operation == ASSIGN:  # as documented for Jira Server; Cloud says 403
-                what += f", or the account lacks {PERMISSIONS[ASSIGN]}"
-            return failed(
-                f"Jira refused {operation} (HTTP {status}): {what}; no issues filed this run. Look at the secrets that "
-                "credstash_keyname_atlassian_api_email and ..._token name",
-                holds_for_run=True,
-            )
+        known = OPERATIONS[operation]
+        if status == 401 and self.client is not None:
+            return self._out_of_scope(failed, operation)
+        if status == 401 or (status == 403 and not known.permission):
+            return self._not_allowed(failed, operation, status)
         if status >= 500:
             return failed(f"Jira failed on {operation} (HTTP {status})", failure=_unheard(is_write=is_write))
         hide = self._without_credentials  # before anything is cut: a token cut short is no whole one to be found
@@ -174,10 +195,10 @@ class JiraCalls:
         if operation == CREATE:
             shown = {hide(name): hide(said) for name, said in field_errors.items()}
             return failed(issue_refused(shown, [hide(said) for said in messages], self._issue_type), holds_for_run=True)
-        if operation in PERMISSIONS:
+        if known.permission:
             said = " ".join(hide("; ".join([*messages, *field_errors.values()])).split())[:200]
             why = f": {said}" if said else " and gave no reason"
-            return failed(f"Jira refused {operation} (HTTP {status}){why}; allow the account {PERMISSIONS[operation]}")
+            return failed(f"Jira refused {operation} (HTTP {status}){why}; allow the account {known.permission}")
         if is_sign_in or operation == "serverInfo":
             return failed(f"Jira refused {operation} (HTTP {status}); look at jira_server_address", holds_for_run=True)
         return failed(f"Jira refused {operation} (HTTP {status})")

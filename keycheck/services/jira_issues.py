@@ -10,15 +10,18 @@ GET /myself comes first, and only after it succeeded is an empty answer believed
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from keycheck.clock import RunClock
 from keycheck.model import LABEL_OF_ITS_OWN, OpenIssues, SeenIssue, is_issue_key
 from keycheck.services import ServiceError
-from keycheck.services.jira_calls import ASSIGN, CREATE, SERVICE, JiraCalls, at
+from keycheck.services.jira_calls import SERVICE, JiraCalls, at
+from keycheck.services.jira_refusals import ASSIGN, CREATE
 from keycheck.words.issue import FAMILY_LABEL, IssueDraft
 
 _Found = tuple[str, frozenset[str]]
@@ -29,6 +32,11 @@ DONE = "done"
 """The key of the one status category that is not open, in every language: /rest/api/2/statuscategory."""
 DONE_STATUSES = ("done", "closed", "resolved")
 """Where several statuses of that category can be reached, the first of these is taken."""
+NOT_DONE = re.compile(
+    "cancel|duplicat|reject|declin|won'?t|will not|invalid|abandon|obsolet|discard|withdrawn|not a bug|not done"
+    "|reproduce"
+)
+"""What statuses of that category are called where nothing was done: an issue that ends so says what is not true."""
 
 
 class JiraIssues:
@@ -43,11 +51,20 @@ class JiraIssues:
         issue_type: str,
         extra_fields: Mapping[str, Any],
         clock: RunClock,
+        done_status: str | None = None,
+        resolution: str | None = None,
     ) -> None:
         self._jira = JiraCalls(address, credentials, project_key=project_key, issue_type=issue_type, clock=clock)
         self._project_key = project_key
         self._issue_type = issue_type
         self._extra_fields = extra_fields
+        self._done_status = done_status
+        self._resolution = resolution
+
+    @property
+    def browse_address(self) -> str | None:
+        """Return where people can open an issue; None if that is not known."""
+        return self._jira.browse_address
 
     def connect(self) -> None:
         """Sign in, once; the first look does so of its own accord."""
@@ -228,17 +245,23 @@ class JiraIssues:
     def close(self, issue_key: str) -> bool:
         """Take it to a status that is not open, if it is open; True also if it is gone.
 
-        False if its workflow offers this account no way there, or Jira refuses the one offered: a field that must be
-        filled in (400), a permission (403), somebody else's change (409).
+        False if its workflow offers this account no way there that says so, or Jira refuses the one offered: a field
+        that must be filled in (400), a permission (403), somebody else's change (409).
         """
         seen = self.read(issue_key)
         if seen is None or not seen.is_open:
             return True
         path = f"issue/{issue_key}/transitions"
-        transition = self._jira.call("read transitions", lambda: _way_to_done(self._jira.get(path)))
-        if transition is None:
+        asked = {"expand": "transitions.fields"} if self._resolution else None
+        found = self._jira.call(
+            "read transitions", lambda: _way_to_done(self._jira.get(path, asked), self._done_status)
+        )
+        if found is None:
             return False
-        post = partial(self._jira.write, "POST", path, {"transition": {"id": transition}})
+        way: dict[str, Any] = {"transition": {"id": found.id}}
+        if self._resolution and found.takes_resolution:  # Jira refuses a field that is not on the transition's screen
+            way["fields"] = {"resolution": {"name": self._resolution}}
+        post = partial(self._jira.write, "POST", path, way)
         return self._unless_refused("close issue", post, ("400", "403", "409"))
 
     def _unless_refused(self, operation: str, write: Callable[[], None], refusals: tuple[str, ...]) -> bool:
@@ -284,12 +307,31 @@ def _text(value: Any, *, may_be_empty: bool = False) -> str:
     return value
 
 
-def _way_to_done(answer: Any) -> str | None:
-    """Return the id of the transition to take. "None" is believed only where each one offered says where it leads."""
-    ways: list[tuple[str, str]] = []
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """A transition to a status that is not open."""
+
+    id: str
+    status: str
+    takes_resolution: bool
+
+
+def _way_to_done(answer: Any, wanted: str | None) -> _Way | None:
+    """Return the transition to take: to the status that the setting names, or else to the likeliest, and to none where
+    all that is left says that nothing was done. "None" is believed only where each one offered says where it leads.
+    """
+    ways: list[_Way] = []
     for transition in _list_of_dicts(answer["transitions"]):
         status = transition["to"]
         if _text(status["statusCategory"]["key"]) == DONE:
-            ways.append((_text(status["name"]).casefold(), _text(transition["id"])))
-    by_name = dict(reversed(ways))  # the first of several to one status
-    return next((by_name[name] for name in DONE_STATUSES if name in by_name), ways[0][1] if ways else None)
+            takes = at(transition, "fields", "resolution") is not None
+            ways.append(_Way(_text(transition["id"]), _text(status["name"]).casefold(), takes))
+    if wanted is not None:
+        return next((way for way in ways if way.status == wanted.casefold()), None)
+    ways = [way for way in ways if NOT_DONE.search(way.status.replace("\u2019", "'")) is None]
+    return min(ways, key=_likeliest_first, default=None)
+
+
+def _likeliest_first(way: _Way) -> int:
+    """Return a number that puts the usual statuses first, and keeps all others as Jira lists them."""
+    return DONE_STATUSES.index(way.status) if way.status in DONE_STATUSES else len(DONE_STATUSES)

@@ -50,6 +50,8 @@ class RealServices:
             issue_type=settings.jira_issue_type,
             extra_fields=settings.jira_extra_fields,
             clock=self._clock,
+            done_status=settings.jira_done_status,
+            resolution=settings.jira_resolution,
         )
 
     def open_messages(self) -> Messages:

@@ -40,6 +40,8 @@ class Spoiled:
 
     def __getattr__(self, method: str) -> Any:
         found = getattr(self.real, method)
+        if not callable(found):
+            return found
 
         def call(*arguments: Any) -> Any:
             self.asked.append(method)

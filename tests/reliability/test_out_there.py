@@ -465,3 +465,51 @@ def test_an_aws_file_that_may_not_be_read_is_named_and_not_taken_for_an_empty_on
     assert ran.code == 1
     said = f"there is no such AWS profile: {config}, which AWS_CONFIG_FILE names, cannot be read: permission denied"
     assert ran.first_line == f"E! acme-dev: {said}"
+
+
+# Links lead people to the site: pycontribs/jira 2368
+
+
+def test_a_scoped_token_goes_to_the_gateway_and_a_message_links_to_the_site(one_due: World) -> None:
+    one_due.jira.base_url = "https://acme.atlassian.net"
+    gateway = f"{one_due.jira.url}/ex/jira/1a2b3c4d-0000-4000-8000-1a2b3c4d5e6f"
+    run(one_due, "acme-dev", send_slack="True", create_jira="True", jira_server_address=gateway)
+    (issue_key,) = one_due.jira.issues
+    (message,) = one_due.slack.messages
+    assert f"<https://acme.atlassian.net/browse/{issue_key}|{issue_key}>" in str(message.blocks)
+    assert "ex/jira" not in str(message)
+    one_due.pass_time(timedelta(hours=25))
+    run(one_due, "acme-dev", send_slack="True", jira_server_address=gateway)
+    assert issue_key in str(one_due.slack.messages[-1])
+    assert "/browse/" not in str(one_due.slack.messages[-1]), "nobody has asked Jira where its pages are"
+
+
+def test_a_scoped_token_that_lacks_a_scope_is_no_dead_token(one_due: World) -> None:
+    one_due.jira.scopes = {"read:jira-work", "read:jira-user"}
+    ran = run(one_due, "acme-dev", create_jira="True")
+    assert "Jira refused create issue (HTTP 401), though it had taken the token to sign in" in ran.first_line
+    assert "a scoped token needs the scope write:jira-work for it" in ran.first_line
+    assert "dead" not in ran.stderr
+
+
+def test_a_token_of_the_other_kind_of_jira_is_said_with_the_setting(one_due: World) -> None:
+    ran = run(one_due, "acme-dev", create_jira="True", credstash_keyname_atlassian_api_email=None)
+    assert "Jira Cloud takes an API token only beside its user's e-mail: set" in ran.first_line
+    assert "credstash_keyname_atlassian_api_email" in ran.first_line
+
+
+def test_an_issue_does_not_end_as_refused(one_due: World) -> None:
+    """Where its workflow knows no other end it is left open with its comment, and said once."""
+    one_due.jira.statuses = {"To Do": "new", "Won't Do": "done", "Duplicate": "done"}
+    run(one_due, "acme-dev", create_jira="True")
+    ((_, issue),) = one_due.jira.issues.items()
+    ((access_key_id, _, _),) = one_due.aws.keys("dev_kramer")
+    iam = one_due.aws.client("iam")
+    iam.update_access_key(UserName="dev_kramer", AccessKeyId=access_key_id, Status="Inactive")
+    one_due.pass_time(timedelta(hours=1))
+    ran = run(one_due, "acme-dev", create_jira="True")
+    assert (issue.status, len(issue.comments)) == ("To Do", 1)
+    assert "offers no status that says so; close it by hand (jira_done_status, jira_resolution)" in ran.stderr
+    one_due.jira.statuses["Rotated"] = "done"
+    one_due.pass_time(timedelta(hours=1))
+    assert run(one_due, "acme-dev", create_jira="True").stderr == ""

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from keycheck.clock import Stopped
+from keycheck.clock import RunClock, Stopped
 from keycheck.services import Failure, ServiceError, jira_issues
 from keycheck.services.jira_issues import JiraIssues
+from keycheck.services.jira_refusals import OPERATIONS, sign_in_advice
 from keycheck.words.issue import FAMILY_LABEL, IssueDraft
 from sandbox.fake_jira import FakeJira, Flavour
 from sandbox.http_fake import Fault, calls
@@ -502,13 +503,14 @@ FAILED_WRITES = {
     "200 page": (Fault.html(200), False, True, True),
     "200 empty": (Fault.status(200), False, True, True),
     "redirect": (Fault.status(302, None, {"Location": "/login"}), False, False, True),
-    "401": (Fault.status(401), False, False, True),
+    "401": (Fault.status(401), False, False, False),
     "429": (Fault.status(429), False, False, False),
     "429 long": (Fault.status(429, None, {"Retry-After": "3600"}), False, False, False),
 }
 """Whatever is written: the fault, whether it was done, whether it may have been, whether Jira is off after it."""
 FAILED_FILINGS = {
     **FAILED_WRITES,
+    "401": (Fault.status(401), False, False, True),
     "503 null": (Fault.status(503, b"null", {"Content-Type": "application/json"}), False, True, False),
     "201 empty": (Fault.status(201, None), False, True, True),
     "201 without key": (Fault.status(201, {"id": "1"}), False, True, True),
@@ -1201,3 +1203,185 @@ def test_nothing_is_done_to_an_issue_past_the_deadline(jira: FakeJira, issues: J
         with pytest.raises(Stopped):
             call()
     assert len(jira.requests) == asked
+
+
+# Where people open an issue: pycontribs/jira 2368
+
+GATEWAY = "/ex/jira/1a2b3c4d-0000-4000-8000-1a2b3c4d5e6f"
+
+
+@pytest.mark.parametrize("flavour", ["cloud"], indirect=True)
+def test_a_scoped_token_goes_to_the_gateway_and_people_to_the_site(make_issues: MakeIssues, jira: FakeJira) -> None:
+    jira.base_url = "https://acme.atlassian.net"
+    issues = make_issues(address=f"{jira.url}{GATEWAY}")
+    assert issues.browse_address is None, "nobody has asked it yet, and the gateway has no pages"
+    key = issues.create(DRAFT)
+    assert key in jira.issues
+    assert all(request.path.startswith(f"{GATEWAY}/rest/api/2/") for request in jira.requests)
+    assert issues.browse_address == "https://acme.atlassian.net"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "javascript:alert(1)",
+        "https://acme.example/|<script>",
+        "https://" + "a" * 300,
+        "ftp://acme.example",
+        "https://acme.example/?token=1",
+        "https://api.atlassian.com/ex/jira/1a2b",
+    ],
+)
+def test_an_odd_base_url_leads_nobody_anywhere(make_issues: MakeIssues, jira: FakeJira, said: str) -> None:
+    jira.base_url = said
+    issues = make_issues()
+    issues.connect()
+    assert issues.browse_address == jira.url
+    if jira.flavour == "server":
+        return
+    behind_gateway = make_issues(address=f"{jira.url}{GATEWAY}")
+    behind_gateway.connect()
+    assert behind_gateway.browse_address is None
+
+
+# A scoped token
+
+SCOPED: dict[str, Callable[[JiraIssues], object]] = {
+    "search": lambda issues: issues.open_issues(),
+    "read issue": lambda issues: issues.read("SEC-1"),
+    "create issue": lambda issues: issues.create(DRAFT),
+    "find user": lambda issues: issues.assign("SEC-1", KRAMER),
+    "assign issue": lambda issues: issues.assign("SEC-1", KRAMER),
+    "read comments": lambda issues: issues.was_said("SEC-1", MARK),
+    "add comment": lambda issues: issues.comment("SEC-1", MARK),
+    "read transitions": lambda issues: issues.close("SEC-1"),
+    "close issue": lambda issues: issues.close("SEC-1"),
+    "permissions": lambda issues: issues.count_filed(LABEL, 7),
+}
+PATHS = {
+    "search": "/search/jql",
+    "read issue": "/issue/SEC-1",
+    "create issue": "/issue",
+    "find user": "/user/search",
+    "assign issue": "/assignee",
+    "read comments": "/comment",
+    "add comment": "/comment",
+    "read transitions": "/transitions",
+    "close issue": "/transitions",
+    "permissions": "/mypermissions",
+}
+
+
+@pytest.mark.parametrize("operation", sorted(set(OPERATIONS) - {"serverInfo", "myself"}))
+@pytest.mark.parametrize("flavour", ["cloud"], indirect=True)
+def test_a_401_after_the_sign_in_names_the_call_and_the_scope_and_is_no_dead_token(
+    jira: FakeJira, issues: JiraIssues, operation: str
+) -> None:
+    known(jira, KRAMER)
+    issues.create(DRAFT)
+    method = {"create issue": "POST", "add comment": "POST", "close issue": "POST", "assign issue": "PUT"}
+    refused = Fault.status(401, {"code": 401, "message": "Unauthorized; scope does not match"})
+    jira.inject(refused, calls(method.get(operation, "GET"), PATHS[operation]))
+    error = failed(SCOPED[operation], issues)
+    needs = OPERATIONS[operation]
+    assert f"Jira refused {operation} (HTTP 401)" in error.text
+    assert f"a scoped token needs the scope {needs.scope} for it" in error.text
+    assert "dead" not in error.text
+    assert error.holds_for_run is not bool(needs.permission)
+
+
+@pytest.mark.parametrize("flavour", ["cloud"], indirect=True)
+def test_the_scopes_that_the_table_names_are_enough(jira: FakeJira, issues: JiraIssues) -> None:
+    known(jira, KRAMER)
+    jira.scopes = {row.scope for row in OPERATIONS.values()}
+    key = issues.create(DRAFT)
+    issues.comment(key, MARK)
+    assert (issues.assign(key, KRAMER), issues.was_said(key, MARK), issues.close(key)) == (True, True, True)
+    jira.scopes.discard("write:jira-work")
+    assert "the scope write:jira-work" in failed(issues.create, DRAFT).text
+
+
+# Which kind of sign-in
+
+
+@pytest.mark.parametrize(
+    ("flavour", "email", "status", "says"),
+    [
+        ("cloud", None, None, "set credstash_keyname_atlassian_api_email"),
+        ("cloud", None, 403, "set credstash_keyname_atlassian_api_email"),
+        ("server", EMAIL, None, "unset credstash_keyname_atlassian_api_email if this is one"),
+        ("cloud", EMAIL, None, "Look at the secrets that"),
+        ("server", None, None, "Look at the secrets that"),
+    ],
+)
+def test_a_sign_in_of_the_other_kind_is_said_with_the_setting(
+    flavour: Flavour, email: str | None, status: int | None, says: str
+) -> None:
+    """Bearer to Cloud, and a personal access token with an e-mail on Data Center."""
+    with FakeJira(flavour, {"email": EMAIL, "token": "another token"}) as jira:
+        if status is not None:
+            jira.inject(Fault.status(status), calls("GET", "/myself"))
+        issues = JiraIssues(
+            jira.url, (email, TOKEN), project_key="SEC", issue_type="Task", extra_fields={}, clock=RunClock()
+        )
+        assert says in failed(issues.connect).text
+
+
+@pytest.mark.parametrize(
+    ("address", "is_cloud"),
+    [
+        ("https://acme.atlassian.net", True),
+        ("https://api.atlassian.com/ex/jira/1a2b", True),
+        ("https://jira.acme.example", False),
+    ],
+)
+def test_a_jira_that_says_nothing_is_known_by_its_address(address: str, is_cloud: bool) -> None:
+    """Cloud answers 403 to any call with a Bearer token that is none of its own, serverInfo too."""
+    advice = sign_in_advice(has_email=False, is_cloud=None, address=address)
+    assert ("set credstash_keyname_atlassian_api_email" in advice) is is_cloud
+
+
+# How an issue ends
+
+
+@pytest.mark.parametrize(
+    ("statuses", "wanted", "ends_as"),
+    [
+        (("Cancelled", "Done"), None, "Done"),
+        (("Duplicate", "Rejected", "Fixed"), None, "Fixed"),
+        (("Won't Do", "Abgeschlossen"), None, "Abgeschlossen"),
+        (("Closed", "Resolved", "Done"), None, "Done"),
+        (("Canceled", "Duplicate", "Won\u2019t Fix", "Declined"), None, None),
+        (("Done", "Rotated"), "rotated", "Rotated"),
+        (("Done", "Cancelled"), "Cancelled", "Cancelled"),
+        (("Done",), "Rotated", None),
+    ],
+)
+def test_an_issue_ends_as_done_or_as_the_setting_says_and_never_as_refused(
+    make_issues: MakeIssues, jira: FakeJira, statuses: tuple[str, ...], wanted: str | None, ends_as: str | None
+) -> None:
+    """A status of category Done may mean that nothing was done; where only those remain it is left open."""
+    jira.statuses = {"To Do": "new", "In Progress": "indeterminate", **dict.fromkeys(statuses, "done")}
+    issues = make_issues(done_status=wanted)
+    key = issues.create(DRAFT)
+    assert issues.close(key) is (ends_as is not None)
+    assert jira.issues[key].status == (ends_as or "To Do")
+
+
+@pytest.mark.parametrize("is_on_screen", [True, False])
+def test_the_resolution_is_given_where_the_transition_takes_one(
+    make_issues: MakeIssues, jira: FakeJira, is_on_screen: bool
+) -> None:
+    jira.resolution_on = {"Done"} if is_on_screen else set()
+    issues = make_issues(resolution="Rotated")
+    key = issues.create(DRAFT)
+    assert issues.close(key)
+    assert jira.issues[key].fields.get("resolution") == ({"name": "Rotated"} if is_on_screen else None)
+
+
+def test_a_resolution_that_a_transition_asks_for_lets_the_issue_end(make_issues: MakeIssues, jira: FakeJira) -> None:
+    jira.resolution_on = {"Done"}
+    jira.required_on_transition = {"Done": {"resolution": "Resolution is required."}}
+    key = make_issues().create(DRAFT)
+    assert not make_issues().close(key)
+    assert make_issues(resolution="Done").close(key)
