@@ -7,7 +7,7 @@ The table is design.md's 2, "Settings".
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -209,7 +209,7 @@ def parse(environ: Mapping[str, str], default_mapping_file: Path) -> Settings:
             wrong.add(setting.name)
             values[setting.name] = value_of(*setting.checks(""))
     given = environ.get("slack_id_mapping_file", "").strip()
-    problems += [f"{', '.join(names)}: {oddity}" for oddity, names in odd.items()]
+    problems += [_in_one_line(names, oddity) for oddity, names in odd.items()]
     values["slack_id_mapping_file"] = Path(given) if given else default_mapping_file
     values["exemptions_file"] = Path(values["exemptions_file"]) if values["exemptions_file"] else None
     problems += _missing(values, wrong)
@@ -220,6 +220,12 @@ def parse(environ: Mapping[str, str], default_mapping_file: Path) -> Settings:
     if problems:
         raise SettingsError(tuple(problems))
     return Settings(**values, warnings=(*_warnings(values), *(text for _, text in misspelt)))
+
+
+def _in_one_line(names: Sequence[str], oddity: str) -> str:
+    """Say once what is wrong with several settings: an environment file is written in one dialect."""
+    first, *others = names
+    return f"{first}: {oddity}" + (f" (and so in {', '.join(others)})" if others else "")
 
 
 def _missing(values: Mapping[str, Any], wrong: Collection[str]) -> list[str]:
