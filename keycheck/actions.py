@@ -17,7 +17,7 @@ class NextStep(enum.Enum):
 
     DISABLED_FROM: not before a day. DUE: its day has come, and it waits for its turn. DISABLED_NOW: in this run.
     IN_USE: due, but somebody uses it. LEFT_ALONE: a person took it back, so until a day no notice is given.
-    NEVER_DISABLED: keycheck itself depends on it.
+    NEVER_DISABLED: keycheck itself depends on it. STAYS_UNOWNED: nobody knows whose it is, and such ones are spared.
     """
 
     STAYS_ACTIVE = enum.auto()
@@ -27,10 +27,11 @@ class NextStep(enum.Enum):
     IN_USE = enum.auto()
     LEFT_ALONE = enum.auto()
     NEVER_DISABLED = enum.auto()
+    STAYS_UNOWNED = enum.auto()
 
     @property
     def has_day(self) -> bool:
-        return self not in (NextStep.STAYS_ACTIVE, NextStep.NEVER_DISABLED)
+        return self not in (NextStep.STAYS_ACTIVE, NextStep.NEVER_DISABLED, NextStep.STAYS_UNOWNED)
 
 
 class SkipReason(enum.Enum):
@@ -54,6 +55,7 @@ class SkipReason(enum.Enum):
     REENABLED = enum.auto()
     JUST_DISABLED = enum.auto()
     OWN_ACCESS_KEY = enum.auto()
+    UNOWNED = enum.auto()
     TOO_MANY_ISSUES = enum.auto()
     CLAIMED = enum.auto()
     BAD_RECORD = enum.auto()

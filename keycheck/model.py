@@ -307,6 +307,8 @@ class Owner:
     `group`: a Slack user group that a team's message mentions. `email`: whom the issue is assigned to, if that is on.
     `is_email_own`: that address itself names the owner, so that its issue reaches whoever owns the access keys.
 
+    `is_mapped`: the mapping file names somebody, though Slack is off and nobody is told.
+
     `is_unsure`: whether the addressee can still be told could not be found out in this run; `is_retry`: nobody but a
     message can tell. `trouble`: why whoever was named is not told, for others.
     """
@@ -316,9 +318,15 @@ class Owner:
     group: str | None = None
     email: str | None = None
     is_email_own: bool = False
+    is_mapped: bool = False
     is_unsure: bool = False
     is_retry: bool = False
     trouble: str = ""
+
+    @property
+    def is_anybodys(self) -> bool:
+        """Whether nobody knows whose it is. What could not be read is not taken for that."""
+        return self.kind is OwnerKind.UNKNOWN and not self.is_mapped
 
     @property
     def identity(self) -> str:

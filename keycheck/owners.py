@@ -147,7 +147,8 @@ class Owners:
         that channel owns users itself, a message to it would give its own a notice: so it is not told then.
         """
         account_id = user.account_id
-        mapped = self.mapped(user) if self.tells_on_slack else None
+        entry = self.mapped(user)
+        mapped = entry if self.tells_on_slack else None
         if self.tells_on_slack and self.is_entry_bad(user):
             return Owner(OwnerKind.UNREAD)
         if not tags_were_read and (self.assigns or self.tells_on_slack):
@@ -155,7 +156,7 @@ class Owners:
         emails = self.email_of(user.user_name, tags)
         email = emails[0] if self.assigns and emails else None
         if not self.tells_on_slack:
-            return self._not_on_slack(account_id, email)
+            return replace(self._not_on_slack(account_id, email), is_mapped=entry is not None)
         name = mapped or parse_slack_name(tag_value(tags or {}, self.slack_tag) or "")
         if name is not None:
             return self._named(name, account_id, email, known)

@@ -87,6 +87,9 @@ class Settings:
     reenable_grace_days: int = _setting(
         "number", "7", "days that an access key re-enabled by a person is left alone", lowest=0, highest=365
     )
+    disable_unowned: bool = _setting(
+        "boolean", "True", "disable access keys whose owner nobody knows, too; False: they are nagged about and stay"
+    )
     exemptions_file: Path | None = _setting("path", None, "TOML file of dated exemptions: see the README")
     exempt_by_tag: bool = _setting("boolean", "False", "take exemptions from the IAM tags keycheck:exempt-... too")
     nag_interval_hours: int = _setting(

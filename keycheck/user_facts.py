@@ -64,7 +64,9 @@ class UserFactsReader:
     # Files
 
     def read_files(self) -> None:
-        """Read the exemptions and, if Slack is on, the mapping; what cannot be used is said."""
+        """Read the exemptions and, if Slack is on or only what has an owner is disabled, the mapping; what cannot be
+        used is said.
+        """
         settings = self._settings
         if settings.exemptions_file is not None:
             self._rules = self._parsed(
@@ -73,9 +75,10 @@ class UserFactsReader:
                 "nothing is disabled: exemptions_file",
             )
         mapping = MappingFile({})
-        if settings.send_slack:
+        if settings.send_slack or (settings.disable_key and not settings.disable_unowned):
             path = settings.slack_id_mapping_file
-            found = self._parsed(path, parse_mapping, "nobody is nagged: slack_id_mapping_file")
+            what = "nobody is nagged" if settings.send_slack else "nothing is disabled"
+            found = self._parsed(path, parse_mapping, f"{what}: slack_id_mapping_file")
             if found is None:
                 return
             mapping = found

@@ -167,6 +167,21 @@ class FakeJira(FakeServer):
         with self.lock:
             self.issues[key].transitions.append(Transition(datetime.now(UTC), status, self.statuses[status]))
 
+    def file_as_original(self, user_name: str, last_five: str, account: str) -> str:
+        """File an issue as lacework/ops does, which keycheck may take over; its key."""
+        about = f"{user_name} with Key ID ending in ****{last_five}. This key is set to expire on 05/11/2026. "
+        with self.lock:
+            issue = self._add(
+                {
+                    "project": {"key": "SEC"},
+                    "summary": f"AWS Access key is soon to expire - {user_name}",
+                    "description": f"AWS Access Key must be rotated for {about}The AccountAlias is {account} \n  ",
+                    "issuetype": {"name": "Story"},
+                    "labels": ["AWS-User-Key-Rotation"],
+                }
+            )
+            return issue.key
+
     def move(self, key: str, project: str) -> str:
         """Move an issue to another project; it has a new key then, and answers to the old one too."""
         with self.lock:
@@ -248,6 +263,8 @@ class FakeJira(FakeServer):
                 return self._comment(request, issue) if is_post else self._comments(request, issue)
             case "PUT", ["assignee"]:
                 return self._assign(request, issue)
+            case "PUT", []:
+                return self._edit(request, issue)
         return _errors(405, "Method Not Allowed")
 
     # Who asks
@@ -389,6 +406,10 @@ class FakeJira(FakeServer):
         if errors:
             return Answer(400, {"errorMessages": [], "errors": errors})
 
+        issue = self._add(fields)
+        return Answer(201, {"id": issue.id, "key": issue.key, "self": self._self(issue)})
+
+    def _add(self, fields: dict[str, Any]) -> Issue:
         project = str(fields.pop("project")["key"])
         number = self._last_number[project] = self._last_number.get(project, 0) + 1
         self._last_id += 1
@@ -410,7 +431,7 @@ class FakeJira(FakeServer):
             done = next(name for name, category in self.statuses.items() if category == "done")
             issue.transitions.append(Transition(now, done, "done"))
         self.issues[issue.key] = issue
-        return Answer(201, {"id": issue.id, "key": issue.key, "self": self._self(issue)})
+        return issue
 
     def _creation_errors(self, fields: dict[str, Any]) -> dict[str, str]:
         known_project = _name_in(fields.get("project"), "key") in self.projects
@@ -444,6 +465,15 @@ class FakeJira(FakeServer):
             issue.fields["resolution"] = given["resolution"]
         for operation in (asked.get("update") or {}).get("comment", []):
             self._add_comment(issue, operation["add"]["body"])
+        return Answer(204)
+
+    def _edit(self, request: Request, issue: Issue) -> Answer:
+        """As far as keycheck edits an issue: labels are added."""
+        asked = request.json if isinstance(request.json, dict) else {}
+        added = [one.get("add") for one in (asked.get("update") or {}).get("labels", [])]
+        if not added or _labels_error(added) is not None:
+            return Answer(400, {"errorMessages": [], "errors": {"labels": "The sandbox knows of adding labels alone."}})
+        issue.labels = list(dict.fromkeys([*issue.labels, *added]))
         return Answer(204)
 
     def _assign(self, request: Request, issue: Issue) -> Answer:

@@ -303,6 +303,12 @@ class MemoryIssues:
             raise ServiceError("Jira", "read issue", f"{issue_key} is gone", code="404")
         return issue
 
+    def find_original(self, _access_key: AccessKey, _profile: str) -> str | None:
+        return None
+
+    def add_label(self, issue_key: str, label: str) -> None:
+        raise AssertionError(f"nothing to adopt here: {issue_key}, {label}")
+
     def find_open(self, issue_label: str) -> str | None:
         found = (one.key for one in self._shown() if issue_label in one.draft.labels and one.ended_at is None)
         return next(found, None)

@@ -594,7 +594,7 @@ def test_where_an_e_mail_that_would_decide_was_not_looked_up_nobody_else_is_told
         pytest.param(MAPPED, True, False, Owner(KNOWN, person("U0MAPPED")), id="mapped, Slack"),
         pytest.param(MAPPED, True, True, Owner(KNOWN, person("U0MAPPED")), id="mapped, Slack and assigning"),
         pytest.param(MAPPED, False, True, Owner(UNREAD), id="mapped, assigning"),
-        pytest.param(MAPPED, False, False, Owner(UNKNOWN), id="mapped, neither"),
+        pytest.param(MAPPED, False, False, Owner(UNKNOWN, is_mapped=True), id="mapped, neither"),
     ],
 )
 def test_without_tags_only_the_mapping_names_an_owner(
@@ -630,9 +630,10 @@ def test_without_slack_the_owner_is_whom_the_issue_can_be_assigned_to(
     for mapped in [False, True]:
         owners = Owners({user_name: SlackName("U0MAPPED")} if mapped else {}, FALLBACK)
         assigned = resolve(owners, user_name, tags=tags, tells_on_slack=False, assigns=True)
-        assert assigned == Owner(UNKNOWN if email is None else KNOWN, email=email, is_email_own=email is not None)
+        kind, is_own = (UNKNOWN, False) if email is None else (KNOWN, True)
+        assert assigned == Owner(kind, email=email, is_email_own=is_own, is_mapped=mapped)
         assert assigned.identity == (email or "unknown")
-        assert resolve(owners, user_name, tags=tags, tells_on_slack=False) == Owner(UNKNOWN)
+        assert resolve(owners, user_name, tags=tags, tells_on_slack=False) == Owner(UNKNOWN, is_mapped=mapped)
 
 
 @pytest.mark.parametrize(
@@ -818,7 +819,7 @@ def test_whatever_is_known_no_owner_contradicts_itself(
     if not assigns or not tags_were_read:
         assert owner.email is None
     if not tells_on_slack and not assigns:
-        assert owner == Owner(UNKNOWN)
+        assert owner == Owner(UNKNOWN, is_mapped=owner.is_mapped)
     if owner.kind is KNOWN:
         assert owner.email is not None or (owner.addressee is not None and not owner.addressee.is_fallback)
     if owner.kind is UNKNOWN:

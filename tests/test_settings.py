@@ -51,6 +51,7 @@ def test_with_nothing_set_it_is_a_read_only_audit() -> None:
         max_disables_per_day=50,
         disable_in_use_hours=0,
         reenable_grace_days=7,
+        disable_unowned=True,
         exemptions_file=None,
         exempt_by_tag=False,
         nag_interval_hours=24,

@@ -17,16 +17,16 @@ def dry_run(plans: Sequence[Plan], issues: Issues | None, site: str) -> Iterator
     for plan in plans:
         for action in (action for chain in plan.chains for action in actions_of(chain)):
             try:
-                yield plan.profile, _one(action, issues, site)
+                yield plan.profile, _one(action, issues, site, plan.profile)
             except ServiceError as error:
                 yield plan.profile, f"could not look whether it {describe(action)}: {error.text}"
             except Stopped:
                 yield plan.profile, f"had no time left to look whether it {describe(action)}"
 
 
-def _one(action: Action, issues: Issues | None, site: str) -> str:
+def _one(action: Action, issues: Issues | None, site: str, profile: str) -> str:
     if isinstance(action, FileIssue) and issues is not None:
-        found = find_open_issue(issues, action.record, site)
+        found = find_open_issue(issues, action.record, site, action.key.access_key, profile)
         if found is not None:
             return describe_found(action, found.key)
     return describe(action)

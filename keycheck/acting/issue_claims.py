@@ -29,14 +29,20 @@ def release_issue(means: Means, record: KeyRecord, token: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An open issue of ours. `is_recorded`: it is the one on record, moved or not."""
+    """An open issue of ours. `is_recorded`: it is the one on record, moved or not. `is_adopted`: lacework/ops has filed
+    it, and it has no label of its own yet.
+    """
 
     key: str
-    is_recorded: bool
+    is_recorded: bool = False
+    is_adopted: bool = False
 
 
-def find_open_issue(issues: Issues, record: KeyRecord, site: str) -> Found | None:
-    """Look before filing: the recorded issue by its key, which is never stale; then the access key's label.
+def find_open_issue(
+    issues: Issues, record: KeyRecord, site: str, access_key: AccessKey | None = None, profile: str = ""
+) -> Found | None:
+    """Look before filing: the recorded issue by its key, which is never stale; then the access key's label; then, of an
+    access key that is shown, what lacework/ops may have filed for it.
 
     Raises ServiceError if either look failed: that is never "not found".
     """
@@ -45,8 +51,11 @@ def find_open_issue(issues: Issues, record: KeyRecord, site: str) -> Found | Non
         seen = issues.read(issue.key)
         if seen is not None and is_ours(seen, record):
             return Found(seen.key, is_recorded=True)
-    key = issues.find_open(record.issue_label)
-    return None if key is None else Found(key, is_recorded=False)
+    if (key := issues.find_open(record.issue_label)) is not None:
+        return Found(key)
+    if access_key is not None and (key := issues.find_original(access_key, profile)) is not None:
+        return Found(key, is_adopted=True)
+    return None
 
 
 def is_ours(seen: SeenIssue, record: KeyRecord) -> bool:

@@ -67,7 +67,9 @@ class IssueWork:
         """Look, and file if there is none; `record` is the access key's record as the claim returned it."""
         access_key = filing.key.access_key
         try:
-            found = find_open_issue(issues, record, self._means.settings.jira_site)
+            found = find_open_issue(issues, record, self._means.settings.jira_site, access_key, task.profile)
+            if found is not None and found.is_adopted:  # first its label: without it, it would not be ours
+                issues.add_label(found.key, access_key.issue_label)
             reason = None if found is not None else self._why_not_post(issues, record, access_key)
         except ServiceError as error:
             release_issue(self._means, record, token)

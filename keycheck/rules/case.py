@@ -171,6 +171,11 @@ class Case:
         return self.access_key_id in self.run.own_access_key_ids
 
     @property
+    def is_spared(self) -> bool:
+        """Whether it stays active since nobody knows its owner: disable_unowned."""
+        return self.owner.is_anybodys and not self.settings.disable_unowned
+
+    @property
     def files_issues(self) -> bool:
         """Whether it has an issue at all: filed, commented on, and waited for before it is disabled."""
         return self.settings.create_jira

@@ -47,6 +47,7 @@ def verdict(case: Case, *, notice_on_the_way: bool = False) -> Verdict:
         (SkipReason.SCAN_BROKEN, not is_enough_seen(case.scan), None),
         (user.not_disabled_because, user.not_disabled_because is not None, None),
         (SkipReason.OWNER_UNREAD, case.owner.kind is OwnerKind.UNREAD, None),
+        (SkipReason.UNOWNED, case.is_spared, NextStep.STAYS_UNOWNED),
         (SkipReason.REENABLED, is_left_alone(case), NextStep.LEFT_ALONE),
         # Nothing would be filed about an inactive access key.
         (SkipReason.CLAIMED, case.files_issues and case.run.claim_is_live(case.record.issue_claim_until), None),

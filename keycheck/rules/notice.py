@@ -44,7 +44,7 @@ def why_void(case: Case) -> Void | None:
         return None
     if case.user.exemption is not None:
         return Void.EXEMPT
-    if not case.settings.disable_key or case.is_own:
+    if not case.settings.disable_key or case.is_own or case.is_spared:
         return Void.STAYS_ACTIVE
     if _is_known(case) and case.record.notice.owner != case.owner.identity:
         return Void.OTHER_OWNER

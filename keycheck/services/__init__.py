@@ -12,6 +12,7 @@ Adapters decide nothing; the Protocols here are what scan.py and acting/ know of
     state_table     records and claims in DynamoDB
     state_items     what an item of that table is
     jira_issues     look, create, read back
+    jira_search     Jira's search, all pages
     jira_calls      signing in, and what Jira's errors mean to a person
     jira_refusals   what Jira is asked for, and what an account needs for it
     slack_messages  send one message
@@ -160,6 +161,12 @@ class Issues(Protocol):
         ...
 
     def find_open(self, issue_label: str) -> str | None: ...
+
+    def find_original(self, access_key: AccessKey, profile: str) -> str | None:
+        """Return the open issue that lacework/ops has filed for this access key, if there is one."""
+        ...
+
+    def add_label(self, issue_key: str, label: str) -> None: ...
 
     def count_filed(self, issue_label: str, days: int) -> int | None: ...
 

@@ -11,6 +11,7 @@ GET /myself comes first, and only after it succeeded is an empty answer believed
 from __future__ import annotations
 
 import re
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,16 +19,14 @@ from functools import partial
 from typing import Any
 
 from keycheck.clock import RunClock
-from keycheck.model import LABEL_OF_ITS_OWN, OpenIssues, SeenIssue, is_issue_key
+from keycheck.model import LABEL_OF_ITS_OWN, AccessKey, OpenIssues, SeenIssue, is_issue_key
 from keycheck.services import ServiceError
 from keycheck.services.jira_calls import SERVICE, JiraCalls, at
 from keycheck.services.jira_refusals import ASSIGN, CREATE
-from keycheck.words.issue import FAMILY_LABEL, IssueDraft
+from keycheck.services.jira_search import PAGE, PAGES_AT_MOST, JiraSearch, labels_of, sound_key
+from keycheck.words.issue import FAMILY_LABEL, IssueDraft, is_by_original
 
-_Found = tuple[str, frozenset[str]]
-"""An issue's key and its labels."""
-PAGE = 100
-PAGES_AT_MOST = 1000
+OPEN_OF_FAMILY = f'labels = "{FAMILY_LABEL}" AND statusCategory != Done'
 DONE = "done"
 """The key of the one status category that is not open, in every language: /rest/api/2/statuscategory."""
 DONE_STATUSES = ("done", "closed", "resolved")
@@ -55,11 +54,15 @@ class JiraIssues:
         resolution: str | None = None,
     ) -> None:
         self._jira = JiraCalls(address, credentials, project_key=project_key, issue_type=issue_type, clock=clock)
+        self._search = JiraSearch(self._jira).search
         self._project_key = project_key
         self._issue_type = issue_type
         self._extra_fields = extra_fields
         self._done_status = done_status
         self._resolution = resolution
+        self._lock = threading.Lock()
+        self._of_nobody: frozenset[str] = frozenset()
+        self._originals: dict[str, str] | None = None
 
     @property
     def browse_address(self) -> str | None:
@@ -75,17 +78,41 @@ class JiraIssues:
         an access key is not ours. Raises if any page fails.
         """
         found: dict[str, set[str]] = defaultdict(set)
-        for issue_key, labels in self._search(f'labels = "{FAMILY_LABEL}" AND statusCategory != Done'):
-            for label in labels:
-                if LABEL_OF_ITS_OWN.fullmatch(label):
-                    found[label].add(issue_key)
+        of_nobody = set()
+        for issue in self._search(OPEN_OF_FAMILY):
+            own = [label for label in issue.labels if LABEL_OF_ITS_OWN.fullmatch(label)]
+            if not own:
+                of_nobody.add(issue.key)
+            for label in own:
+                found[label].add(issue.key)
+        self._of_nobody = frozenset(of_nobody)
         return {label: frozenset(keys) for label, keys in found.items()}
 
     def find_open(self, issue_label: str) -> str | None:
         """Return the open issue that carries one access key's label; the first by key if there are several."""
         return min(
-            (key for key, _ in self._search(f'labels = "{issue_label}" AND statusCategory != Done')), default=None
+            (one.key for one in self._search(f'labels = "{issue_label}" AND statusCategory != Done')), default=None
         )
+
+    def find_original(self, access_key: AccessKey, profile: str) -> str | None:
+        """Return the open issue that lacework/ops filed for this access key: one of the family's label without a label
+        of its own, whose description names user, account and last five characters. Its descriptions are read once a
+        run, and only where the first look has found such issues.
+        """
+        if not self._of_nobody:
+            return None
+        with self._lock:
+            if self._originals is None:
+                found = self._search(OPEN_OF_FAMILY, "description")
+                self._originals = {one.key: one.description for one in found if one.key in self._of_nobody}
+            theirs = (key for key, text in self._originals.items() if is_by_original(text, access_key, profile))
+            return next(theirs, None)
+
+    def add_label(self, issue_key: str, label: str) -> None:
+        """Add one, which may be repeated."""
+        change = {"update": {"labels": [{"add": label}]}}
+        put = partial(self._jira.write, "PUT", f"issue/{issue_key}", change)
+        self._jira.call("add label", put, is_write=True)
 
     def count_filed(self, issue_label: str, days: int) -> int | None:
         """Return how many issues with this label were made within so many days, whatever became of them; None if this
@@ -100,37 +127,6 @@ class JiraIssues:
         if at(answer, "permissions", permission, "havePermission") is not True:
             return None
         return len(self._search(f'labels = "{issue_label}" AND created >= -{days}d'))
-
-    def _search(self, jql: str) -> list[_Found]:
-        """Return issue keys and labels, all pages.
-
-        Cloud: /search/jql by token (the old search answers 410 there). Server: /search by startAt, which has no other.
-        """
-        self._jira.connect()
-        read_page = self._cloud_page if self._jira.is_cloud else self._server_page
-        keys: list[_Found] = []
-        token: str | None = None
-        for _ in range(PAGES_AT_MOST):
-            found, token, is_last = self._jira.call("search", partial(read_page, jql, token, len(keys)))
-            keys += found
-            if is_last:
-                return keys
-        raise ServiceError(SERVICE, "search", "Jira's search does not end; no issues filed this run")
-
-    def _cloud_page(self, jql: str, token: str | None, _start: int) -> tuple[list[_Found], str | None, bool]:
-        search = self._jira.client.enhanced_search_issues
-        page = search(jql, token, maxResults=PAGE, fields=["labels"], json_result=True)
-        found, token = _found(page), page.get("nextPageToken")
-        if token is None and page.get("isLast", True) is not True:
-            raise TypeError("unexpected answer")
-        return found, token, token is None
-
-    def _server_page(self, jql: str, _token: str | None, start: int) -> tuple[list[_Found], str | None, bool]:
-        page = self._jira.client.search_issues(jql, start, maxResults=PAGE, fields=["labels"], json_result=True)
-        found, total = _found(page), page["total"]
-        if type(total) is not int or total < len(found) or (not found and total > start):
-            raise TypeError("unexpected answer")
-        return found, None, start + len(found) >= total
 
     def read(self, issue_key: str) -> SeenIssue | None:
         """Return an issue as it is now; None if it is gone (404). One that was moved answers to its old key too, with
@@ -147,7 +143,7 @@ class JiraIssues:
         key = at(issue.raw, "key")
         if not isinstance(category, str) or not category or not is_issue_key(key):
             raise ServiceError(SERVICE, "read issue", f"Jira gave no key or no status category for {issue_key}")
-        return SeenIssue(str(key), _labels(issue.raw), category != DONE)
+        return SeenIssue(str(key), labels_of(issue.raw), category != DONE)
 
     def create(self, draft: IssueDraft) -> str:
         """Make one POST. Raises ServiceError, UNKNOWN if an issue may exist all the same."""
@@ -162,7 +158,7 @@ class JiraIssues:
         }
         return self._jira.call(
             CREATE,
-            lambda: _issue_key(self._jira.client.create_issue(fields=fields, prefetch=False).key),
+            lambda: sound_key(self._jira.client.create_issue(fields=fields, prefetch=False).key),
             is_write=True,
         )
 
@@ -272,27 +268,6 @@ class JiraIssues:
                 return False
             raise
         return True
-
-
-def _issue_key(key: Any) -> str:
-    """Raise ValueError for anything that could not be an issue key, before it gets into a URL or a record."""
-    if not is_issue_key(key):
-        raise ValueError("not an issue key")
-    return str(key)
-
-
-def _found(page: Any) -> list[_Found]:
-    """Return keys and labels of one page of a search. "None" is believed only of an empty list of issues."""
-    issues = page["issues"]
-    if not isinstance(issues, list):
-        raise TypeError("unexpected answer")
-    return [(_issue_key(issue["key"]), _labels(issue)) for issue in issues]
-
-
-def _labels(issue: Any) -> frozenset[str]:
-    """Return an issue's labels; none if it does not show them: then nobody can say that it is ours."""
-    labels = at(issue, "fields", "labels")
-    return frozenset(one for one in labels if isinstance(one, str)) if isinstance(labels, list) else frozenset()
 
 
 def _list_of_dicts(value: Any) -> list[dict[str, Any]]:

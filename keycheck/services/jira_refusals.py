@@ -37,6 +37,7 @@ OPERATIONS: Final[Mapping[str, JiraOperation]] = {
     ASSIGN: JiraOperation(WRITE, "Assign Issues in the issue's project"),
     "read comments": JiraOperation(READ, "Browse Projects in the issue's project"),
     "add comment": JiraOperation(WRITE, "Add Comments (and Browse Projects) in the issue's project"),
+    "add label": JiraOperation(WRITE, "Edit Issues in the issue's project"),
     "read transitions": JiraOperation(READ, "Transition Issues in the issue's project"),
     "close issue": JiraOperation(WRITE, "Transition Issues in the issue's project"),
 }

@@ -7,11 +7,12 @@ alike.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keycheck.actions import CommentIssue, FileIssue, IssueEvent
-from keycheck.model import AgeLabel, LabelledKey
+from keycheck.model import AccessKey, AgeLabel, LabelledKey
 from keycheck.words.parts import (
     NO_KEY_NEEDED,
     NO_KEY_PAGE,
@@ -159,3 +160,23 @@ def _outlook(key: LabelledKey) -> str:
 def _wiki(text: str) -> str:
     """Escape what Jira's wiki markup would style; user names hold _ + - and @."""
     return "".join(f"\\{c}" if c in "*_-+^~{}[]!|?" else "&#92;" if c == "\\" else c for c in one_line(text))
+
+
+OF_ORIGINAL = re.compile(
+    r"AWS Access Key must be rotated for (?P<user>\S{1,128}) with Key ID ending in \\?\*+(?P<last>\w{5})\. "
+    r".*?The AccountAlias is (?P<account>\S{1,200})",
+    re.DOTALL,
+)
+"""How lacework/ops begins the description of an issue (iam-accesskey-check.py, create_jira_ticket)."""
+
+
+def is_by_original(description: str, access_key: AccessKey, profile: str) -> bool:
+    """Return whether lacework/ops has filed an issue for this very access key: user, account and last five characters
+    must all be the same; the last alone identify nothing.
+    """
+    found = OF_ORIGINAL.match(description.lstrip())
+    if found is None:
+        return False
+    is_user = found["user"].casefold() == access_key.user_name.casefold()
+    is_account = found["account"].casefold() == profile.casefold()
+    return is_user and is_account and bool(found["last"] == access_key.last_five)

@@ -125,6 +125,7 @@ SAID: Final[Mapping[SkipReason, Said]] = {
     SkipReason.REENABLED: Said("a person took it back, and it is left alone for reenable_grace_days"),
     SkipReason.JUST_DISABLED: Said("it was seen inactive, was disabled or was about to be, less than 15 minutes ago"),
     SkipReason.OWN_ACCESS_KEY: Said("keycheck itself depends on this access key"),
+    SkipReason.UNOWNED: Said("nobody is known to own it, and disable_unowned is False"),
     SkipReason.TOO_MANY_ISSUES: Said(
         "two issues were filed for it within seven days",
         Level.WARNING,

@@ -47,6 +47,11 @@ TOLD: Final[Mapping[NextStep, Told]] = {
         "it is not disabled, since keycheck itself depends on it; it stays at risk until somebody rotates it.",
         "never disabled",
     ),
+    NextStep.STAYS_UNOWNED: Told(
+        "it is not disabled, since nobody is known to own it; it stays at risk until somebody rotates it or names its "
+        "owner.",
+        "stays active: nobody is known to own it",
+    ),
     NextStep.DISABLED_FROM: Told(
         "from {day} on it is disabled (AWS status Inactive, not deleted); what still uses it stops working.",
         "disabled from {day} on",

@@ -39,7 +39,7 @@ def test_every_action_is_a_line_in_the_order_in_which_it_would_be_taken(issues: 
     assert filing.startswith("would file an issue for access key ...VHXVM of dev_kramer")
     assert message.startswith("would send a message to U012KRAMER about 1 access key")
     assert disabling.startswith("would disable access key ...VHXVM of dev_kramer")
-    assert issues.asked == ["find_open"]
+    assert issues.asked == ["find_open", "find_original"]
 
 
 def test_an_open_issue_is_found_as_a_real_run_would_find_it(issues: Spoiled) -> None:

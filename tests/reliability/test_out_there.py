@@ -24,7 +24,7 @@ from sandbox.gate import is_action
 from sandbox.http_fake import Answer, FakeServer, Fault, Match, Request, calls
 from sandbox.warm_parent import ENTRY
 from sandbox.world import Ran, World
-from tests.builders import ALL_ON
+from tests.builders import ALL_ON, AT_ONCE
 from tests.impatience import wait_until
 from tests.running import fake_iam, run, run_fields, sound, statuses
 from tests.tls import OneAnswer, make_certificate
@@ -513,3 +513,76 @@ def test_an_issue_does_not_end_as_refused(one_due: World) -> None:
     one_due.jira.statuses["Rotated"] = "done"
     one_due.pass_time(timedelta(hours=1))
     assert run(one_due, "acme-dev", create_jira="True").stderr == ""
+
+
+# An upgrade from lacework/ops
+
+
+def file_as_the_original(world: World, user: str) -> str:
+    ((access_key_id, _, _),) = world.aws.keys(user)
+    return world.jira.file_as_original(user, access_key_id[-5:], "acme-dev")
+
+
+def test_an_issue_that_the_original_has_filed_is_adopted_and_not_filed_a_second_time(one_due: World) -> None:
+    theirs = file_as_the_original(one_due, "dev_kramer")
+    one_due.pass_time(timedelta(days=1))
+    ran = run(one_due, "acme-dev", "--dry-run", create_jira="True")
+    assert "would file no issue for access key" in ran.stderr
+    assert one_due.jira.issues[theirs].labels == ["AWS-User-Key-Rotation"]
+    ran = run(one_due, "acme-dev", create_jira="True", send_slack="True")
+    assert (ran.stderr, run_fields(ran)["issues_filed"]) == ("", 0)
+    assert list(one_due.jira.issues) == [theirs]
+    (label,) = [one for one in one_due.jira.issues[theirs].labels if one.startswith("keycheck-")]
+    assert len(label) == len("keycheck-") + 16
+    assert theirs in str(one_due.slack.messages[-1])
+    one_due.pass_time(timedelta(hours=1))
+    assert run(one_due, "acme-dev", create_jira="True").stderr == ""
+    assert list(one_due.jira.issues) == [theirs]
+
+
+def test_an_issue_of_the_originals_that_may_not_be_edited_is_said_and_not_filed_a_second_time(one_due: World) -> None:
+    theirs = file_as_the_original(one_due, "dev_kramer")
+    one_due.jira.inject(Fault.status(403, {"errorMessages": ["no"], "errors": {}}), calls("PUT", f"/issue/{theirs}"))
+    ran = run(one_due, "acme-dev", create_jira="True")
+    assert "allow the account Edit Issues in the issue's project" in ran.first_line
+    assert list(one_due.jira.issues) == [theirs]
+    one_due.jira.heal()
+    assert run(one_due, "acme-dev", create_jira="True").stderr == ""
+    assert list(one_due.jira.issues) == [theirs]
+
+
+SPARES = {**AT_ONCE, "disable_key": "True", "disable_unowned": "False", "slack_fallback_channel": "C0FALLBACK"}
+
+
+@pytest.mark.parametrize("send_slack", ["True", "False"])
+def test_what_has_no_owner_is_nagged_about_and_stays_where_the_setting_says_so(world: World, send_slack: str) -> None:
+    """As with lacework/ops, which disables access keys of the users in its mapping alone, Slack on or off."""
+    world.aws.add_user("dev_kramer", [197])
+    world.aws.add_user("ci-deploy", [400])
+    world.owners["dev_kramer"] = KRAMER
+    for _ in range(3):
+        ran = run(world, "acme-dev", **SPARES, send_slack=send_slack)
+        world.pass_time(timedelta(hours=25))
+    assert (statuses(world, "dev_kramer"), statuses(world, "ci-deploy")) == (["Inactive"], ["Active"])
+    assert run_fields(ran)["overdue"] == 1
+    if send_slack == "True":
+        assert "W! " not in ran.stderr
+        (about_ci, *_) = [message for message in world.slack.messages if message.channel == "C0FALLBACK"]
+        assert "it is not disabled, since nobody is known to own it" in str(about_ci)
+    verbose = run(world, "acme-dev", "-v", **SPARES, send_slack=send_slack)
+    assert "nobody is known to own it, and disable_unowned is False" in verbose.stderr
+
+
+def test_a_notice_to_nobody_is_void_once_what_nobody_owns_is_spared(world: World) -> None:
+    world.aws.add_user("ci-deploy", [400])
+    settings = {"send_slack": "True", "disable_key": "True", "slack_fallback_channel": "C0FALLBACK"}
+    run(world, "acme-dev", **settings, disable_notice_days="2")
+    world.pass_time(timedelta(days=3))
+    run(world, "acme-dev", **settings, disable_notice_days="2", disable_unowned="False")
+    assert statuses(world, "ci-deploy") == ["Active"]
+    world.pass_time(timedelta(hours=25))
+    run(world, "acme-dev", **settings, disable_notice_days="2")
+    assert statuses(world, "ci-deploy") == ["Active"], "its notice runs its whole length anew"
+    world.pass_time(timedelta(days=3))
+    run(world, "acme-dev", **settings, disable_notice_days="2")
+    assert statuses(world, "ci-deploy") == ["Inactive"]

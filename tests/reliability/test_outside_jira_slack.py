@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from keycheck.acting.issue_claims import Found, find_open_issue
 from keycheck.model import IssueRecord, KeyRecord
-from keycheck.services import Failure, ServiceError, jira_issues
+from keycheck.services import Failure, ServiceError, jira_search
 from keycheck.services.health import LONGEST_RETRY_AFTER
 from keycheck.services.jira_issues import JiraIssues
 from keycheck.services.slack_messages import SlackMessages
@@ -308,7 +308,7 @@ def test_an_odd_second_page_takes_nothing_off_the_first(
 def test_a_search_that_never_ends_is_an_error(
     sites: dict[Flavour, Site], monkeypatch: pytest.MonkeyPatch, flavour: Flavour, page: object
 ) -> None:
-    monkeypatch.setattr(jira_issues, "PAGES_AT_MOST", 20)
+    monkeypatch.setattr(jira_search, "PAGES_AT_MOST", 20)
     site = sites[flavour]
     site.answers(is_search, Fault.status(200, page), times=99)
     assert isinstance(asked(site.issues().open_issues), ServiceError)

@@ -205,6 +205,11 @@ def nobody_can_be_told(it: Situation) -> None:
     it.settings["create_jira"] = "False"
 
 
+def unowned(it: Situation) -> None:
+    it.owner = NOBODY
+    it.settings["disable_unowned"] = "False"
+
+
 def brake(it: Situation) -> None:
     it.disablings = {ACCOUNT: (NOW - HOUR,) * 50}
 
@@ -234,6 +239,7 @@ RULES: dict[str, tuple[Rule, SkipReason]] = {
     "just inactive": (just_inactive, SkipReason.JUST_DISABLED),
     "being disabled": (being_disabled, SkipReason.JUST_DISABLED),
     "bad record": (bad_record, SkipReason.BAD_RECORD),
+    "unowned": (unowned, SkipReason.UNOWNED),
     "brake": (brake, SkipReason.BRAKE),
     "no state": (no_state, SkipReason.NO_STATE),
 }
@@ -1055,7 +1061,7 @@ def test_what_is_told_is_what_happens_and_never_an_earlier_day_than_was_told(wal
         record = walk.state.key(key.access_key.access_key_id)
         owner = walk.facts.user(key.access_key.user_name).owner
         assert (outlook.next_step is NextStep.DISABLED_NOW) is (key in going)
-        assert (outlook.day is None) is (outlook.next_step in (NextStep.STAYS_ACTIVE, NextStep.NEVER_DISABLED))
+        assert (outlook.day is None) is (not outlook.next_step.has_day)
         assert outlook.next_step is not NextStep.STAYS_ACTIVE or not settings.disable_key
         if outlook.day is not None:
             assert outlook.day == first_instant(outlook.day)

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from keycheck.clock import RunClock, Stopped
-from keycheck.services import Failure, ServiceError, jira_issues
+from keycheck.services import Failure, ServiceError, jira_issues, jira_search
 from keycheck.services.jira_issues import JiraIssues
 from keycheck.services.jira_refusals import OPERATIONS, sign_in_advice
 from keycheck.words.issue import FAMILY_LABEL, IssueDraft
 from sandbox.fake_jira import FakeJira, Flavour
 from sandbox.http_fake import Fault, calls
-from tests.builders import PatientClock
+from tests.builders import PatientClock, make_access_key
 from tests.impatience import be_impatient
 
 EMAIL = "keycheck@example.com"
@@ -449,7 +449,7 @@ def test_a_read_that_failed_is_never_gone(fresh: Fresh) -> None:
 def test_a_search_that_never_ends_is_an_error(
     jira: FakeJira, issues: JiraIssues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jira_issues, "PAGES_AT_MOST", 5)
+    monkeypatch.setattr(jira_search, "PAGES_AT_MOST", 5)
     page = {"issues": [{"id": "1", "key": "SEC-1"}], "isLast": False, "nextPageToken": "again"}
     jira.inject(Fault.status(200, page), calls("GET", "/search/jql"))
     assert "does not end" in failed(issues.open_issues).text
@@ -1257,6 +1257,7 @@ SCOPED: dict[str, Callable[[JiraIssues], object]] = {
     "read transitions": lambda issues: issues.close("SEC-1"),
     "close issue": lambda issues: issues.close("SEC-1"),
     "permissions": lambda issues: issues.count_filed(LABEL, 7),
+    "add label": lambda issues: issues.add_label("SEC-1", LABEL),
 }
 PATHS = {
     "search": "/search/jql",
@@ -1269,6 +1270,7 @@ PATHS = {
     "read transitions": "/transitions",
     "close issue": "/transitions",
     "permissions": "/mypermissions",
+    "add label": "/issue/SEC-1",
 }
 
 
@@ -1279,7 +1281,8 @@ def test_a_401_after_the_sign_in_names_the_call_and_the_scope_and_is_no_dead_tok
 ) -> None:
     known(jira, KRAMER)
     issues.create(DRAFT)
-    method = {"create issue": "POST", "add comment": "POST", "close issue": "POST", "assign issue": "PUT"}
+    posts, puts = ("create issue", "add comment", "close issue"), ("assign issue", "add label")
+    method = {**dict.fromkeys(posts, "POST"), **dict.fromkeys(puts, "PUT")}
     refused = Fault.status(401, {"code": 401, "message": "Unauthorized; scope does not match"})
     jira.inject(refused, calls(method.get(operation, "GET"), PATHS[operation]))
     error = failed(SCOPED[operation], issues)
@@ -1385,3 +1388,43 @@ def test_a_resolution_that_a_transition_asks_for_lets_the_issue_end(make_issues:
     key = make_issues().create(DRAFT)
     assert not make_issues().close(key)
     assert make_issues(resolution="Done").close(key)
+
+
+# Issues that lacework/ops has filed
+
+
+def test_an_issue_of_the_originals_is_found_by_user_account_and_last_five(
+    jira: FakeJira, issues: JiraIssues, make_issues: MakeIssues
+) -> None:
+    access_key = make_access_key()
+    for other in (("dev_lee", "VHXVM", "acme-dev"), ("dev_kramer", "AAAAA", "acme-dev"), ("dev_kramer", "VHXVM", "x")):
+        jira.file_as_original(*other)
+    jira.issues[jira.file_as_original("dev_kramer", "VHXVM", "acme-dev")].labels = ["another"]
+    issues.open_issues()
+    assert issues.find_original(access_key, "acme-dev") is None
+    theirs = jira.file_as_original("Dev_Kramer", "VHXVM", "acme-dev")
+    fresh = make_issues()  # as the next run has it
+    fresh.open_issues()
+    assert fresh.find_original(access_key, "acme-dev") == theirs
+    for _ in range(2):
+        fresh.add_label(theirs, LABEL)
+    assert jira.issues[theirs].labels == [FAMILY_LABEL, LABEL]
+    assert fresh.find_open(LABEL) == theirs
+
+
+def test_without_issues_of_the_originals_nothing_more_is_asked(jira: FakeJira, issues: JiraIssues) -> None:
+    issues.create(DRAFT)
+    issues.open_issues()
+    asked = len(jira.requests)
+    assert issues.find_original(make_access_key(), "acme-dev") is None
+    assert len(jira.requests) == asked
+
+
+def test_the_descriptions_of_the_originals_are_read_once_a_run(jira: FakeJira, issues: JiraIssues) -> None:
+    for number in range(3):
+        jira.file_as_original(f"user_{number}", "VHXVM", "acme-dev")
+    issues.open_issues()
+    asked = len(jira.requests)
+    for number in range(3):
+        assert issues.find_original(make_access_key(f"user_{number}"), "acme-dev") is not None
+    assert len(jira.requests) == asked + 1

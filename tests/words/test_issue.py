@@ -107,6 +107,13 @@ NEXT_STEPS = [
         "from 2026-12-03 on it is disabled (AWS status Inactive, not deleted); what still uses it stops working.",
     ),
     (
+        NextStep.STAYS_UNOWNED,
+        (
+            "it is not disabled, since nobody is known to own it; it stays at risk until somebody rotates it or names "
+            "its owner."
+        ),
+    ),
+    (
         NextStep.DUE,
         (
             "its day has come: it is disabled at any time from now on, as soon as its turn comes (AWS status Inactive, "

@@ -183,6 +183,7 @@ def test_the_first_keys_of_an_owner_come_with_their_own_commands(count: int) -> 
     ("next_step", "then"),
     [
         (NextStep.STAYS_ACTIVE, ", stays active"),
+        (NextStep.STAYS_UNOWNED, ", stays active: nobody is known to own it"),
         (NextStep.NEVER_DISABLED, ", never disabled"),
         (NextStep.DISABLED_FROM, ", disabled from 2026-12-03 on"),
         (NextStep.IN_USE, ", in use (2026-11-20 by s3 in eu-west-1)"),
