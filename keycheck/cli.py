@@ -133,6 +133,7 @@ def _supervise(
     """Let the run work in a thread of its own; this one is never in a network call, so a signal is always heard."""
     from keycheck.run import Run
     from keycheck.services.outside import RealServices
+    from keycheck.workers import LIMIT
 
     def debug(profile: str, text: str) -> None:
         if options.verbose:
@@ -149,7 +150,11 @@ def _supervise(
         outside=RealServices(settings, clock),
     )
     worker = threading.Thread(target=run.work, name="run", daemon=True)
-    worker.start()
+    try:
+        worker.start()
+    except RuntimeError:
+        run.fail(f"no thread could be started: {LIMIT}")
+        return run.result()
     while worker.is_alive() and clock.grace_seconds() > 0:
         worker.join(POLL_SECONDS)
     return run.result()

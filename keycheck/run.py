@@ -101,8 +101,11 @@ class Run:
         except Stopped:
             return
         except Exception as error:  # noqa: BLE001 - the metrics are printed whatever happens to the actions
-            text = f"unexpected {type(error).__name__} at {_place(error)}; please report it"
-            self._problems += [Problem(Level.ERROR, profile, text) for profile in self._profiles]
+            self.fail(f"unexpected {type(error).__name__} at {_place(error)}; please report it")
+
+    def fail(self, text: str) -> None:
+        """Note why `work` cannot be done at all."""
+        self._problems += [Problem(Level.ERROR, profile, text) for profile in self._profiles]
 
     def _act(self, accounts: Sequence[Account]) -> None:
         labelled = {account.profile: self._label(account.scan) for account in accounts}

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from functools import partial
 
 from keycheck.clock import RunClock, Stopped
 from keycheck.model import AccessKey, Level, Problem, Scan
 from keycheck.services import Iam, ServiceError
 from keycheck.words.parts import list_cut
-from keycheck.workers import call_all
+from keycheck.workers import LIMIT, Workers, call_all
 
 PROFILES_AT_ONCE = 4
 USERS_AT_ONCE = 16
@@ -66,6 +66,7 @@ class _ProfileScan:
         self._unread: dict[str, list[str]] = {}
         self._failure: ServiceError | None = None
         self._vanished: set[str] = set()
+        self._is_short_of_threads = False
         self._read = 0
         self._is_listed = False
         self._account_id = ""
@@ -75,7 +76,7 @@ class _ProfileScan:
 
     def run(self, open_iam: Callable[[str], Iam]) -> None:
         """List the users page by page, and each page's users' access keys while the next page is on its way."""
-        pool = ThreadPoolExecutor(USERS_AT_ONCE, thread_name_prefix=f"users of {self.profile}")
+        pool = Workers(USERS_AT_ONCE, thread_name_prefix=f"users of {self.profile}")
         futures: list[Future[None]] = []
         try:
             self._clock.check_scan()
@@ -93,6 +94,7 @@ class _ProfileScan:
         except Exception as error:  # noqa: BLE001 - a fault of ours in one profile must not cost the others
             self._fail(ServiceError("keycheck", "scan", f"unexpected {type(error).__name__}; please report it"))
         wait(futures)
+        self._is_short_of_threads = pool.is_short
         pool.shutdown(wait=False)
 
     def _pages(self, iam: Iam) -> Iterator[Sequence[tuple[str, str]]]:
@@ -200,6 +202,9 @@ class _ProfileScan:
 
     def _problems(self) -> list[Problem]:
         problems = self._about_root()
+        if self._is_short_of_threads:
+            text = f"the scan went on with fewer threads than it wanted: {LIMIT}"
+            problems.append(Problem(Level.WARNING, self.profile, text))
         if self._account_failure is not None:
             text = f"which account this is, is not known, so no issue in it is closed: {self._account_failure.text}"
             problems.append(Problem(Level.INFO, self.profile, text))

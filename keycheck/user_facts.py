@@ -8,7 +8,6 @@ read is never taken for "there is none": such users are held (nothing is disable
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +40,7 @@ from keycheck.rules.case import Facts, UserFacts
 from keycheck.services import Iam, ServiceError
 from keycheck.settings import Settings
 from keycheck.words.parts import cut_name, list_cut
+from keycheck.workers import Workers
 
 FILE_BYTES = 4_000_000
 CALLS_AT_ONCE = 16
@@ -279,7 +279,7 @@ class UserFactsReader:
                 failed.setdefault("the run's time was over", []).append(thing)
 
         if things:
-            with ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix="facts") as pool:
+            with Workers(CALLS_AT_ONCE, thread_name_prefix="facts") as pool:
                 list(pool.map(one, things))
         return answers, failed
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from keycheck.workers import call_all
+import pytest
+
+from keycheck.workers import Workers, call_all
 
 
 def test_all_calls_are_made_before_it_returns() -> None:
@@ -52,3 +54,64 @@ def test_a_call_that_raises_costs_no_other() -> None:
 
     call_all([fail, lambda: made.append("made")], 1, "test", lambda: False)
     assert made == ["made"]
+
+
+# Where threads run out
+
+
+def allow_threads(monkeypatch: pytest.MonkeyPatch, most: int) -> list[str]:
+    """Let so many threads start, and refuse the others as the interpreter does; the names of those that did."""
+    start = threading.Thread.start
+    started: list[str] = []
+
+    def limited(thread: threading.Thread) -> None:
+        if len(started) >= most:
+            raise RuntimeError("can't start new thread")
+        started.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    return started
+
+
+@pytest.mark.parametrize("most", [0, 1, 3])
+def test_the_work_goes_on_with_the_threads_that_there_are(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    started = allow_threads(monkeypatch, most)
+    made: list[int] = []
+    call_all([lambda one=one: made.append(one) for one in range(50)], 16, "test", lambda: False)  # type: ignore[misc]
+    assert (sorted(made), len(started)) == (list(range(50)), most)
+
+
+@pytest.mark.parametrize("most", [0, 2])
+def test_a_pool_that_is_short_says_so_and_loses_no_answer(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    allow_threads(monkeypatch, most)
+    held = threading.Event()
+    with Workers(4, thread_name_prefix="test") as pool:
+        futures = [pool.submit(lambda one=one: one * (1 if not most else bool(held.wait(30)))) for one in range(9)]
+        held.set()
+        assert [future.result(30) for future in futures] == list(range(9))
+        assert pool.is_short
+
+
+def test_what_fails_in_the_thread_that_asks_fails_in_its_future(monkeypatch: pytest.MonkeyPatch) -> None:
+    allow_threads(monkeypatch, 0)
+
+    def fail() -> None:
+        raise ValueError("no")
+
+    with Workers(4) as pool:
+        future = pool.submit(fail)
+        with pytest.raises(ValueError, match="no"):
+            future.result(0)
+
+
+def test_a_pool_within_a_pool_ends_where_there_are_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    allow_threads(monkeypatch, 0)
+    made: list[int] = []
+
+    def outer() -> None:
+        with Workers(4) as pool:
+            list(pool.map(made.append, range(5)))
+
+    call_all([outer] * 3, 2, "test", lambda: False)
+    assert sorted(made) == sorted([*range(5)] * 3)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,7 +34,7 @@ from keycheck.actions import (
 from keycheck.clock import RunClock, Stopped
 from keycheck.model import Level
 from keycheck.settings import Settings
-from keycheck.workers import call_all
+from keycheck.workers import Workers, call_all
 
 CHAINS_AT_ONCE = 8
 WRITES_AT_ONCE = 8
@@ -53,7 +53,7 @@ class Executor:
 
     def __init__(self, plans: Sequence[Plan], services: Services, settings: Settings, clock: RunClock) -> None:
         self._clock = clock
-        self._writing = ThreadPoolExecutor(WRITES_AT_ONCE, thread_name_prefix="writing")
+        self._writing = Workers(WRITES_AT_ONCE, thread_name_prefix="writing")
         numbers = itertools.count()
         walks = [
             [

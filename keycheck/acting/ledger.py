@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -37,6 +37,7 @@ from keycheck.services import ClaimLost, Failure, ServiceError
 from keycheck.settings import Settings
 from keycheck.words.lines import describe
 from keycheck.words.parts import name_key
+from keycheck.workers import Workers
 
 RECORDING_AT_ONCE = 8
 SETTLING_SECONDS = 1.2
@@ -235,7 +236,7 @@ class Ledger:
         """
         with self._lock:
             in_flight = dict(self._in_flight)
-        pool = ThreadPoolExecutor(RECORDING_AT_ONCE, thread_name_prefix="settle")
+        pool = Workers(RECORDING_AT_ONCE, thread_name_prefix="settle")
         recording = [pool.submit(record) for record in in_flight.values()]
         until = time.monotonic() + SETTLING_SECONDS
         while (self._in_flight or wait(recording, timeout=0).not_done) and time.monotonic() < until:

@@ -586,3 +586,36 @@ def test_a_notice_to_nobody_is_void_once_what_nobody_owns_is_spared(world: World
     world.pass_time(timedelta(days=3))
     run(world, "acme-dev", **settings, disable_notice_days="2")
     assert statuses(world, "ci-deploy") == ["Inactive"]
+
+
+# Where threads run out: boto/boto3 4304
+
+
+STACK_KILOBYTES = 1_000_000
+"""With a stack of 1 GB for each, a limit on memory is one on threads."""
+
+
+def run_with_threads(world: World, most: int) -> Ran:
+    """Run the entry script with memory for so many threads beside the first."""
+    limits = f"ulimit -s {STACK_KILOBYTES}; ulimit -v {(most + 1) * STACK_KILOBYTES}"
+    command = ["/bin/sh", "-c", f'{limits}; exec "$@"', "sh", sys.executable, str(ENTRY), "acme-dev"]
+    ended = subprocess.run(command, env=world.environ, capture_output=True, text=True, timeout=60, check=False)
+    return sound(Ran(ended.returncode, ended.stdout, ended.stderr), world)
+
+
+@pytest.mark.parametrize("most", [3, 5])
+def test_where_threads_run_out_the_scan_goes_on_with_those_that_there_are(iam_world: World, most: int) -> None:
+    for number in range(40):
+        fake_iam(iam_world).add_user(f"user_{number:02}", [200])
+    ran = run_with_threads(iam_world, most)
+    assert (ran.code, run_fields(ran)["expired"], run_fields(ran)["incomplete"]) == (0, 40, 0)
+    assert ran.stderr.startswith(
+        "W! acme-dev: the scan went on with fewer threads than it wanted: the limit on threads"
+    )
+
+
+def test_where_there_is_no_thread_at_all_the_limit_is_named(iam_world: World) -> None:
+    ran = run_with_threads(iam_world, 0)
+    assert (ran.code, run_fields(ran)["errors"]) == (1, 1)
+    limit = "the limit on threads of this user or container is reached (ulimit -u, pids.max, or memory); raise it"
+    assert ran.stderr == f"E! acme-dev: no thread could be started: {limit}\n"
