@@ -20,6 +20,7 @@ from keycheck.services.causes import PROXY_SIGN_IN, is_redirect, obstacle, redir
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
 from keycheck.services.jira_refusals import CREATE, OPERATIONS, is_gateway, sign_in_advice
 from keycheck.words.issue import issue_refused
+from keycheck.words.parts import cut_name
 
 SERVICE = "Jira"
 TIMEOUT_SECONDS = (3.05, 10)
@@ -144,6 +145,8 @@ class JiraCalls:
         basic = base64.b64encode(f"{self._email}:{self._token}".encode()).decode()
         for secret in (basic, self._token, self._email or ""):
             text = text.replace(secret, "***") if secret else text
+        for name in (self._project_key, self._issue_type):
+            text = text.replace(name, cut_name(name, quote="")) if name else text
         return text
 
     def _not_jira(self, operation: str, *, is_write: bool) -> ServiceError:
@@ -156,9 +159,9 @@ class JiraCalls:
         """Return the error for a sign-in, or a project, that is not the account's."""
         is_cloud = None if self._deployment is None else self._deployment == "Cloud"
         advice = sign_in_advice(has_email=bool(self._email), is_cloud=is_cloud, address=self._address)
-        what = f"the account may not do this in {self._project_key}"
+        what = f"the account may not do this in {cut_name(self._project_key, quote='')}"
         if operation in ("serverInfo", "myself"):
-            what = "the token is dead or wrong, or of another kind of Jira"
+            what = "the token is dead or wrong"
         return failed(
             f"Jira refused {operation} (HTTP {status}): {what}; no issues filed this run. {advice}", holds_for_run=True
         )

@@ -106,8 +106,9 @@ class Secrets:
             case "ImportError" | "ModuleNotFoundError":
                 return "credstash is not installed for this Python; run: pip install -r requirements.txt"
         if cause is not None and error_code(cause) == "ResourceNotFoundException":
+            table = cut_name(self._table, quote="")
             return (
-                f"there is no table {self._table} in that profile's account and region; look at credstash_table, "
+                f"there is no table {table} in that profile's account and region; look at credstash_table, "
                 "credstash_region and credstash_aws_profile_name"
             )
         if isinstance(cause, KeyError | ValueError | TypeError | AttributeError):

@@ -20,6 +20,7 @@ from keycheck.words.parts import (
     Stage,
     asks,
     check_account,
+    cut_name,
     day_of,
     days,
     find_key,
@@ -130,7 +131,7 @@ def issue_refused(field_errors: Mapping[str, str], messages: Sequence[str], issu
         said = one_line("; ".join(messages))[:200] or "no reason given"
         return f"Jira refused the new issue: {said}; see jira_project_key, jira_issue_type and jira_extra_fields"
     settings = {
-        "issuetype": f"set jira_issue_type (now {issue_type!r}) to a type of that project",
+        "issuetype": f"set jira_issue_type (now {cut_name(issue_type)}) to a type of that project",
         "project": "set jira_project_key to a project that the account may create issues in",
         "labels": "put the field Labels on the project's create screen",
         "summary": "",

@@ -34,7 +34,7 @@ CALLS = (
     *("claims record_inactive", "claims record_reenabled", "claims keep_notice", "claims void_notice"),
     *("claims record_exempt", "claims record_lookup", "claims record_said", "outside open_issues"),
     *("issues open_issues", "issues read", "issues find_open", "issues create", "issues was_said", "issues comment"),
-    *("issues close", "outside open_messages", "messages send", "messages why_gone"),
+    *("issues find_original", "issues close", "outside open_messages", "messages send", "messages why_gone"),
 )
 MARK = re.compile(r"keycheck noted: .+")
 

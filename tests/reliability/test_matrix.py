@@ -97,6 +97,7 @@ CASES = [
     Case("issues open_issues", NO_ISSUE, at_last=NO_ISSUE),
     Case("claims claim_issue", NOTHING),
     Case("issues find_open", NO_ISSUE, at_last=NO_ISSUE),
+    Case("issues find_original", NO_ISSUE, at_last=NO_ISSUE),
     Case("claims begin_filing", NOTHING),
     Case("issues create", NO_ISSUE, at_last=NO_ISSUE, if_served=(ALL, ALL)),
     Case("claims record_issue", ALL),

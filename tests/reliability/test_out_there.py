@@ -7,6 +7,7 @@ reader to the cause.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -197,15 +198,25 @@ def test_a_secret_in_the_wrong_place_is_never_repeated(one_due: World, secret: s
 
 @pytest.mark.parametrize(
     "name",
-    ["aws_dynamodb_profile_name", "credstash_keyname_slack_api_token", "exemptions_file", "slack_id_mapping_file"],
+    [
+        "aws_dynamodb_profile_name",
+        "credstash_keyname_slack_api_token",
+        "credstash_table",
+        "exemptions_file",
+        "jira_issue_type",
+        "jira_project_key",
+        "slack_id_mapping_file",
+    ],
 )
 def test_a_long_name_that_was_not_found_is_shown_by_a_few_characters(one_due: World, name: str) -> None:
     """A secret of a kind that nobody knows could stand there."""
     unknown = "hunter2hunter2hunter2hunter2"
-    ran = run(one_due, "acme-dev", **{**ALL_ON, "create_jira": "False", name: unknown})
+    is_jiras = name.startswith("jira_")
+    settings = {"send_slack": str(not is_jiras), "create_jira": str(is_jiras), "disable_key": str(not is_jiras)}
+    ran = run(one_due, "acme-dev", **settings, **{name: unknown})
     assert unknown not in ran.stdout + ran.stderr
-    assert "hunt..." in ran.stderr
-    assert "(28 characters)" in ran.stderr
+    assert name == "jira_project_key" or "hunt..." in ran.stderr, "Jira does not say which"
+    assert name == "jira_project_key" or "(28 characters)" in ran.stderr
     assert statuses(one_due, "dev_kramer") == ["Active"]
 
 
@@ -435,9 +446,9 @@ NOBODY = 65534
 WITHOUT_ROOTS_RIGHTS = ["setpriv", *(f"--{of}=-dac_override,-dac_read_search" for of in ("bounding-set", "inh-caps"))]
 
 
-def run_without_rights(world: World, config: Path) -> Ran:
+def run_without_rights(world: World, config: Path, home: Path = Path("/nonexistent")) -> Ran:
     """Run the entry script as one who may read nobody else's files, root or not."""
-    environ = {**world.environ, "AWS_CONFIG_FILE": str(config), "HOME": "/nonexistent"}
+    environ = {**world.environ, "AWS_CONFIG_FILE": str(config), "HOME": str(home)}
     command = [*(WITHOUT_ROOTS_RIGHTS if os.getuid() == 0 else ()), sys.executable, str(ENTRY), "acme-dev"]
     ended = subprocess.run(command, env=environ, cwd="/", capture_output=True, text=True, timeout=60, check=False)
     return sound(Ran(ended.returncode, ended.stdout, ended.stderr), world)
@@ -448,6 +459,24 @@ def take_away(path: Path, mode: int) -> None:
     if os.getuid() == 0:
         os.chown(path, NOBODY, NOBODY)
     path.chmod(mode if os.getuid() == 0 else 0)
+
+
+def test_a_sign_in_of_sso_that_may_not_be_read_is_named(iam_world: World) -> None:
+    """botocore takes it for one that is not there: nobody is signed in."""
+    home = iam_world.folder / "home"
+    cache = home / ".aws" / "sso" / "cache"
+    cache.mkdir(parents=True)
+    start_url = "https://acme.awsapps.com/start"
+    token = cache / f"{hashlib.sha1(start_url.encode(), usedforsecurity=False).hexdigest()}.json"
+    token.write_text("{}", encoding="utf-8")
+    take_away(token, 0o400)
+    config = home / "config"
+    portal = f"sso_start_url = {start_url}\nsso_region = us-east-1\n"
+    config.write_text(
+        f"[profile acme-dev]\n{portal}sso_account_id = 123456789012\nsso_role_name = audit\n", encoding="utf-8"
+    )
+    ran = run_without_rights(iam_world, config, home)
+    assert (ran.code, ran.first_line) == (1, f"E! acme-dev: {token}: permission denied")
 
 
 @pytest.mark.parametrize("is_folder", [False, True], ids=["a file 0400", "in a folder 0700"])
