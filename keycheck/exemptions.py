@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from keycheck.model import Exemption, tag_value
+from keycheck.tokens import kind_of_secret
 from keycheck.words.parts import shown
 
 UNTIL_TAG = "keycheck:exempt-until"
@@ -179,7 +180,7 @@ def _day(text: str) -> date | None:
 
 
 def _user_shown(user: Any) -> str:
-    """Return the user of a table, for finding it; not where an access key id was written in its place."""
-    if not isinstance(user, str) or len(user) > USER_NAME_CHARACTERS or re.search(r"(AKIA|ASIA)[A-Z0-9]{12}", user):
+    """Return the user of a table, for finding it; not where a secret was written in its place."""
+    if not isinstance(user, str) or len(user) > USER_NAME_CHARACTERS or kind_of_secret(user) is not None:
         return ""
     return f" (user {user!r})"

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from keycheck.model import Addressee, Owner, OwnerKind, tag_value
+from keycheck.tokens import kind_of_secret
 from keycheck.words.parts import shown, why_gone
 
 SLACK_ID = re.compile(r"[UWCGD][A-Z0-9]{2,30}")
@@ -303,12 +304,16 @@ def _entries(dictionary: ast.Dict) -> MappingFile:
         named, slack_name, problem = _entry(key.value, value, line)
         named = spelt.setdefault(named.casefold(), named)
         if problem is None and named in entries and entries[named] != slack_name:
-            twice = f"{named!r} stands twice in the mapping, with different Slack ids"
+            twice = f"{_safe(named)} stands twice in the mapping, with different Slack ids"
             slack_name, problem = None, f"line {line}: {twice}"
         if problem is not None:
             problems.append(problem)
         entries[named] = slack_name
     return MappingFile(entries, tuple(problems))
+
+
+def _safe(named: str) -> str:
+    return repr(named) if kind_of_secret(named) is None else shown(named)
 
 
 def _entry(key: str, value: ast.expr, line: int) -> tuple[str, SlackName | None, str | None]:

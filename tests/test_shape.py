@@ -22,7 +22,11 @@ ENTRY = PACKAGE / "iam-accesskey-check.py"
 DATA = PACKAGE / "slack_ID_mapping.py"
 PURE_FOLDERS = ("rules", "words")
 IN_FOLDERS = tuple(f"{one}.{path.stem}" for one in PURE_FOLDERS for path in sorted(PACKAGE.glob(f"{one}/[a-z]*.py")))
-PURE = ("labels", "owners", "exemptions", "planning", "metrics", "model", "actions", *IN_FOLDERS)
+PURE = (
+    *("accounts", "actions", "exemptions", "labels", "metrics", "misspelt", "model", "owners", "planning", "tokens"),
+    "values",
+    *IN_FOLDERS,
+)
 LIBRARIES = frozenset({"boto3", "botocore", "jira", "slack_sdk", "credstash", "requests", "urllib3"})
 SHELL = frozenset({"os", "time", "subprocess", "socket", "threading", "signal", "random", "uuid", "logging", "sys"})
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != DATA)

@@ -36,8 +36,11 @@ class CredentialProcess:
         self._profile = profile
         self._service = service
         self._seconds_left = seconds_left
+        # A group of its own lets all of it be ended, also what a program that is gone has left behind. At a terminal it
+        # stays in ours: another group could not ask the person who sits there.
+        self._has_group = not os.isatty(0)
         self._process = subprocess.Popen(  # noqa: S603 - the user's own configuration names it
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0 if self._has_group else None
         )
         _running.add(self)
 
@@ -59,7 +62,11 @@ class CredentialProcess:
                 raise ServiceError(self._service, "credentials", text, holds_for_run=True)
 
     def end(self) -> None:
+        """Kill it, and all that it has started."""
         _running.discard(self)
+        if self._has_group:
+            with suppress(OSError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         for pid in (self._process.pid, *_descendants(self._process.pid)):
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)

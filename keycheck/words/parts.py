@@ -13,6 +13,7 @@ from typing import Final
 
 from keycheck.actions import NextStep, Outlook
 from keycheck.model import KeyRecord, LabelledKey, LastUse
+from keycheck.tokens import kind_of_secret
 
 NAMES_SHOWN: Final = 5
 CHARACTERS_SHOWN: Final = 12
@@ -244,14 +245,15 @@ def shown(text: str, long: str = "a value of {count} characters") -> str:
     """Return a wrong value, as a message may repeat it. A long one could be a secret in the wrong place: its length
     alone.
     """
-    return repr(text) if len(text) <= CHARACTERS_SHOWN else long.format(count=len(text))
+    is_shown = len(text) <= CHARACTERS_SHOWN and kind_of_secret(text) is None
+    return repr(text) if is_shown else long.format(count=len(text))
 
 
 def cut_name(text: str, quote: str = "'") -> str:
     """Return the name of something that was not found, as a message repeats it: of a long one, which could be a secret
     in the wrong place, a few characters.
     """
-    if len(text) <= NAME_CHARACTERS_SHOWN:
+    if len(text) <= NAME_CHARACTERS_SHOWN and kind_of_secret(text) is None:
         return f"{quote}{text}{quote}"
     return f"{quote}{text[:4]}...{quote} ({len(text)} characters)"
 

@@ -240,6 +240,17 @@ def waiting_program(world: World, marker: str) -> Path:
     return program
 
 
+def test_what_a_credential_process_leaves_behind_ends_with_the_run_too(iam_world: World) -> None:
+    """It has ended itself, and what it has started still holds its output open."""
+    program = iam_world.folder / "leaves-one-behind.sh"
+    program.write_text("#!/bin/sh\nsleep 613.4716 &\n", encoding="utf-8")
+    program.chmod(0o755)
+    config = iam_world.folder / "config-that-waits"
+    config.write_text(f"[profile asks]\ncredential_process = {program}\n", encoding="utf-8")
+    ran = run(iam_world, "asks", AWS_CONFIG_FILE=str(config), run_timeout_seconds="5")
+    assert (ran.code, left_behind("613.4716")) == (1, [])
+
+
 @pytest.mark.parametrize("is_source", [False, True], ids=["its own", "its source_profile's"])
 def test_a_credential_process_that_waits_for_somebody_ends_with_the_run(iam_world: World, is_source: bool) -> None:
     """A profile that hangs so is one error, and exit 1 where nothing was scanned."""
