@@ -6,7 +6,8 @@ In: nothing. Out: what planning.py hands to acting/ and to the dry run, and what
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from keycheck.model import Addressee, KeyRecord, LabelledKey, LastUse, Owner, Problem, Void
@@ -260,22 +261,29 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """What is done for one addressee, in this order: note, see to the issues, send the message, disable."""
+    """What is done for one addressee, in this order: note, see to the issues, send the message, disable.
+
+    `reserves`: what takes the place of a disabling that comes to nothing; until then the brake keeps it active.
+    """
 
     profile: str
     notes: tuple[Observation, ...] = ()
     issue_actions: tuple[FileIssue | AssignIssue | CommentIssue, ...] = ()
     message: SendMessage | None = None
     disablings: tuple[DisableKey, ...] = ()
+    reserves: tuple[DisableKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that is to be done for one profile, and all that is due but not to be done."""
+    """All that is to be done for one profile, and all that is due but not to be done. `places`: by account id, how many
+    access keys the day's brake lets be disabled.
+    """
 
     profile: str
     chains: tuple[Chain, ...] = ()
     skips: tuple[Skip, ...] = ()
+    places: Mapping[str, int] = field(default_factory=dict)
 
 
 class Result(enum.Enum):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from keycheck.actions import (
     AssignIssue,
@@ -33,7 +33,7 @@ from keycheck.actions import (
 from keycheck.model import AccessKey, AgeLabel, KeyRecord, LabelledKey, State, Void
 from keycheck.rules import disabling, ending, filing, notice, seen, telling
 from keycheck.rules.case import A_DAY, Case, Circumstances, Facts, SharedFacts
-from keycheck.rules.disabling import Verdict
+from keycheck.rules.disabling import WAITS_FOR_A_PLACE, Verdict
 from keycheck.rules.telling import Audience
 from keycheck.settings import Settings
 
@@ -107,7 +107,8 @@ def questions(
         case
         for group in found.groups
         for case in group.audience.cases
-        if case.access_key_id in group.to_file | group.named
+        if case.access_key_id in group.to_file
+        or case.access_key_id in group.named
         or case.access_key_id in found.chosen
         or any(isinstance(one, CommentIssue) for one in filing.about_open_issue(case, found.told[case.access_key_id]))
     ]
@@ -128,8 +129,12 @@ def plan_profile(
     chains = [_chain(profile, group, found) for group in found.groups]
     chains += _ending_chains(keys, found.due, facts, known.state, found.run, found.book)
     noted = [Chain(profile, notes=(note,)) for note in found.book.notes]  # a chain each: none waits for another's
-    acting = [chain for chain in chains if chain.notes or chain.issue_actions or chain.message or chain.disablings]
-    return Plan(profile, (*noted, *acting), tuple(found.book.skips))
+    acting = [
+        chain
+        for chain in chains
+        if chain.notes or chain.issue_actions or chain.message or chain.disablings or chain.reserves
+    ]
+    return Plan(profile, (*noted, *acting), tuple(found.book.skips), found.places)
 
 
 def _oldest_first(key: LabelledKey) -> tuple[int, str]:
@@ -167,10 +172,14 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class _Findings:
-    """What the rules have answered about one profile. `chosen`, `told`: by access key id. `due`: access key ids."""
+    """What the rules have answered about one profile. `chosen`, `reserves`, `told`: by access key id. `due`: access key
+    ids. `places`: by account id.
+    """
 
     groups: Sequence[_Group]
     chosen: Mapping[str, DisableKey]
+    reserves: Mapping[str, DisableKey]
+    places: Mapping[str, int]
     told: Mapping[str, Outlook]
     due: Collection[str]
     run: Circumstances
@@ -205,14 +214,14 @@ def _find(
         for group in groups
         for case in group.audience.cases
     }
-    chosen = _disablings(groups, verdicts, state, run, book)
+    chosen, reserves, places = _disablings(groups, verdicts, state, run, book)
     told = {
         case.access_key_id: disabling.outlook(
             case, verdicts[case.access_key_id], is_disabled_now=case.access_key_id in chosen
         )
         for case in active
     }
-    return _Findings(groups, chosen, told, due, run, book)
+    return _Findings(groups, chosen, reserves, places, told, due, run, book)
 
 
 def _active(cases: Sequence[Case], state: State, run: Circumstances, book: _Book) -> Iterator[Case]:
@@ -250,10 +259,15 @@ def _group(audience: Audience, book: _Book) -> _Group:
 
 def _disablings(
     groups: Sequence[_Group], verdicts: Mapping[str, Verdict], state: State, run: Circumstances, book: _Book
-) -> dict[str, DisableKey]:
-    """Return what may be disabled now, by access key id: oldest first, up to what each account's brake leaves."""
+) -> tuple[dict[str, DisableKey], dict[str, DisableKey], dict[str, int]]:
+    """Return what may be disabled now, by access key id: oldest first, up to what each account's brake leaves; what may
+    be beyond that; and what the brake leaves, by account id.
+
+    With disable_in_use_hours only those whose last use is known are told that they are being disabled now: the others
+    may be in use.
+    """
     if not run.settings.disable_key:
-        return {}
+        return {}, {}, {}
     may_go = []
     expired = [(case, group) for group in groups for case in group.audience.cases if case.is_expired]
     for case, group in expired:
@@ -263,17 +277,19 @@ def _disablings(
         else:
             may_go.append(case)
     may_go.sort(key=lambda case: (case.access_key.create_date, case.access_key_id))
-    left: dict[str, int] = {}
-    chosen = {}
+    places = {one: _disablings_left_today(one, state, run) for one in {case.access_key.account_id for case in may_go}}
+    left = dict(places)
+    chosen, reserves = {}, {}
     for case in may_go:
-        account_id = case.access_key.account_id
-        if left.setdefault(account_id, _disablings_left_today(account_id, state, run)) > 0:
-            left[account_id] -= 1
-            owner = case.owner if run.settings.warns_owners else None
-            chosen[case.access_key_id] = DisableKey(case.key, case.record, owner, notice.of(case) is not None)
+        owner = case.owner if run.settings.warns_owners else None
+        action = DisableKey(case.key, case.record, owner, notice.of(case) is not None)
+        if left[case.access_key.account_id] > 0:
+            left[case.access_key.account_id] -= 1
+            chosen[case.access_key_id] = action
         else:
+            reserves[case.access_key_id] = action
             book.skip(Step.DISABLE, case.key, SkipReason.BRAKE)
-    return chosen
+    return chosen, reserves, places
 
 
 def _told_in_turn(case: Case, group: _Group, reason: SkipReason) -> SkipReason:
@@ -285,8 +301,11 @@ def _told_in_turn(case: Case, group: _Group, reason: SkipReason) -> SkipReason:
 
 
 def _disablings_left_today(account_id: str, state: State, run: Circumstances) -> int:
-    """Return how many more access keys of an account may be disabled now."""
-    lately = [at for at in state.disablings.get(account_id, ()) if run.now - at < A_DAY]
+    """Return how many more access keys of an account may be disabled in this run: also where a place becomes free
+    while it lasts. On a daily schedule the last ones were disabled less than 24 hours before the run begins.
+    """
+    soon = run.now + timedelta(seconds=run.settings.run_timeout_seconds * WAITS_FOR_A_PLACE)
+    lately = [at for at in state.disablings.get(account_id, ()) if soon - at < A_DAY]
     return max(0, run.settings.max_disables_per_day - len(lately))
 
 
@@ -305,6 +324,9 @@ def _chain(profile: str, group: _Group, found: _Findings) -> Chain:
         issue_actions=tuple(issues),
         message=telling.message(group.audience, told),
         disablings=tuple(chosen[case.access_key_id] for case in group.audience.cases if case.access_key_id in chosen),
+        reserves=tuple(
+            found.reserves[case.access_key_id] for case in group.audience.cases if case.access_key_id in found.reserves
+        ),
     )
 
 

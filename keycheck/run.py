@@ -28,11 +28,6 @@ from keycheck.settings import Settings
 from keycheck.survey import Ground, Survey, Surveyor
 from keycheck.words.lines import describe_skip, skip_problems
 
-LAST_USE_ROUNDS = 5
-"""An access key that proves to be in use makes room for the next one to be disabled, whose last use is then asked for.
-After so many rounds the rest is left to the look that acting/ takes before it disables.
-"""
-
 _Iams = Mapping[str, Sequence[Iam]]
 
 
@@ -141,15 +136,11 @@ class Run:
             if messages is None:
                 known = replace(known, slack_is_usable=False)
                 asked = self._questions(labelled, facts, known)
-        for _ in range(LAST_USE_ROUNDS):
-            if not any(questions.last_uses for questions in asked.values()):
-                break
-            read = self._surveyor.finder.read_uses
-            facts = {
-                name: read(name, facts[name], one.last_uses, iams) if one.last_uses else facts[name]
-                for name, one in asked.items()
-            }
-            asked = self._questions(labelled, facts, known)
+        read = self._surveyor.finder.read_uses
+        facts = {
+            name: read(name, facts[name], one.last_uses, iams) if one.last_uses else facts[name]
+            for name, one in asked.items()
+        }
         return _Answered(facts, known, messages)
 
     def _questions(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -41,7 +42,7 @@ from keycheck.model import (
     OwnerKind,
     State,
 )
-from keycheck.planning import due_keys, plan_profile
+from keycheck.planning import due_keys, plan_profile, questions
 from keycheck.rules.case import SharedFacts, first_instant
 from keycheck.rules.filing import may_file_another
 from keycheck.rules.telling import KEYS_IN_A_DIGEST, KEYS_IN_A_MESSAGE, may_message
@@ -198,6 +199,7 @@ def test_everything_on_one_user_is_one_chain_written_out() -> None:
                 (DisableKey(EXPIRED, KeyRecord("AKIAIOSFODNN7EXVHXVM"), make_owner(), has_notice=False),),
             ),
         ),
+        places={ACCOUNT: 50},
     )
 
 
@@ -685,7 +687,7 @@ def test_a_disabling_that_failed_is_all_that_is_planned_again() -> None:
     (chain,) = again.chains
     (one,) = chain.disablings
     assert (one.key, one.has_notice) == (EXPIRED, True)
-    assert again == Plan(PROFILE, (Chain(PROFILE, disablings=(one,)),))
+    assert again == Plan(PROFILE, (Chain(PROFILE, disablings=(one,)),), places={ACCOUNT: 50})
 
 
 # Whatever the situation
@@ -775,3 +777,24 @@ def test_planning_again_right_after_files_and_sends_nothing_more(situation: Situ
     second = plan(keys, recorded(plan(keys, facts, settings, owners), facts), settings, owners)
     assert filed(second) == []
     assert messages(second) == []
+
+
+def test_planning_grows_with_the_number_of_access_keys_and_not_with_its_square() -> None:
+    """All of one addressee, the fallback channel: four times as many take some four times as long."""
+    settings = make_settings(slack_fallback_channel="C0FALLBACK")
+    nobodys = make_fallback_owner()
+
+    def seconds(count: int) -> float:
+        keys = [
+            make_key(f"user_{number:05}", age_days=300, access_key_id=f"AKIA{number:016}") for number in range(count)
+        ]
+        facts = make_facts(keys, {key.access_key.user_name: nobodys for key in keys})
+        taken = []
+        for _ in range(3):
+            began = time.process_time()
+            questions(PROFILE, keys, facts, known(), settings, NOW)
+            plan_profile(PROFILE, keys, facts, known(), settings, NOW)
+            taken.append(time.process_time() - began)
+        return min(taken)
+
+    assert seconds(4000) < 9 * seconds(1000)

@@ -7,6 +7,7 @@
     issue_claims.py  what these two share: the claim, and the look
     messages.py    send one message
     disabling.py   set one access key Inactive
+    places.py      whose turn that is: a place that comes to nothing passes on
     chains.py      walks the chains side by side, and closes the books
     dry_run.py     the same plans, looked at and not carried out
 

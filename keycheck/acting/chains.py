@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from keycheck.acting.disabling import disable
@@ -19,6 +21,7 @@ from keycheck.acting.ledger import Ledger, Task, access_key_ids
 from keycheck.acting.means import Means, Services
 from keycheck.acting.messages import send
 from keycheck.acting.notes import note
+from keycheck.acting.places import Places
 from keycheck.actions import (
     Action,
     AssignIssue,
@@ -46,6 +49,12 @@ class _Walk:
 
     chain: Chain
     tasks: tuple[Task, ...]
+    reserves: tuple[Task, ...] = ()
+
+    @property
+    def candidates(self) -> list[Task]:
+        """What may be disabled, once everything before that is done."""
+        return [*(task for task in self.tasks if isinstance(task.action, DisableKey)), *self.reserves]
 
 
 class Executor:
@@ -55,13 +64,15 @@ class Executor:
         self._clock = clock
         self._writing = Workers(WRITES_AT_ONCE, thread_name_prefix="writing")
         numbers = itertools.count()
+
+        def tasks_of(plan: Plan, actions: Iterable[Action]) -> tuple[Task, ...]:
+            return tuple(Task(next(numbers), plan.profile, one) for one in actions)
+
         walks = [
-            [
-                _Walk(chain, tuple(Task(next(numbers), plan.profile, one) for one in actions_of(chain)))
-                for chain in plan.chains
-            ]
+            [_Walk(chain, tasks_of(plan, actions_of(chain)), tasks_of(plan, chain.reserves)) for chain in plan.chains]
             for plan in plans
         ]
+        self._places = _places(plans, [one for of_plan in walks for one in of_plan])
         tasks = [task for of_plan in walks for one in of_plan for task in one.tasks]
         self._in_turn = [one for turn in itertools.zip_longest(*walks) for one in turn if one is not None]
         self._ledger = Ledger(plans, tasks, settings, clock)
@@ -86,6 +97,9 @@ class Executor:
         except Exception as error:  # noqa: BLE001 - a fault of ours in one chain must not cost the others
             text = f"unexpected {type(error).__name__} while acting; please report it"
             self._ledger.problem_of(walk.chain.profile, Level.ERROR, text)
+        finally:
+            for task in walk.candidates:  # those that it did not come to keep nobody waiting
+                self._disable_in_turn(self._places.abandon(task))
 
     def _carry_out(self, walk: _Walk) -> None:
         self._note(walk)
@@ -94,8 +108,21 @@ class Executor:
             match task.action:
                 case SendMessage():
                     send(self._means, task, task.action, issue_keys)
-                case DisableKey():
-                    disable(self._means, task, task.action)
+        for task in walk.candidates:
+            if self._places.arrive(task):
+                self._disable_in_turn(task)
+
+    def _disable_in_turn(self, task: Task | None) -> None:
+        """Disable one, and if it did not use its place, whoever is waiting for that."""
+        while task is not None and isinstance(task.action, DisableKey):
+            try:
+                disable(self._means, task, task.action)
+            except Stopped:
+                return
+            except Exception as error:  # noqa: BLE001 - nor must a fault of ours in one cost the next
+                text = f"unexpected {type(error).__name__} while disabling; please report it"
+                self._ledger.problem(task, Level.ERROR, text)
+            task = self._places.leave(task, has_used_it=self._ledger.has_used_its_place(task))
 
     def _note(self, walk: _Walk) -> None:
         """Write down what was seen, before anybody is told anything that rests on it."""
@@ -135,3 +162,28 @@ def actions_of(chain: Chain) -> Iterator[Action]:
     if chain.message is not None:
         yield chain.message
     yield from chain.disablings
+
+
+def _places(plans: Sequence[Plan], walks: Sequence[_Walk]) -> Places:
+    """Return the places of each account: first for what was told that it is being disabled, then for the reserves, each
+    oldest first.
+    """
+    candidates: dict[str, list[Task]] = defaultdict(list)
+    for walk in walks:
+        for task in walk.candidates:
+            if isinstance(task.action, DisableKey):
+                candidates[task.action.key.access_key.account_id].append(task)
+    reserves = {task for walk in walks for task in walk.reserves}
+    for tasks in candidates.values():
+        tasks.sort(key=lambda task: (task in reserves, *_age(task)))
+    places: dict[str, int] = defaultdict(int)
+    for plan in plans:
+        for account_id, count in plan.places.items():
+            places[account_id] += count
+    return Places(candidates, places)
+
+
+def _age(task: Task) -> tuple[datetime, str]:
+    assert isinstance(task.action, DisableKey)  # noqa: S101 - only such are candidates
+    access_key = task.action.key.access_key
+    return access_key.create_date, access_key.access_key_id

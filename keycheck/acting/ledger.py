@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -89,6 +89,16 @@ class Ledger:
         """None: no other run was first with its issue or its message. Else whether that run may still be at it."""
         with self._lock:
             return self._claimed.get(access_key_id)
+
+    def has_used_its_place(self, task: Task) -> bool:
+        """Return whether one of the day's disablings has gone to this one, or there is none left: no other can have it
+        instead.
+        """
+        with self._lock:
+            outcome = self._outcomes.get(task)
+            if outcome is not None:
+                return outcome.result in (Result.DONE, Result.UNKNOWN)
+            return any(skip.reason in (SkipReason.BRAKE, SkipReason.NO_STATE) for skip in self._skips.get(task, ()))
 
     # Writes that an action rests on, and writes of what has happened
 
@@ -244,12 +254,18 @@ class Ledger:
         pool.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             self._is_closed = True
-            for task in self._tasks:
+            for task in dict.fromkeys((*self._tasks, *self._in_flight)):
                 if task not in self._outcomes and task not in self._skips:
                     self._close_one(task)
-            planned = [skip for plan in self._plans for skip in plan.skips]
+            tried = self._tried()
+            planned = [skip for plan in self._plans for skip in plan.skips if not _is_braked(skip, tried)]
             skipped = [skip for skips in self._skips.values() for skip in skips]
             return Outcomes(tuple(self._outcomes.values()), (*planned, *skipped), tuple(self._problems))
+
+    def _tried(self) -> set[LabelledKey]:
+        """Return the access keys that had one of the day's places, be it one that another did not use."""
+        entered = (*self._outcomes, *self._skips)
+        return {one.action.key for one in entered if isinstance(one.action, DisableKey)}
 
     def _close_one(self, task: Task) -> None:
         if task in self._in_flight:
@@ -260,6 +276,11 @@ class Ledger:
         else:
             reason = SkipReason.NO_STATE if self._state_failed else SkipReason.OUT_OF_TIME
             self._skips[task] = skips_of(task, reason)
+
+
+def _is_braked(skip: Skip, tried: Collection[LabelledKey]) -> bool:
+    """Return whether the plan left it to the brake, and it had a place all the same."""
+    return skip.reason is SkipReason.BRAKE and skip.key in tried
 
 
 def _subject(action: Action, error: ServiceError) -> str:

@@ -17,6 +17,8 @@ from keycheck.rules.case import A_DAY, Case, first_instant
 from keycheck.settings import Settings
 
 FAILED_USERS_AT_MOST = 0.05
+WAITS_FOR_A_PLACE = 0.5
+"""So much of its time a run waits at most for one of the day's disablings to become free."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -568,7 +568,8 @@ def listed_ids(planned: Plan) -> list[str]:
     [
         pytest.param([], 3, id="none lately"),
         pytest.param([DAY], 3, id="to the second 24 hours ago"),
-        pytest.param([DAY - SECOND], 2, id="a second less"),
+        pytest.param([DAY - 50 * SECOND], 3, id="a place that becomes free within half the run's time"),
+        pytest.param([DAY - 51 * SECOND], 2, id="a second later"),
         pytest.param([HOUR, HOUR], 1, id="two of one second"),
         pytest.param([HOUR, 2 * HOUR, 3 * HOUR], 0, id="as many as may be"),
         pytest.param([HOUR] * 9, 0, id="more, by an earlier setting"),
