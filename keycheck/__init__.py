@@ -22,11 +22,13 @@
       case.py       pure     all that decides about it, as one value
       seen.py       pure     what the scan shows that its record does not know yet
       notice.py     pure     the notice that it may be disabled on: given, kept, void
-      disabling.py  pure     may it be disabled, and from when; what happens if nobody acts; is it overdue
+      disabling.py  pure     may it be disabled, and from when; what happens if nobody acts
       telling.py    pure     whom to tell, of which access keys
       filing.py     pure     is an issue to be filed, and what is there to say in an open one
       ending.py     pure     which issues end
+      waiting.py    pure     what does not move: is it overdue, does it wait, does it come back
       writes.py     pure     every write to the state table, as a value: what it changes, and what it rests on
+      other_writes.py  pure  the same for items that are no access key's: an account's, a look-up's
       changes.py    pure     what such a write is made of: conditions and changes
     planning.py   pure       keys + records + settings -> what must still be read; then a Plan: what to do, and why not
     words/                   what people read:

@@ -63,6 +63,7 @@ class SkipReason(enum.Enum):
     BAD_ADDRESSEE = enum.auto()
     RETRY_LATER = enum.auto()
     OUT_OF_TIME = enum.auto()
+    STOPPED = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +322,24 @@ class Outcomes:
             tuple(one for one in self.outcomes if one.profile == profile),
             tuple(one for one in self.skips if one.profile == profile),
             tuple(one for one in self.problems if one.profile == profile),
+        )
+
+    def named_access_key_ids(self) -> frozenset[str]:
+        """Return those that a message of this run named, which was or may have been delivered."""
+        sent = [one.action for one in self.outcomes if one.result in (Result.DONE, Result.UNKNOWN)]
+        return frozenset(
+            one.key.access_key.access_key_id
+            for action in sent
+            if isinstance(action, SendMessage)
+            for one in action.keys
+        )
+
+    def filed_access_key_ids(self) -> frozenset[str]:
+        """Return those whose issue this run filed, or found, or may have filed."""
+        return frozenset(
+            one.action.record.access_key_id
+            for one in self.outcomes
+            if isinstance(one.action, FileIssue) and one.result is not Result.REFUSED
         )
 
     def told_access_key_ids(self) -> frozenset[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import queue
 import sys
 import threading
 import time
@@ -24,6 +25,7 @@ from keycheck import __version__
 from keycheck.clock import RunClock
 from keycheck.model import Level, Problem
 from keycheck.report import (
+    STDERR,
     CannotWrite,
     format_line,
     open_standard_streams,
@@ -54,6 +56,25 @@ EPILOG = """\
 Settings are environment variables: see the README, or `source env_setup.sh`.
 Exit codes: 0 the scan was printed; 1 nothing could be scanned, or stdout could not be written; 2 usage or settings;
 3 only with --fail-on-errors: the scan was printed, but an action or part of the scan failed."""
+
+
+class _Progress:
+    """What -v says of a run's progress. A person at a terminal sees it at once; elsewhere it waits for the end, since
+    Telegraf keeps the first line of stderr alone, and that is to be the first that matters.
+    """
+
+    def __init__(self, *, is_shown_at_once: bool) -> None:
+        self._is_shown_at_once = is_shown_at_once
+        self._kept: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def add(self, line: bytes, clock: RunClock) -> None:
+        if self._is_shown_at_once:
+            say([line], clock)
+        else:
+            self._kept.put(line)
+
+    def take(self) -> list[bytes]:
+        return [self._kept.get() for _ in range(self._kept.qsize())]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -119,8 +140,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], clock: RunClock, 
     clock.set_timeout(settings.run_timeout_seconds)
     metrics = take_stdout()
     _silence_libraries()
-    result = _supervise(profiles, settings, environ, clock, options)
-    return _finish(result, settings, metrics, profiles, clock, options)
+    said = _Progress(is_shown_at_once=os.isatty(STDERR))
+    result = _supervise(profiles, settings, environ, clock, options, said)
+    return _finish(result, settings, metrics, profiles, clock, options, said)
 
 
 def _supervise(
@@ -129,6 +151,7 @@ def _supervise(
     environ: Mapping[str, str],
     clock: RunClock,
     options: argparse.Namespace,
+    said: _Progress,
 ) -> RunResult:
     """Let the run work in a thread of its own; this one is never in a network call, so a signal is always heard."""
     from keycheck.run import Run
@@ -137,7 +160,7 @@ def _supervise(
 
     def debug(profile: str, text: str) -> None:
         if options.verbose:
-            say([format_line(Level.DEBUG, f"{profile}: {text} (after {clock.elapsed_seconds:.1f} s)")], clock)
+            said.add(format_line(Level.DEBUG, f"{profile}: {text} (after {clock.elapsed_seconds:.1f} s)"), clock)
 
     debug(", ".join(profiles), f"keycheck {__version__} begins")
     run = Run(
@@ -167,9 +190,11 @@ def _finish(
     profiles: Sequence[str],
     clock: RunClock,
     options: argparse.Namespace,
+    said: _Progress,
 ) -> int:
     """Print everything: people's lines first, since a broken stdout ends the rest."""
     say(problem_lines(result.problems, verbose=options.verbose), clock)
+    say(said.take(), clock)
     say([format_line(Level.INFO, f"{profile}: {text}") for profile, text in result.dry_run_lines], clock)
     if settings.dump_metric_to_console:
         try:

@@ -40,6 +40,7 @@ class RunClock:
         self._signalled_at: float | None = None
         self._over_at: float | None = None
         self._interrupts = 0
+        self._signal = 0
 
     def listen(self) -> None:
         """Take SIGTERM and SIGINT as requests to finish; a second SIGINT ends the process at once."""
@@ -52,6 +53,7 @@ class RunClock:
             if self._interrupts > 1:
                 os._exit(130)
         if self._signalled_at is None:
+            self._signal = number
             self._signalled_at = time.monotonic()
 
     def set_timeout(self, seconds: float) -> None:
@@ -61,6 +63,11 @@ class RunClock:
     @property
     def was_signalled(self) -> bool:
         return self._signalled_at is not None
+
+    @property
+    def what_ended_it(self) -> str | None:
+        """The signal that asked the run to stop: `SIGTERM`, `SIGINT`; None if none did."""
+        return signal.Signals(self._signal).name if self.was_signalled else None
 
     @property
     def elapsed_seconds(self) -> float:

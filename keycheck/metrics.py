@@ -36,6 +36,7 @@ RUN_FIELDS = {
     "skipped": "integer",
     "exempt": "integer",
     "overdue": "integer",
+    "waiting": "integer",
     "root_access_keys": "integer",
     "errors": "integer",
     "incomplete": "integer",
@@ -152,7 +153,7 @@ def run_line(
             "nags_sent": _count(done, SendMessage),
             "keys_disabled": _count(done, DisableKey),
             "skipped": len(outcomes.skips),
-            **{name: more[name] for name in ("exempt", "overdue", "root_access_keys") if name in more},
+            **{name: more[name] for name in ("exempt", "overdue", "waiting", "root_access_keys") if name in more},
         }
     values |= {"errors": errors, "incomplete": incomplete}
     fields = ",".join(f"{name}={value}i" for name, value in values.items())

@@ -224,7 +224,7 @@ class KeyRecord:
     disable that was never confirmed. `inactive_at`: since when it is seen inactive, though keycheck is not on record as
     having done that. `reenabled_at`: when it was first seen active after any of these. `exempt_until`: the exemption
     last seen, until it is said that it has ended. `voided_at`: when the last notice became void: no rule rests on it,
-    only what tells one notice in an issue from the next.
+    only what tells one notice in an issue from the next. `times_taken_back`: how often a person did that, ever.
 
     `issue_filings`: when a POST of an issue was begun, oldest first, kept also if its outcome is unknown;
     `answered_filings`: those of them that Jira answered with an issue. `issue_claim_until`: when the claim on its
@@ -247,6 +247,7 @@ class KeyRecord:
     reenabled_at: datetime | None = None
     exempt_until: date | None = None
     voided_at: datetime | None = field(default=None, compare=False)
+    times_taken_back: int = 0
 
     @property
     def issue_key(self) -> str | None:
@@ -345,12 +346,19 @@ class Owner:
 class Lookup:
     """What Slack last said of an e-mail address, or of a Slack id: who has it; `slack_id` is None if nobody does.
 
-    `why`: why nobody is told under a Slack id: Slack's own word.
+    `looked_up_at` None: Slack has never answered. `tried_at`: when it was last asked in vain. `why`: why nobody is told
+    under a Slack id: Slack's own word.
     """
 
     slack_id: str | None
-    looked_up_at: datetime
+    looked_up_at: datetime | None
     why: str = ""
+    tried_at: datetime | None = None
+
+    @property
+    def had_its_turn_at(self) -> datetime | None:
+        """When Slack was last asked, whatever came of it."""
+        return max((at for at in (self.looked_up_at, self.tried_at) if at is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +367,7 @@ class State:
 
     `unreadable`: the hash keys of items that hold something that keycheck did not write. `lookups`: by e-mail address
     or Slack id. `disablings`: account id -> when access keys of that account were disabled, or may have been, oldest
-    first.
+    first. `first_seen`: account id -> since when keycheck has had something to do there.
     """
 
     keys: Mapping[str, KeyRecord] = field(default_factory=dict)
@@ -367,6 +375,7 @@ class State:
     unreadable: frozenset[str] = frozenset()
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
     disablings: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)
+    first_seen: Mapping[str, datetime] = field(default_factory=dict)
 
     def key(self, access_key_id: str) -> KeyRecord:
         return self.keys.get(access_key_id, KeyRecord(access_key_id))

@@ -52,14 +52,10 @@ def count_exempt(keys: Iterable[LabelledKey], facts: Facts) -> int:
     return sum(1 for key in keys if key.needs_attention and facts.user(key.access_key.user_name).exemption is not None)
 
 
-def count_overdue(
-    keys: Iterable[LabelledKey], facts: Facts, state: State, run: Circumstances, *, told_now: Collection[str]
-) -> int:
-    """Return how many access keys are overdue. `told_now`: ids of those about which this run gave a notice."""
-    return sum(
-        disabling.is_overdue(case, was_told_now=case.access_key_id in told_now)
-        for case in cases_of(keys, facts, state, run)
-    )
+def watched_cases(keys: Iterable[LabelledKey], facts: Facts, state: State, run: Circumstances) -> list[Case]:
+    """Return the cases of which it is asked whether they move, with what this scan has shown in their records."""
+    due = (case for case in cases_of(keys, facts, state, run) if case.key.needs_attention)
+    return [replace(case, record=seen.active(case.record, case.key, run)[0]) for case in due]
 
 
 def cases_of(keys: Iterable[LabelledKey], facts: Facts, state: State, run: Circumstances) -> Iterator[Case]:

@@ -19,14 +19,15 @@ from keycheck.actions import Outcomes, Plan, Skip, SkipReason, Step
 from keycheck.clock import RunClock, Stopped
 from keycheck.labels import label_key
 from keycheck.metrics import labels_after, render
-from keycheck.model import LabelledKey, Level, Problem, Scan
-from keycheck.planning import Questions, count_exempt, count_overdue, due_keys, plan_profile, questions
-from keycheck.rules.case import Circumstances, Facts, SharedFacts
+from keycheck.model import LabelledKey, Level, Problem, Scan, State
+from keycheck.planning import Questions, count_exempt, due_keys, plan_profile, questions, watched_cases
+from keycheck.rules import waiting
+from keycheck.rules.case import Case, Circumstances, Facts, SharedFacts
 from keycheck.scan import Scanner
 from keycheck.services import Iam, Messages, Outside
 from keycheck.settings import Settings
 from keycheck.survey import Ground, Survey, Surveyor
-from keycheck.words.lines import describe_skip, skip_problems
+from keycheck.words.lines import describe_skip, skip_problems, standing_still
 
 _Iams = Mapping[str, Sequence[Iam]]
 
@@ -176,6 +177,7 @@ class Run:
             lines += rendered.lines
             skipped = skip_problems(own.skips, scan.profile, issues_are_filed=self._settings.create_jira)
             problems += [*scan.problems, *own.problems, *rendered.problems, *skipped]
+        problems += self._what_stands_still(outcomes)
         # Last: they are the same in each run, and Telegraf shows the first line alone.
         problems += [Problem(Level.WARNING, self._profiles[0], text) for text in self._settings.warnings]
         return RunResult(
@@ -196,12 +198,37 @@ class Run:
             state = self._ground.state if self._survey is None else self._survey.known.state
             counts["exempt"] = count_exempt(keys, facts)
             if state is not None:
-                run = Circumstances(self._settings, self._clock.now)
-                told_now = outcomes.told_access_key_ids()
-                counts["overdue"] = count_overdue(keys, facts, state, run, told_now=told_now)
+                cases, done = self._watched(keys, facts, state, outcomes)
+                if self._settings.disable_key:  # else nothing is meant to be disabled
+                    counts["overdue"] = sum(waiting.overdue_since(case, done) is not None for case in cases)
+                if self._settings.acts:
+                    counts["waiting"] = sum(waiting.is_waiting(case, done) for case in cases)
         if scan.root_access_keys is not None:
             counts["root_access_keys"] = scan.root_access_keys
         return counts
+
+    def _watched(
+        self, keys: Sequence[LabelledKey], facts: Facts, state: State, outcomes: Outcomes
+    ) -> tuple[list[Case], waiting.Done]:
+        run = Circumstances(self._settings, self._clock.now)
+        noticed, named = outcomes.told_access_key_ids(), outcomes.named_access_key_ids()
+        known_since = state.first_seen.get(facts.scan.account_id)
+        done = waiting.Done(known_since, noticed, named, outcomes.filed_access_key_ids())
+        return watched_cases(keys, facts, state, run), done
+
+    def _what_stands_still(self, outcomes: Outcomes) -> list[Problem]:
+        """Return what a person should know of that does not move: once a run and account."""
+        state = None
+        if self._ground is not None:
+            state = self._ground.state if self._survey is None else self._survey.known.state
+        if self._ground is None or state is None or not self._settings.acts or self._scans is None:
+            return []
+        found: list[Problem] = []
+        for account in accounts_of(self._scans):
+            keys = labels_after(self._label(account.scan), outcomes)
+            cases, done = self._watched(keys, self._ground.facts[account.profile], state, outcomes)
+            found += standing_still(account.profile, cases, done)
+        return found
 
     def _unacted(self, scans: Sequence[Scan]) -> Outcomes:
         """Return what there is to say if nothing was carried out: the plans' skips, or that time was over before."""
@@ -209,7 +236,8 @@ class Run:
         if self._plans is None and self._clock.is_over():
             for account in accounts_of(scans):
                 due = due_keys(self._label(account.scan), self._settings)
-                skips += [Skip(account.profile, Step.ACT, key, SkipReason.OUT_OF_TIME) for key in due]
+                why = SkipReason.STOPPED if self._clock.was_signalled else SkipReason.OUT_OF_TIME
+                skips += [Skip(account.profile, Step.ACT, key, why) for key in due]
                 if due and self._is_dry_run:
                     self._dry_run_lines.append((account.profile, "had no time left to say what would be done"))
         return Outcomes(skips=tuple(skips))

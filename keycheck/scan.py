@@ -23,6 +23,9 @@ from keycheck.workers import LIMIT, Workers, call_all
 PROFILES_AT_ONCE = 4
 USERS_AT_ONCE = 16
 
+CUT_BY = {"SIGTERM": "SIGTERM (is Telegraf's timeout above run_timeout_seconds?)"}
+"""The signal of which somebody may not know where it came from."""
+
 
 class Scanner:
     """The scan of one run: `run` in a thread of its own, `scans` at any time from another."""
@@ -219,13 +222,10 @@ class _ProfileScan:
         missing = len(self._user_names) - self._read - sum(len(names) for names in self._unread.values())
         if self._failure is None and self._clock.scan_is_over() and (missing or not self._is_listed):
             how_many = f"{missing} of {len(self._user_names)} users" if self._is_listed else "some users"
-            problems.append(
-                Problem(
-                    Level.WARNING,
-                    self.profile,
-                    f"the scan was cut off by its time (60 % of run_timeout_seconds) or a signal: {how_many} not read",
-                )
-            )
+            stop = self._clock.what_ended_it
+            by = "its time (60 % of run_timeout_seconds)" if stop is None else CUT_BY.get(stop, stop)
+            text = f"the scan was cut off by {by}: {how_many} not read"
+            problems.append(Problem(Level.WARNING, self.profile, text))
         return problems
 
 

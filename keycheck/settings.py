@@ -154,7 +154,7 @@ class Settings:
         "line", None, "whom messages and issues name for questions, in one line: a channel, an address"
     )
     slack_fallback_channel: str | None = _setting(
-        "word", None, "told, in one digest, about keys whose owner is in no mapping"
+        "slack", None, "told, in one digest, about keys whose owner is in no mapping"
     )
     run_timeout_seconds: int = _setting(
         "number", "100", "seconds; the run's own deadline, below Telegraf's timeout", lowest=5, highest=3600

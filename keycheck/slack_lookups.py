@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from keycheck.clock import RunClock
 from keycheck.model import Addressee, Level, Lookup, Problem, State
 from keycheck.owners import Presence
-from keycheck.rules import writes
-from keycheck.services import Claims, Messages, ServiceError
+from keycheck.rules import other_writes
+from keycheck.services import Claims, Failure, Messages, ServiceError
 from keycheck.settings import Settings
+from keycheck.words.parts import list_cut
 
 LOOKUPS_AT_MOST = 40
 """users.lookupByEmail is Tier 3: some 50 calls a minute. The others are looked up in the next runs."""
 FOUND_HOLDS = timedelta(days=7)
 NOT_FOUND_HOLDS = timedelta(days=1)
+NEVER = datetime.min.replace(tzinfo=UTC)
 PRESENCES_AT_MOST = 90
 """users.info is Tier 4: 100 calls a minute and more."""
 
@@ -51,11 +53,26 @@ class SlackLookups:
             else:
                 missing.append(email)
         if missing and (messages := open_messages()) is not None:
+            missing.sort(key=lambda email: _longest_first(state.lookups.get(email)))
             known |= self._ask_slack(missing[:LOOKUPS_AT_MOST], messages, claims)
             if len(missing) > LOOKUPS_AT_MOST:
                 text = f"{len(missing) - LOOKUPS_AT_MOST} e-mail addresses are looked up on Slack in the next runs"
                 self._say(Level.INFO, text)
+            self._say_what_waits([email for email in missing if email not in known], state)
         return known
+
+    def _say_what_waits(self, names: Iterable[str], state: State) -> None:
+        waiting = [name for name in names if self._has_waited(state.lookups.get(name))]
+        if waiting:
+            what = f"{len(waiting)} look-ups on Slack have had no answer for a week: {list_cut(sorted(waiting))}"
+            self._say(Level.WARNING, f"{what}; until then nobody is told of what depends on them")
+
+    def _has_waited(self, lookup: Lookup | None) -> bool:
+        """Say whether Slack has been asked in vain, and has not answered for more than a week."""
+        if lookup is None or lookup.tried_at is None:
+            return False
+        since = lookup.looked_up_at or lookup.tried_at
+        return self._clock.now - since >= FOUND_HOLDS + NOT_FOUND_HOLDS
 
     def presences(
         self,
@@ -71,8 +88,11 @@ class SlackLookups:
         """
         found: dict[str, Presence] = {}
         unknown: dict[str, Presence] = {}
-        for one in sorted(addressees, key=lambda one: one.record_id):
+        by_turn = sorted(addressees, key=lambda one: (*_longest_first(state.lookups.get(one.slack_id)), one.record_id))
+        for one in by_turn:
             lookup = state.lookups.get(one.slack_id)
+            if lookup is not None and lookup.looked_up_at is None:
+                lookup = None  # it was asked about, and there was no answer
             is_gone_at_once = one.is_person or self._settings.slack_fallback_channel is not None
             if lookup is not None and self._holds(lookup) and (lookup.slack_id or is_gone_at_once):
                 found[one.slack_id] = Presence(gone="" if lookup.slack_id else lookup.why)
@@ -100,8 +120,13 @@ class SlackLookups:
                     self._say_of_scope()
                     return dict(unknown)
                 what = "" if error.holds_for_run else "whether owners are still on Slack was not found out: "
-                self._say(Level.ERROR, f"{what}{error.text}")
-                return found
+                if error.failure is not Failure.OFF:
+                    self._say(Level.ERROR, f"{what}{error.text}")
+                if _is_about_all(error):
+                    return found
+                claims = self._noted_try(claims, slack_id)
+                if _is_silence(error):
+                    return found
         if len(unknown) > PRESENCES_AT_MOST:
             text = f"whether {len(unknown) - PRESENCES_AT_MOST} owners are still on Slack is asked in the next runs"
             self._say(Level.INFO, text)
@@ -112,7 +137,7 @@ class SlackLookups:
         if claims is None:
             return None
         try:
-            claims.apply(writes.record_lookup(slack_id, Lookup(None if why else slack_id, self._clock.now, why)))
+            claims.apply(other_writes.record_lookup(slack_id, Lookup(None if why else slack_id, self._clock.now, why)))
         except ServiceError:
             return None
         return claims
@@ -124,7 +149,7 @@ class SlackLookups:
         instead: while it is tried nobody else is told, so on a daily schedule it would never hear.
         """
         channel = self._settings.slack_fallback_channel
-        if lookup is None or lookup.slack_id is not None or channel is None:
+        if lookup is None or lookup.looked_up_at is None or lookup.slack_id is not None or channel is None:
             return Presence()
         told_at = state.addressee(replace(addressee, slack_id=channel)).messaged_at
         has_fallback_heard = told_at is not None and told_at > lookup.looked_up_at
@@ -139,6 +164,8 @@ class SlackLookups:
 
     def _holds(self, lookup: Lookup) -> bool:
         """Say whether a look-up still counts. Who has left may come back, and who has no address may get one."""
+        if lookup.looked_up_at is None:
+            return False
         return self._clock.now - lookup.looked_up_at < (FOUND_HOLDS if lookup.slack_id else NOT_FOUND_HOLDS)
 
     def _ask_slack(self, emails: Sequence[str], messages: Messages, claims: Claims | None) -> dict[str, str | None]:
@@ -147,11 +174,44 @@ class SlackLookups:
             try:
                 found[email] = messages.find_user(email)
                 if claims is not None:
-                    claims.apply(writes.record_lookup(email, Lookup(found[email], self._clock.now)))
+                    claims.apply(other_writes.record_lookup(email, Lookup(found[email], self._clock.now)))
             except ServiceError as error:
-                self._say(Level.ERROR, f"owners could not be looked up on Slack: {error.text}")
-                break
+                if error.failure is not Failure.OFF:
+                    self._say(Level.ERROR, f"owners could not be looked up on Slack: {error.text}")
+                if _is_about_all(error):
+                    break
+                claims = self._noted_try(claims, email)
+                if _is_silence(error):
+                    break
         return found
+
+    def _noted_try(self, claims: Claims | None, name: str) -> Claims | None:
+        """Note that one has had its turn, as well as can be; the others are asked about before it the next time."""
+        if claims is None:
+            return None
+        try:
+            claims.apply(other_writes.record_try(name, self._clock.now))
+        except ServiceError:
+            return None
+        return claims
 
     def _say(self, level: Level, text: str) -> None:
         self.problems += [Problem(level, profile, text) for profile in self._profiles]
+
+
+def _longest_first(lookup: Lookup | None) -> tuple[datetime]:
+    """Return what puts those first that have waited longest for their turn; a failed try was one too."""
+    at = None if lookup is None else lookup.had_its_turn_at
+    return (NEVER if at is None else at,)
+
+
+def _is_about_all(error: ServiceError) -> bool:
+    """Return whether the others would hear the same: it is about the token, or Slack limits the rate, or is off."""
+    return error.holds_for_run or error.failure is Failure.OFF or error.code == "429"
+
+
+def _is_silence(error: ServiceError) -> bool:
+    """Return whether nobody answered. One ends the asking: a second in a row would turn Slack off for the run, messages
+    included. The next run asks others first.
+    """
+    return error.failure in (Failure.NO_ANSWER, Failure.UNKNOWN) and not error.code

@@ -8,6 +8,7 @@ is none".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -16,9 +17,10 @@ from keycheck.clock import RunClock
 from keycheck.model import Addressee, LabelledKey, Level, OpenIssues, Problem, State
 from keycheck.owners import Known, Presence
 from keycheck.planning import due_keys
+from keycheck.rules import other_writes
 from keycheck.rules.case import Facts, SharedFacts
 from keycheck.scan import Scanner
-from keycheck.services import Claims, Issues, Messages, Outside, ServiceError
+from keycheck.services import ClaimLost, Claims, Issues, Messages, Outside, ServiceError
 from keycheck.settings import Settings
 from keycheck.slack_lookups import SlackLookups
 from keycheck.user_facts import UserFactsReader
@@ -128,12 +130,20 @@ class Surveyor:
                 found = claims.scan_account(account_id, self._clock.now - COMES_BACK_WITHIN)
                 keys = {**found.keys, **state.keys}
                 state = replace(state, keys=keys, unreadable=state.unreadable | found.unreadable)
+            if concerned and not self._is_dry_run:
+                self._note_accounts(claims, [one for one in account_ids if one not in state.first_seen])
         except ServiceError as error:
             region = f", aws_dynamodb_region={settings.aws_dynamodb_region}" if settings.aws_dynamodb_region else ""
             where = f"aws_dynamodb_profile_name={cut_name(settings.aws_dynamodb_profile_name or '', quote='')}{region}"
             self._blame(concerned or self._profiles, f"{NO_STATE}: {error.text} ({where})")
             return None, None
         return state, claims
+
+    def _note_accounts(self, claims: Claims, account_ids: Sequence[str]) -> None:
+        """Note that keycheck has something to do there from now on, as well as can be: else the next run does."""
+        for account_id in account_ids:
+            with suppress(ServiceError, ClaimLost):
+                claims.apply(other_writes.note_account(account_id, self._clock.now))
 
     def _look_up_owners(
         self, emails: Sequence[str], state: State, attention: Labelled, claims: Claims | None

@@ -15,11 +15,13 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from keycheck.model import is_issue_key
+from keycheck.owners import SLACK_ID
 from keycheck.tokens import kind_of_secret
 from keycheck.words.parts import shown
 
 TOO_LONG = "the value given ({count} characters)"
-Kind = Literal["boolean", "number", "path", "line", "word", "name", "tag", "region", "project", "table", "url", "json"]
+Kind = Literal["boolean", "number", "path", "line", "slack", "name", "tag", "region", "project", "table", "url", "json"]
+WHERE_IDS_ARE = "those look like C012AB3CD (in Slack: the channel's details, at the end)"
 COMMENT = re.compile(r"\s#")
 """What ends a value in an environment file whose reader knows no comments behind values: systemd 12527. In text, a `#`
 that stands alone; in JSON, one behind its end.
@@ -57,7 +59,7 @@ def value_of(kind: Kind, text: str, default: str | None, lowest: int, highest: i
             return _table_name(text or default or "")
         case "path":
             return text or default
-        case "word" | "name" | "line" | "tag" | "region" | "project":
+        case "slack" | "name" | "line" | "tag" | "region" | "project":
             return TEXTS[kind](text) if text else default
 
 
@@ -88,10 +90,10 @@ def _line(text: str) -> str:
     return text
 
 
-def _word(text: str) -> str:
-    if any(c.isspace() for c in text):
-        raise ValueError("not one word of at most 200 characters")
-    return _name(text)
+def _slack(text: str) -> str:
+    if not SLACK_ID.fullmatch(text):
+        raise ValueError(f"{shown(text, TOO_LONG)} is no Slack id of a channel; {WHERE_IDS_ARE}")
+    return text
 
 
 def _name(text: str) -> str:
@@ -121,7 +123,7 @@ def _project(text: str) -> str:
 
 
 TEXTS: Mapping[str, Callable[[str], str]] = {
-    "word": _word,
+    "slack": _slack,
     "name": _name,
     "line": _line,
     "tag": _tag,
@@ -133,7 +135,7 @@ TEXTS: Mapping[str, Callable[[str], str]] = {
 def oddity_of(kind: Kind, text: str) -> str | None:
     """Return what an environment file's reader has left in a value that a shell would have taken away."""
     comment = {"json": COMMENT_BEHIND_JSON, "line": COMMENT_IN_TEXT, "path": COMMENT_IN_TEXT, "name": COMMENT_IN_TEXT}
-    if (text.startswith("#") and kind not in ("line", "word")) or comment.get(kind, COMMENT).search(text):
+    if (text.startswith("#") and kind not in ("line", "slack")) or comment.get(kind, COMMENT).search(text):
         return "a comment stands behind the value, and is part of it here; put comments on lines of their own"
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         return "the value stands in quotes, which are part of it here; leave them out"

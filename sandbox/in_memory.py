@@ -17,7 +17,7 @@ from itertools import count
 
 from keycheck.clock import RunClock
 from keycheck.model import AccessKey, Addressee, LastUse, OpenIssues, SeenIssue, State
-from keycheck.rules import writes
+from keycheck.rules import other_writes
 from keycheck.rules.changes import Absent, All, AnyOf, AtMost, Change, Condition, Is, Lost, Value, Write, ceil, floor
 from keycheck.services import ClaimLost, ServiceError, state_items
 from keycheck.words.issue import IssueDraft
@@ -167,11 +167,14 @@ class MemoryClaims:
         items = self._items  # a change puts a new item in the place of the old one, so none is read half changed
         keys = {name: state_items.key_record(name, items[name]) for name in access_key_ids if name in items}
         told = {name: state_items.addressee_record(items[name]) for name in _ids(addressees) if name in items}
-        ids = {one: writes.lookup_id(one) for one in lookups}
+        ids = {one: other_writes.lookup_id(one) for one in lookups}
         known = {one: state_items.lookup(items[name]) for one, name in ids.items() if name in items}
-        accounts = {one: writes.disablings_id(one) for one in account_ids}
+        of_accounts = list(account_ids)
+        accounts = {one: other_writes.disablings_id(one) for one in of_accounts}
+        seen = {one: other_writes.account_id_item(one) for one in of_accounts}
+        first_seen = {one: state_items.first_seen(items[name]) for one, name in seen.items() if name in items}
         times = {one: state_items.disablings(items[name])[0] for one, name in accounts.items() if name in items}
-        return State(keys, told, lookups=known, disablings=times)
+        return State(keys, told, lookups=known, disablings=times, first_seen=first_seen)
 
     def scan_account(self, account_id: str, since: datetime) -> State:
         found = {}
@@ -224,12 +227,12 @@ class MemoryClaims:
             self._write_times(account_id, times)
 
     def _times(self, account_id: str) -> tuple[datetime, ...]:
-        item = self._items.get(writes.disablings_id(account_id))
+        item = self._items.get(other_writes.disablings_id(account_id))
         return () if item is None else state_items.disablings(item)[0]
 
     def _write_times(self, account_id: str, times: Sequence[datetime]) -> None:
-        (change,) = writes.disablings_of_account(account_id, "token", None, times).changes
-        name = writes.disablings_id(account_id)
+        (change,) = other_writes.disablings_of_account(account_id, "token", None, times).changes
+        name = other_writes.disablings_id(account_id)
         self._items[name] = changed(change, {state_items.HASH_KEY: name})
 
 

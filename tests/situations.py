@@ -26,7 +26,7 @@ from keycheck.model import (
 )
 from keycheck.planning import Questions, cases_of, plan_profile, questions
 from keycheck.rules.case import Circumstances, Facts, SharedFacts, UserFacts
-from keycheck.rules.disabling import is_overdue
+from keycheck.rules.waiting import Done, overdue_since
 from tests.builders import (
     ACCOUNT,
     DAY,
@@ -111,7 +111,7 @@ class Situation:
     def is_overdue(self) -> bool:
         state, run = State(self.records()), Circumstances(make_settings(**self.settings), NOW)
         (case,) = cases_of([KEY], self.facts(), state, run)
-        return is_overdue(case, was_told_now=False)
+        return overdue_since(case, Done()) is not None
 
 
 def disabled(planned: Plan) -> list[str]:

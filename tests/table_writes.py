@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from keycheck.model import AccessKey, Addressee, AddresseeRecord, KeyRecord, Lookup, Notice, Void
-from keycheck.rules import writes
+from keycheck.rules import other_writes, writes
 from keycheck.rules.writes import Given
 from keycheck.services.state_items import addressee_record, key_record
 from keycheck.services.state_table import StateTable
@@ -115,7 +115,7 @@ def record_exempt(table: StateTable, access_key: AccessKey, until: date, at: dat
 
 
 def record_lookup(table: StateTable, email: str, lookup: Lookup) -> None:
-    table.apply(writes.record_lookup(email, lookup))
+    table.apply(other_writes.record_lookup(email, lookup))
 
 
 def record_inactive(table: StateTable, record: KeyRecord, at: datetime) -> None:

@@ -415,7 +415,7 @@ def test_disabling_young_keys_is_said_in_one_warning(iam_world: World) -> None:
 def test_a_bad_profile_is_named_with_what_to_do(iam_world: World) -> None:
     ran = run(iam_world, "acme-typo")
     assert ran.code == 1
-    assert ran.stderr.startswith("E! acme-typo: there is no such AWS profile; ")
+    assert ran.stderr.startswith("E! acme-typo: there is no such AWS profile: did you mean 'acme-")
     assert ran.stderr.count("\n") == 1
     assert run_fields(ran, "acme-typo").keys() == {"errors", "incomplete", "duration_seconds", "finished_at"}
     assert (run_fields(ran, "acme-typo")["errors"], run_fields(ran, "acme-typo")["incomplete"]) == (1, 1)

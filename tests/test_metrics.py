@@ -144,7 +144,7 @@ def test_an_empty_account_prints_zeros() -> None:
 
 def test_tags_and_fields_are_those_of_the_catalogue_in_its_order() -> None:
     """And none is named as a tag that Telegraf or Wavefront sets itself: services.md 7.4."""
-    more = {"exempt": 1, "overdue": 2, "root_access_keys": 0}
+    more = {"exempt": 1, "overdue": 2, "waiting": 3, "root_access_keys": 0}
     key, run = key_line(PROFILE, OKAY), run_line(SCAN, KEYS, NOTHING, 0, 1, NOW, more)
     assert [tag.split("=")[0] for tag in key.split(" ")[0].split(",")[1:]] == list(KEY_TAGS)
     assert [tag.split("=")[0] for tag in run.split(" ")[0].split(",")[1:]] == list(RUN_TAGS)

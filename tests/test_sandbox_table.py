@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from keycheck.actions import Promise
 from keycheck.model import Lookup, Notice, Void
-from keycheck.rules import writes
+from keycheck.rules import other_writes, writes
 from keycheck.rules.changes import Write
 from keycheck.rules.writes import Given
 from keycheck.services import ClaimLost, state_items
@@ -88,12 +88,12 @@ ANY_WRITE: Final = st.one_of(
     st.builds(writes.keep_notice, RECORDS, NOTICES, INSTANTS),
     st.builds(writes.void_notice, RECORDS, st.sampled_from(Void), INSTANTS),
     st.builds(
-        writes.record_lookup,
+        other_writes.record_lookup,
         st.just("kramer@example.com"),
         st.builds(Lookup, st.sampled_from([None, "U1ABC"]), INSTANTS),
     ),
     st.builds(
-        writes.disablings_of_account,
+        other_writes.disablings_of_account,
         st.just(ACCOUNT),
         TOKENS,
         st.none() | TOKENS,

@@ -236,7 +236,7 @@ def test_what_is_known_when_the_time_is_over_is_told_and_what_is_missing_counted
         (found,) = scanner.scans()
         assert (found.keys, found.is_complete, found.was_scanned) == ((key_of("ann"),), False, True)
         assert said(found, Level.WARNING) == [
-            "the scan was cut off by its time (60 % of run_timeout_seconds) or a signal: 1 of 2 users not read"
+            "the scan was cut off by SIGTERM (is Telegraf's timeout above run_timeout_seconds?): 1 of 2 users not read"
         ]
     finally:
         answer.set()

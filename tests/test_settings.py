@@ -13,6 +13,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from keycheck.settings import SETTINGS, Setting, Settings, SettingsError, parse
+from keycheck.values import WHERE_IDS_ARE
 from tests.builders import EVERYTHING
 
 MAPPING_FILE = Path("/opt/keycheck/slack_ID_mapping.py")
@@ -643,15 +644,17 @@ def test_a_name_is_no_secret_because_it_is_long(text: str) -> None:
 
 def test_what_cannot_be_a_name_is_refused() -> None:
     for setting in SETTINGS:
-        if setting.kind in ("name", "word"):
+        if setting.kind == "name":
             for text in ("a\x00b", "x" * 201):
                 complaint = f"{setting.name}: longer than 200 characters, or not printable"
                 assert problems_of(**{setting.name: text}) == (complaint,)
 
 
-def test_what_is_not_one_word_is_refused() -> None:
-    complaint = "slack_fallback_channel: not one word of at most 200 characters"
-    assert problems_of(slack_fallback_channel="general chat") == (complaint,)
+@pytest.mark.parametrize("text", ["#security", "security", "c012ab3cd", "general chat", "@ana"])
+def test_a_fallback_channel_is_a_slack_id_as_in_the_mapping_file(text: str) -> None:
+    assert problems_of(slack_fallback_channel=text) == (
+        f"slack_fallback_channel: {text!r} is no Slack id of a channel; {WHERE_IDS_ARE}",
+    )
 
 
 @pytest.mark.parametrize(
@@ -686,7 +689,7 @@ SAMPLE_VALUES = {
     "number": "90",
     "path": "/etc/keycheck/owners.py",
     "line": "Security Task",
-    "word": "C012AB3CD",
+    "slack": "C012AB3CD",
     "name": "acme-tools",
     "tag": "slack_id",
     "region": "eu-central-1",

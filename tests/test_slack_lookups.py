@@ -16,7 +16,7 @@ from keycheck.slack_lookups import LOOKUPS_AT_MOST, PRESENCES_AT_MOST, SlackLook
 from sandbox.fake_slack import FakeSlack, ok_false
 from sandbox.http_fake import calls
 from sandbox.in_memory import HourlyClock, MemoryAccount, MemoryClaims
-from tests.builders import ACCOUNT, DAY, HOUR, NOW, PROFILE, make_addressee, make_settings
+from tests.builders import ACCOUNT, DAY, HOUR, MINUTE, NOW, PROFILE, make_addressee, make_settings
 
 TOKEN = "xoxb-invented-slack-token"
 FALLBACK = "C0SECURITY"
@@ -45,6 +45,39 @@ def lookups_for(*profiles: str, **settings: str) -> SlackLookups:
 
 def texts(lookups: SlackLookups, level: Level = Level.ERROR) -> list[str]:
     return [one.text for one in lookups.problems if one.level is level]
+
+
+# Turns
+
+
+def test_those_who_have_waited_longest_are_looked_up_first_failed_tries_included(slack: FakeSlack) -> None:
+    emails = [f"user{number:02}@example.com" for number in range(LOOKUPS_AT_MOST + 3)]
+    looked_up_before = {
+        email: Lookup(None, NOW - 2 * DAY + number * MINUTE) for number, email in enumerate(emails[:-2]) if number % 2
+    }
+    tried_before = {email: Lookup(None, None, "", NOW - 3 * DAY) for email in emails[:-2:2]}
+    found, _ = looked_up(lookups_for(), slack, emails, State(lookups={**looked_up_before, **tried_before}))
+    assert [email for email in emails if email not in found] == list(looked_up_before)[-3:]
+
+
+def test_one_that_slack_fails_on_costs_itself_and_is_not_the_first_again(slack: FakeSlack) -> None:
+    slack.users["ben@example.com"] = "U0BEN"
+    about_ana = lambda request: b"ana" in request.body or "ana" in str(request.query)  # noqa: E731
+    slack.inject(ok_false("internal_error"), about_ana)
+    lookups = lookups_for()
+    found, kept = looked_up(lookups, slack, ("ana@example.com", "ben@example.com"))
+    assert found == {"ben@example.com": "U0BEN"}
+    assert kept["ana@example.com"] == Lookup(None, None, tried_at=NOW)
+    assert len(texts(lookups)) == 1
+
+
+def test_what_has_had_no_answer_for_a_week_is_said_with_a_count(slack: FakeSlack) -> None:
+    slack.inject(ok_false("internal_error"))
+    for days, said in ((9, ["1 look-ups on Slack have had no answer for a week: ana@example.com"]), (7, [])):
+        lookups = lookups_for()
+        before = State(lookups={"ana@example.com": Lookup(None, None, "", NOW - days * DAY)})
+        looked_up(lookups, slack, ("ana@example.com",), before)
+        assert [text.partition(";")[0] for text in texts(lookups, Level.WARNING)] == said
 
 
 # Who has an address
@@ -163,8 +196,9 @@ def test_what_could_not_be_asked_is_unsure(slack: FakeSlack) -> None:
     slack.inject(ok_false("fatal_error"), calls("GET", "/users.info"))
     lookups = lookups_for()
     found, kept = asked(lookups, slack, "U0ANA", "U0BEN")
-    assert (found, kept) == (dict.fromkeys(("U0ANA", "U0BEN"), Presence(is_sure=False)), {})
-    assert len(texts(lookups)) == 1
+    assert found == dict.fromkeys(("U0ANA", "U0BEN"), Presence(is_sure=False))
+    assert kept == dict.fromkeys(("U0ANA", "U0BEN"), Lookup(None, None, tried_at=NOW)), "both have had their turn"
+    assert len(set(texts(lookups))) == 1
     assert lookups_for().presences({make_addressee("U0ANA")}, State(), lambda: None, None) == {
         "U0ANA": Presence(is_sure=False)
     }

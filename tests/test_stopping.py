@@ -66,8 +66,12 @@ def test_a_scan_that_is_stopped_prints_what_it_has_read_and_acts_on_none_of_it(i
     assert [parse_line(line)["tags"]["name"] for line in iam_lines(ran)] == ["ana", "eve"]
     fields = run_fields(ran)
     assert (fields["users"], fields["keys"], fields["incomplete"], fields["skipped"]) == (3, 2, 1, 2)
-    assert ran.stderr.startswith("W! acme-dev: the scan was cut off by its time")
-    assert "W! acme-dev: actions on 2 access keys are left for the next run" in ran.stderr
+    assert ran.stderr.startswith(
+        "W! acme-dev: the scan was cut off by SIGTERM (is Telegraf's timeout above run_timeout_seconds?): "
+        "1 of 3 users not read"
+    )
+    left = "W! acme-dev: actions on 2 access keys are left for the next run: a signal ended the run; give Telegraf's "
+    assert f"{left}inputs.exec a timeout above run_timeout_seconds" in ran.stderr
     assert iam.calls == {"ListUsers": 1, "ListAccessKeys": 3, "GetAccountSummary": 1}
     assert records(iam_world) == {}
 
@@ -267,7 +271,9 @@ def test_an_unknown_issue_is_looked_for_once_its_claim_has_lapsed(
     settled = run(world, "acme-dev", create_jira="True")
     assert (settled.code, settled.stderr, run_fields(settled)["issues_filed"]) == (0, "", filed)
     assert (issue_posts(world), len(world.jira.issues)) == (posts, 1)
-    assert [record["issue_key"] for record in records(world).values()] == list(world.jira.issues)
+    assert [record["issue_key"] for record in records(world).values() if "user_name" in record] == list(
+        world.jira.issues
+    )
 
 
 def test_a_disabling_in_flight_is_an_error_and_the_key_is_not_called_disabled(iam_world: World, iam: FakeIam) -> None:

@@ -274,7 +274,8 @@ class Ledger:
             text = f"no answer before the run's time was over; it is unknown whether this was done: {what}"
             self._problems[Problem(Level.ERROR, task.profile, text)] = None
         else:
-            reason = SkipReason.NO_STATE if self._state_failed else SkipReason.OUT_OF_TIME
+            over = SkipReason.STOPPED if self._clock.was_signalled else SkipReason.OUT_OF_TIME
+            reason = SkipReason.NO_STATE if self._state_failed else over
             self._skips[task] = skips_of(task, reason)
 
 

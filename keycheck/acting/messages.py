@@ -15,7 +15,7 @@ from keycheck.acting.means import Means
 from keycheck.actions import MessageKey, Result, SendMessage, SkipReason
 from keycheck.clock import Stopped
 from keycheck.model import Addressee, Lookup
-from keycheck.rules import writes
+from keycheck.rules import other_writes, writes
 from keycheck.services import Failure, Messages, ServiceError
 from keycheck.services.jira_refusals import is_gateway
 from keycheck.services.state_items import addressee_record
@@ -88,7 +88,7 @@ def _has_stand_in(means: Means, addressee: Addressee) -> bool:
 
 def _note(means: Means, slack_id: str, lookup: Lookup) -> None:
     """Note whether an addressee can be told at all: the next run tells the fallback channel of whoever cannot."""
-    means.ledger.release(lambda: means.claims.apply(writes.record_lookup(slack_id, lookup)))
+    means.ledger.release(lambda: means.claims.apply(other_writes.record_lookup(slack_id, lookup)))
 
 
 def _post(messages: Messages, slack_id: str, draft: SlackDraft) -> bool:

@@ -1,4 +1,4 @@
-"""May this access key be disabled, and from when? What happens if nobody acts? Is it overdue? Pure.
+"""May this access key be disabled, and from when? What happens if nobody acts? Pure.
 
 In: a Case. Out: a Verdict: every reason not to disable it, in one place and one order. The skip, the day told, the
 words and the dry run read that one value; acting/ adds only what it alone can know: deliveries, claims, a last look.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keycheck.actions import NextStep, Outlook, SkipReason
-from keycheck.model import AgeLabel, KeyRecord, LastUse, OwnerKind, Scan
+from keycheck.model import KeyRecord, LastUse, OwnerKind, Scan
 from keycheck.rules import notice
 from keycheck.rules.case import A_DAY, Case, first_instant
 from keycheck.settings import Settings
@@ -136,27 +136,3 @@ def next_step(case: Case, against: Verdict, *, is_disabled_now: bool) -> tuple[N
     day = first_instant(until or against.not_before)
     has_come = step is NextStep.DISABLED_FROM and day <= first_instant(case.now)
     return NextStep.DUE if has_come else step, day
-
-
-# What an alert watches
-
-
-def is_overdue(case: Case, *, was_told_now: bool) -> bool:
-    """Return whether it is expired, active, not exempt, and its notice over.
-
-    The notice of an access key that nobody was told about is counted from its expiry: else one whose owner cannot be
-    told would never be seen. `was_told_now`: this run gave a notice.
-    """
-    if case.key.label is not AgeLabel.EXPIRED or case.user.exemption is not None:
-        return False
-    length = case.settings.disable_notice_days * A_DAY
-    ends = [
-        case.key.expires_at + length,
-        case.record.disable_from,
-        left_alone_until(case.record, case.settings),
-    ]
-    if (given := notice.of(case)) is not None:
-        ends.append(given.given_at + length)
-    if was_told_now:
-        ends.append(case.now + length)
-    return max(end for end in ends if end is not None) <= case.now

@@ -41,6 +41,7 @@ def active(record: KeyRecord, key: LabelledKey, run: Circumstances) -> Seen:
     if not any(at is not None and run.is_visible_in_iam(at) for at in taken_away):
         return record, ()
     note = Observation(record, ObservationKind.REENABLED, key, why=Void.REENABLED)
+    record = replace(record, times_taken_back=record.times_taken_back + 1)
     record = replace(record, disabling_at=None, inactive_at=None, reenabled_at=run.now, notice=None, voided_at=run.now)
     return record, (note,)
 

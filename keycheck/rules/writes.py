@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 from keycheck.actions import Promise
-from keycheck.model import AccessKey, Addressee, KeyRecord, Lookup, Notice, Void
+from keycheck.model import AccessKey, Addressee, KeyRecord, Notice, Void
 from keycheck.rules.changes import (
     Absent,
     All,
@@ -315,20 +315,6 @@ def record_disabled(access_key_id: str, at: datetime, run: str, why: str) -> Wri
     return Write("record_disabled", access_key_id, (change,))
 
 
-def disablings_of_account(account_id: str, token: str, expected: str | None, times: Sequence[datetime]) -> Write:
-    """Return the times at which access keys of an account were disabled lately; lost if another write came first.
-
-    `expected`: the token of the write that the times were read from. A token of its own, since botocore may send it
-    again.
-    """
-    before = Absent("times_token") if expected is None else Is("times_token", expected)
-    change = Change(
-        {"disabled_times": tuple(ceil(one) for one in times), "times_token": token, "account_id": account_id},
-        needs=AnyOf((before, Is("times_token", token))),
-    )
-    return Write("disablings_of_account", disablings_id(account_id), (change,))
-
-
 # What a scan has shown
 
 
@@ -342,8 +328,8 @@ def record_inactive(record: KeyRecord, at: datetime) -> Write:
 
 
 def record_reenabled(record: KeyRecord, at: datetime) -> Write:
-    """Note when an access key was first seen active that had been taken away, or may have been: `record` says by what.
-    Another run's note stays.
+    """Note when an access key was first seen active that had been taken away, or may have been: `record` says by what,
+    and how often that had happened before. Another run's note stays.
     """
     disabled_at = None if record.disabled is None else record.disabled.at
     known = (
@@ -354,7 +340,7 @@ def record_reenabled(record: KeyRecord, at: datetime) -> Write:
     )
     sets, removed = _voiding(Void.REENABLED, at)
     change = Change(
-        {"reenabled_at": floor(at), **sets},
+        {"reenabled_at": floor(at), "times_taken_back": record.times_taken_back + 1, **sets},
         remove=("disabling_at", "disabling_claim", "inactive_at", *removed),
         needs=All(tuple(Absent(name) if one is None else Is(name, floor(one)) for name, one in known)),
         otherwise=Lost.FINE,
@@ -370,25 +356,7 @@ def record_exempt(access_key: AccessKey, until: date, at: datetime) -> Write:
     return Write("record_exempt", access_key.access_key_id, (change,))
 
 
-def record_lookup(name: str, lookup: Lookup) -> Write:
-    """Note who has an e-mail address or a Slack id, or that nobody has; whoever writes last is right."""
-    sets: dict[str, Value] = {"looked_up_at": floor(lookup.looked_up_at)}
-    given = {"slack_id": lookup.slack_id, "why_gone": lookup.why}
-    sets |= {name: value for name, value in given.items() if value}
-    change = Change(sets, remove=tuple(name for name, value in given.items() if not value))
-    return Write("record_lookup", lookup_id(name), (change,))
-
-
 # Common
-
-
-def lookup_id(name: str) -> str:
-    """Return the hash key of what Slack said of an e-mail address, or of a Slack id."""
-    return f"email:{name.lower()}" if "@" in name else f"told:{name}"
-
-
-def disablings_id(account_id: str) -> str:
-    return f"disablings:{account_id}"
 
 
 def _owner(access_key: AccessKey) -> dict[str, Value]:

@@ -29,6 +29,25 @@ CREDENTIAL_CODES = {
     "AuthFailure": "AWS refuses the credentials; look at the profile",
     "OptInRequired": "the account is not signed up for this service or region",
 }
+THROTTLING = "all programs in the account share this limit, and keycheck slowed down already; the next run tries again"
+CAPACITY = "the table has too little capacity; let it be billed on demand (PAY_PER_REQUEST)"
+THROTTLING_CODES = {
+    **dict.fromkeys(
+        (
+            "Throttling",
+            "ThrottlingException",
+            "ThrottledException",
+            "RequestThrottled",
+            "RequestThrottledException",
+            "RequestLimitExceeded",
+            "TooManyRequestsException",
+            "SlowDown",
+        ),
+        THROTTLING,
+    ),
+    "ProvisionedThroughputExceededException": CAPACITY,
+}
+"""What AWS says to the last attempt where it takes no more for now: as botocore lists them."""
 PERMISSION_CODES = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AccessDeniedFault"})
 
 
@@ -128,9 +147,17 @@ def _misconfigured(service: str, operation: str, profile: str, error: Exception)
         text = trouble
     elif name in ABOUT_FILES and (why := why_not(profile)) is not None:
         text = f"{ABOUT_FILES[name]}: {why}"
+    elif name == "CredentialRetrievalError":
+        text = _not_fetched(profile, str(getattr(error, "kwargs", {}).get("provider", "")))
     elif name in CONFIGURATION_ERRORS:
         text = CONFIGURATION_ERRORS[name].format(profile=profile, region_setting=REGION_SETTINGS.get(service, ""))
     return None if text is None else ServiceError(service, operation, text, holds_for_run=True)
+
+
+def _not_fetched(profile: str, provider: str) -> str:
+    """Return from where a profile's credentials could not be had, and what to try. `provider`: botocore's name."""
+    source = CREDENTIAL_SOURCES.get(provider, f"its role, or what that role is assumed with; {BY_HAND}")
+    return f"the profile's credentials could not be fetched from {source.format(profile=profile)}"
 
 
 def _file_trouble(error: BaseException) -> str | None:
@@ -164,7 +191,8 @@ def answered(service: str, operation: str, error: BaseException) -> ServiceError
         return failed(f"{call} was refused ({code}){on}; {refusal.advice(known.allow)}")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)  # type: ignore[attr-defined]
     failure = Failure.SERVER_ERROR if status >= 500 else Failure.REFUSED
-    return failed(f"{call} failed ({word(code)}, HTTP {status})", failure=failure)
+    advice = f": {THROTTLING_CODES[code]}" if code in THROTTLING_CODES else ""
+    return failed(f"{call} failed ({word(code)}, HTTP {status}){advice}", failure=failure)
 
 
 RESOURCE_MATTERS = frozenset({"AssumeRole", "AssumeRoleWithWebIdentity", "Decrypt"})
@@ -191,6 +219,25 @@ ABOUT_FILES = {
     "ConfigNotFound": "the AWS config file was not found",
 }
 """What the AWS files may be to blame for: they are looked at, and what is wrong in them is said."""
+BY_HAND = "try: aws sts get-caller-identity --profile {profile}"
+_CONTAINER = (
+    "the container's credentials service (AWS_CONTAINER_CREDENTIALS_FULL_URI or ..._RELATIVE_URI); has the task, or "
+    "the pod's service account, a role, and does the agent on its node run?"
+)
+_MACHINE = (
+    "this machine's metadata service; has the instance a role, and may a container reach it (IMDSv2's hop limit of 2)?"
+)
+CREDENTIAL_SOURCES = {
+    "custom-process": f"its credential_process, which failed or printed none; run that by hand, or {BY_HAND}",
+    "container-role": _CONTAINER,
+    "EcsContainer": _CONTAINER,
+    "iam-role": _MACHINE,
+    "Ec2InstanceMetadata": _MACHINE,
+    "Environment": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, which its credential_source names; set both",
+    "sso": "SSO; run: aws sso login --profile {profile}",
+    "assume-role-with-web-identity": f"its role, by the token in AWS_WEB_IDENTITY_TOKEN_FILE; {BY_HAND}",
+}
+"""botocore's names of where credentials come from (botocore/credentials.py, METHOD and credential_source)."""
 CONFIGURATION_ERRORS = {
     "ProfileNotFound": "there is no such AWS profile; look into ~/.aws/config or the file that AWS_CONFIG_FILE names",
     "NoCredentialsError": "the profile has no credentials; add keys, a role or SSO to it",
@@ -198,7 +245,6 @@ CONFIGURATION_ERRORS = {
     "role, source_profile or credential_source",
     "JSONDecodeError": "the profile's credential_process printed what is no JSON; run it by hand",
     "UnicodeDecodeError": "the profile's credential_process printed what is no text; run it by hand",
-    "CredentialRetrievalError": "the profile's credentials could not be fetched (role, process or metadata service)",
     "InvalidConfigError": "the profile is not complete; look at source_profile and credential_source",
     "ConfigParseError": "the AWS config file cannot be parsed",
     "ConfigNotFound": "the AWS config file was not found",
@@ -214,6 +260,7 @@ CONFIGURATION_ERRORS = {
     "ModuleNotFoundError": "boto3 is not installed for this Python; run: pip install -r requirements.txt",
     "UnknownCredentialError": "the profile names a credential_source that botocore does not know",
     "MetadataRetrievalError": "the metadata service gave no credentials; is this machine's role attached?",
+    "RefreshWithMFAUnsupportedError": "the profile asks for an MFA code, which nobody can type here; use one without",
 }
 
 

@@ -6,6 +6,7 @@ and over a heading that it does not expect, as if they were not there. No value 
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from keycheck.words.parts import shown
 
 SSO_PROFILE = ("sso_account_id", "sso_role_name")
 SSO_PORTAL = ("sso_start_url", "sso_region")
+NEAR = 0.75
+"""How alike two names are that one could be typed for the other: difflib's ratio."""
 EXAMPLES = {
     "sso_account_id": "123456789012",
     "sso_role_name": "SecurityAudit",
@@ -51,7 +54,7 @@ def why_not(profile: str) -> str | None:
         _headings(profile, config, credentials)
         or _unreadable(config, credentials)
         or (_missing(config, credentials) if not is_known else None)
-        or (_other_case(profile, config, credentials) if not is_known else None)
+        or (_nearest(profile, config, credentials) if not is_known else None)
         or _sso(profile, config)
     )
 
@@ -110,12 +113,16 @@ def _named(file: AwsFile) -> str:
     return f"{file.path}, which {file.variable} names," if file.is_named else file.path
 
 
-def _other_case(profile: str, config: AwsFile, credentials: AwsFile) -> str | None:
-    """Return that a profile is there under a name that differs in case alone: botocore tells the two apart."""
-    names = [name.removeprefix("profile ") for name in config.sections if name.startswith("profile ")]
-    for name in [*names, *credentials.sections]:
-        if name.casefold() == profile.casefold() and name != profile:
+def _nearest(profile: str, config: AwsFile, credentials: AwsFile) -> str | None:
+    """Return the profiles that are there under nearly that name; botocore tells cases apart."""
+    headings = [name for name in config.sections if name == "default" or name.startswith("profile ")]
+    names = list(dict.fromkeys([*(name.removeprefix("profile ") for name in headings), *credentials.sections]))
+    for name in names:
+        if name.casefold() == profile.casefold():
             return f"there is a profile {shown(name, 'of that name')} in another case; write it as it stands there"
+    near = difflib.get_close_matches(profile, names, n=3, cutoff=NEAR)
+    if near:
+        return f"did you mean {' or '.join(shown(name, 'one of nearly that name') for name in near)}?"
     return None
 
 

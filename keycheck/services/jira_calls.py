@@ -18,7 +18,7 @@ from keycheck.clock import RunClock, Stopped
 from keycheck.services import Failure, ServiceError
 from keycheck.services.causes import PROXY_SIGN_IN, is_redirect, obstacle, redirected
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
-from keycheck.services.jira_refusals import CREATE, OPERATIONS, is_gateway, sign_in_advice
+from keycheck.services.jira_refusals import CAPTCHA, CREATE, OPERATIONS, TOO_LARGE, is_gateway, sign_in_advice
 from keycheck.words.issue import issue_refused
 from keycheck.words.parts import cut_name
 
@@ -155,8 +155,12 @@ class JiraCalls:
             SERVICE, operation, text, failure=Failure.UNKNOWN if is_write else Failure.REFUSED, holds_for_run=True
         )
 
-    def _not_allowed(self, failed: Callable[..., ServiceError], operation: str, status: int) -> ServiceError:
+    def _not_allowed(
+        self, failed: Callable[..., ServiceError], operation: str, status: int, response: Any
+    ) -> ServiceError:
         """Return the error for a sign-in, or a project, that is not the account's."""
+        if "captcha" in _denied(response).lower():
+            return failed(f"Jira refused {operation} (HTTP {status}): {CAPTCHA}", holds_for_run=True)
         is_cloud = None if self._deployment is None else self._deployment == "Cloud"
         advice = sign_in_advice(has_email=bool(self._email), is_cloud=is_cloud, address=self._address)
         what = f"the account may not do this in {cut_name(self._project_key, quote='')}"
@@ -187,10 +191,14 @@ class JiraCalls:
             return ServiceError(SERVICE, operation, text, code=str(status), **more)
 
         known = OPERATIONS[operation]
+        if status == 413:
+            return failed(f"{operation} was refused as too large (HTTP 413): {TOO_LARGE}")
         if status == 401 and self.client is not None:
             return self._out_of_scope(failed, operation)
+        if status == 403 and known.is_about_one:
+            return failed(f"Jira refused {operation} (HTTP 403); {known.is_about_one}")
         if status == 401 or (status == 403 and not known.permission):
-            return self._not_allowed(failed, operation, status)
+            return self._not_allowed(failed, operation, status, response)
         if status >= 500:
             return failed(f"Jira failed on {operation} (HTTP {status})", failure=_unheard(is_write=is_write))
         hide = self._without_credentials  # before anything is cut: a token cut short is no whole one to be found
@@ -228,6 +236,10 @@ def _refuse(response: Any, **_: Any) -> None:
         with suppress(OSError):
             _ = response.content  # read, so that the connection is free again
         raise _Refused(response)
+
+
+def _denied(response: Any) -> str:
+    return str(getattr(response, "headers", {}).get("X-Authentication-Denied-Reason", ""))
 
 
 def _refusal(response: Any) -> tuple[Mapping[str, str], list[str]]:

@@ -138,6 +138,9 @@ class JiraIssues:
         except ServiceError as error:
             if error.code == "404":
                 return None
+            if error.code == "403":
+                text = f"{issue_key}: {error.text}"
+                raise ServiceError(SERVICE, "read issue", text, failure=error.failure, code=error.code) from error
             raise
         category = at(issue.raw, "fields", "status", "statusCategory", "key")
         key = at(issue.raw, "key")

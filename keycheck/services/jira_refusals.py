@@ -13,17 +13,25 @@ from urllib.parse import urlsplit
 CREATE = "create issue"
 ASSIGN = "assign issue"
 READ, WRITE, READ_USERS = "read:jira-work", "write:jira-work", "read:jira-user"
+CAPTCHA = (
+    "after failed sign-ins it wants to see a person (CAPTCHA); no issues filed this run. Sign in once by browser as "
+    "the account of the token, and look whether the token is still right"
+)
+"""X-Authentication-Denied-Reason: CAPTCHA_CHALLENGE, of Server and Data Center."""
+TOO_LARGE = "let the proxy before Jira take requests of 64 kB (nginx: client_max_body_size)"
 EMAIL_SETTING = "credstash_keyname_atlassian_api_email"
 
 
 @dataclass(frozen=True, slots=True)
 class JiraOperation:
     """`scope`: what a scoped token of Cloud needs, in classic scopes. `permission`: what the account needs beside
-    filing, if anything: where it lacks that, it can file all the same.
+    filing, if anything: where it lacks that, it can file all the same. `is_about_one`: what helps if HTTP 403 is
+    about one issue, and costs that one.
     """
 
     scope: str
     permission: str = ""
+    is_about_one: str = ""
 
 
 OPERATIONS: Final[Mapping[str, JiraOperation]] = {
@@ -31,7 +39,7 @@ OPERATIONS: Final[Mapping[str, JiraOperation]] = {
     "myself": JiraOperation(READ_USERS),
     "search": JiraOperation(READ),
     "permissions": JiraOperation(READ),
-    "read issue": JiraOperation(READ),
+    "read issue": JiraOperation(READ, is_about_one="allow the account Browse Projects in its project"),
     CREATE: JiraOperation(WRITE),
     "find user": JiraOperation(READ_USERS, "the global permission Browse Users (on Cloud: Browse users and groups)"),
     ASSIGN: JiraOperation(WRITE, "Assign Issues in the issue's project"),

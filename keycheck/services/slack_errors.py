@@ -76,7 +76,7 @@ SLACK_ERRORS: Final[Mapping[str, SlackError]] = {
     "is_archived": _gone("that channel is archived; name another"),
     "not_in_channel": _gone("invite the bot to that channel"),
     "cannot_dm_bot": _gone("that Slack id is a bot's; name a person"),
-    "messages_tab_disabled": _gone("that person takes no messages from apps; name another owner"),
+    "messages_tab_disabled": _gone("in the settings of the Slack app switch on App Home, Messages Tab"),
     # One person or conversation.
     "no_permission": _refused(About.ADDRESSEE, "make the bot a member of that conversation"),
     "team_access_not_granted": _refused(About.ADDRESSEE, "install the bot in that workspace too"),

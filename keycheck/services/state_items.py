@@ -73,6 +73,7 @@ def key_record(access_key_id: str, item: Item) -> KeyRecord:
             inactive_at=_instant(item, "inactive_at"),
             reenabled_at=_instant(item, "reenabled_at"),
             voided_at=_instant(item, "notice_void_at"),
+            times_taken_back=_number(item, "times_taken_back") if "times_taken_back" in item else 0,
             exempt_until=None if exempt_until is None else exempt_until.date(),
             issue_filings=_instants(item, "issue_filings"),
             answered_filings=_instants(item, "answered_filings"),
@@ -96,7 +97,10 @@ def lookup(item: Item) -> Lookup:
         if slack_id is not None and re.fullmatch(f"[{kinds}][A-Z0-9]{{2,}}", slack_id) is None:
             raise ValueError("not a Slack id of that kind")
         why = _text(item, "why_gone") or ""
-        return Lookup(slack_id, datetime.fromtimestamp(_number(item, "looked_up_at"), UTC), why)
+        looked_up_at, tried_at = _instant(item, "looked_up_at"), _instant(item, "tried_at")
+        if looked_up_at is None and tried_at is None:
+            raise ValueError("without a time")
+        return Lookup(slack_id, looked_up_at, why, tried_at)
 
 
 def disablings(item: Item) -> tuple[tuple[datetime, ...], str | None]:
@@ -105,6 +109,11 @@ def disablings(item: Item) -> tuple[tuple[datetime, ...], str | None]:
         if "disabled_times" not in item:
             raise ValueError("no times")
         return _instants(item, "disabled_times"), _text(item, "times_token")
+
+
+def first_seen(item: Item) -> datetime:
+    with _reading("account"):
+        return datetime.fromtimestamp(_number(item, "first_seen_at"), UTC)
 
 
 def _text(item: Item, name: str) -> str | None:

@@ -46,7 +46,7 @@ from typing import Any
 
 from keycheck.clock import RunClock
 from keycheck.model import Addressee, AddresseeRecord, KeyRecord, Lookup, State
-from keycheck.rules import writes
+from keycheck.rules import other_writes
 from keycheck.rules.changes import Absent, All, AnyOf, AtMost, Change, Condition, Is, Lost, Value, Write, ceil, floor
 from keycheck.services import ClaimLost, Failure, ServiceError, state_items
 from keycheck.services.aws_errors import aws_errors, word
@@ -90,7 +90,11 @@ class StateTable:
         waited, patience = 0.0, min(PATIENCE_SECONDS, self._clock.remaining_seconds() / 2)
         while True:
             if table is not None:
-                self._check_shape(table)
+                if not _is_ours(table):
+                    raise self._unusable(
+                        f"its key is not {HASH_KEY} (string, hash key, no range key), so it is not keycheck's; "
+                        "set dynamodb_table_name to another name"
+                    )
                 if table.get("TableStatus") in ("ACTIVE", "UPDATING"):
                     return True
                 if table.get("TableStatus") != "CREATING":
@@ -124,15 +128,6 @@ class StateTable:
             if error.code != "ResourceInUseException":  # another run was first
                 raise
 
-    def _check_shape(self, table: Mapping[str, Any]) -> None:
-        schema, attributes = table.get("KeySchema"), table.get("AttributeDefinitions")
-        is_string = isinstance(attributes, list) and {"AttributeName": HASH_KEY, "AttributeType": "S"} in attributes
-        if schema != [{"AttributeName": HASH_KEY, "KeyType": "HASH"}] or not is_string:
-            raise self._unusable(
-                f"its key is not {HASH_KEY} (string, hash key, no range key), so it is not keycheck's; "
-                "set dynamodb_table_name to another name"
-            )
-
     def _unusable(self, why: str) -> ServiceError:
         return ServiceError(
             SERVICE, "DescribeTable", f"the table {self._table} cannot be used: {why}", holds_for_run=True
@@ -154,19 +149,24 @@ class StateTable:
         """
         ids = list(dict.fromkeys(access_key_ids))
         names = dict.fromkeys(addressee.record_id for addressee in addressees)
-        looked_up = {writes.lookup_id(name): name for name in lookups}
-        accounts = {writes.disablings_id(account_id): account_id for account_id in account_ids}
+        looked_up = {other_writes.lookup_id(name): name for name in lookups}
+        of_accounts = list(account_ids)
+        accounts = {other_writes.disablings_id(account_id): account_id for account_id in of_accounts}
+        known_accounts = {other_writes.account_id_item(account_id): account_id for account_id in of_accounts}
         keys: dict[str, KeyRecord] = {}
         addressed: dict[str, AddresseeRecord] = {}
         known: dict[str, Lookup] = {}
         disablings: dict[str, tuple[datetime, ...]] = {}
+        first_seen: dict[str, datetime] = {}
         unreadable: set[str] = set()
-        for name, item in self._read_items([*ids, *names, *looked_up, *accounts]).items():
+        for name, item in self._read_items([*ids, *names, *looked_up, *accounts, *known_accounts]).items():
             try:
                 if name in names:
                     addressed[name] = state_items.addressee_record(item)
                 elif name in looked_up:
                     known[looked_up[name]] = state_items.lookup(item)
+                elif name in known_accounts:
+                    first_seen[known_accounts[name]] = state_items.first_seen(item)
                 elif name in accounts:
                     disablings[accounts[name]] = state_items.disablings(item)[0]
                 else:
@@ -175,7 +175,7 @@ class StateTable:
                 if name in accounts:
                     raise  # without its brake nothing of an account may be disabled
                 unreadable.add(name)
-        return State(keys, addressed, frozenset(unreadable), known, disablings)
+        return State(keys, addressed, frozenset(unreadable), known, disablings, first_seen)
 
     def scan_account(self, account_id: str, since: datetime) -> State:
         """Return the records of one account that hold an issue that was not ended, or only since then, an intent, or a
@@ -270,7 +270,7 @@ class StateTable:
             if len(lately) >= most:
                 return False
             try:
-                self.apply(writes.disablings_of_account(account_id, uuid.uuid4().hex, token, [*lately, at]))
+                self.apply(other_writes.disablings_of_account(account_id, uuid.uuid4().hex, token, [*lately, at]))
             except ClaimLost:
                 self._clock.sleep(random.uniform(0, 0.02 * (attempt + 1)))  # noqa: S311 - a pause, no secret
             else:
@@ -289,13 +289,13 @@ class StateTable:
             if len(left) == len(times):
                 return
             with suppress(ClaimLost):
-                self.apply(writes.disablings_of_account(account_id, uuid.uuid4().hex, token, left))
+                self.apply(other_writes.disablings_of_account(account_id, uuid.uuid4().hex, token, left))
                 return
         raise ClaimLost
 
     def _read_times(self, account_id: str) -> tuple[tuple[datetime, ...], str | None]:
         """Return the times, and the token of the write that left them so: None if there was none."""
-        name = writes.disablings_id(account_id)
+        name = other_writes.disablings_id(account_id)
         item = self._read_items([name]).get(name)
         return ((), None) if item is None else state_items.disablings(item)
 
@@ -360,3 +360,10 @@ class _Words:
                 return " AND ".join(f"({self.condition(part)})" for part in parts)
             case AnyOf(parts=parts):
                 return " OR ".join(f"({self.condition(part)})" for part in parts)
+
+
+def _is_ours(table: Mapping[str, Any]) -> bool:
+    """Return whether a table that is there has the key that keycheck's has."""
+    schema, attributes = table.get("KeySchema"), table.get("AttributeDefinitions")
+    is_string = isinstance(attributes, list) and {"AttributeName": HASH_KEY, "AttributeType": "S"} in attributes
+    return is_string and schema == [{"AttributeName": HASH_KEY, "KeyType": "HASH"}]

@@ -133,13 +133,14 @@ def issue_refused(field_errors: Mapping[str, str], messages: Sequence[str], issu
     settings = {
         "issuetype": f"set jira_issue_type (now {cut_name(issue_type)}) to a type of that project",
         "project": "set jira_project_key to a project that the account may create issues in",
-        "labels": "put the field Labels on the project's create screen",
-        "summary": "",
-        "description": "put the field Description on the project's create screen",
+        **dict.fromkeys(("labels", "summary", "description"), ""),
     }
     parts = []
     for name, said in field_errors.items():
         advice = settings.get(name, f"give {name!r} a value in jira_extra_fields")
+        if "screen" in said.lower():
+            own = name not in ("labels", "summary", "description")
+            advice = f"put {name!r} on the project's create screen" + (", or leave it out of jira_extra_fields" * own)
         parts.append(f"field {name!r}: {one_line(said)[:120]}" + (f" -> {advice}" if advice else ""))
     return "Jira refused the new issue: " + "; ".join(parts)
 

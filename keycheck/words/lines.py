@@ -23,6 +23,8 @@ from keycheck.actions import (
     SkipReason,
 )
 from keycheck.model import KeyRecord, LabelledKey, Level, Problem
+from keycheck.rules import waiting
+from keycheck.rules.case import Case
 from keycheck.words.parts import list_cut, name_in_short, name_key
 
 
@@ -149,6 +151,12 @@ SAID: Final[Mapping[SkipReason, Said]] = {
         Level.WARNING,
         "actions on {count} are left for the next run: {why}; see run_timeout_seconds",
     ),
+    SkipReason.STOPPED: Said(
+        "a signal ended the run",
+        Level.WARNING,
+        "actions on {count} are left for the next run: {why}; give Telegraf's inputs.exec a timeout above "
+        "run_timeout_seconds",
+    ),
 }
 
 
@@ -192,3 +200,29 @@ def _count(keys: Sequence[object]) -> str:
 
 def _some(keys: Sequence[LabelledKey | KeyRecord]) -> str:
     return list_cut(list(dict.fromkeys(name_in_short(key) for key in keys)))
+
+
+def standing_still(profile: str, cases: Sequence[Case], done: waiting.Done) -> list[Problem]:
+    """Return what does not move, a line each kind: what waits, what comes back, and whom nobody could tell."""
+
+    def said(text: str, found: Sequence[Case]) -> Problem:
+        keys = sorted((case.key for case in found), key=_oldest_first)
+        return Problem(Level.WARNING, profile, f"{text.format(count=_count(keys))}: {_some(keys)}")
+
+    untold = {case.owner.addressee.slack_id for case in cases if case.owner.addressee and waiting.is_untold(case, done)}
+    found = []
+    if those := [case for case in cases if waiting.is_waiting(case, done)]:
+        text = "{count} waiting for a week or longer: what is due was not done; --dry-run says why"
+        found.append(said(text, those))
+    if those := [case for case in cases if waiting.comes_back(case)]:
+        text = "{count} taken back each time it is disabled; name its owner and ask, or exempt it until a day"
+        found.append(said(text, those))
+    if those := [case for case in cases if waiting.is_far_off(case)]:
+        text = "{count} not disabled before a day far beyond disable_notice_days, since that day was told; "
+        text += "docs/rollout.md says how to take it back"
+        found.append(said(text, those))
+    if untold:
+        whom = list_cut(sorted(untold))
+        text = f"for a week nothing could be told to {whom}; name other owners, or let the bot write there"
+        found.append(Problem(Level.WARNING, profile, text))
+    return found

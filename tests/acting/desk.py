@@ -14,7 +14,7 @@ from keycheck.acting.ledger import Ledger, Task
 from keycheck.acting.means import Means, Services
 from keycheck.actions import Action, Outcomes, Plan, Result, SkipReason
 from keycheck.model import Level
-from keycheck.rules import writes
+from keycheck.rules import other_writes
 from keycheck.rules.changes import Value, Write
 from keycheck.services import Failure, Iam, Issues, Messages, ServiceError
 from sandbox.in_memory import HourlyClock, MemoryAccount, MemoryClaims
@@ -22,7 +22,7 @@ from tests.builders import ACCOUNT, NOW, PROFILE, make_settings
 from tests.situations import KEY, KEY_ID
 
 SAID = "it said no"
-BRAKE = writes.disablings_id(ACCOUNT)
+BRAKE = other_writes.disablings_id(ACCOUNT)
 
 
 def error(failure: Failure = Failure.REFUSED) -> ServiceError:

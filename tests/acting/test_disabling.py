@@ -191,7 +191,7 @@ def test_a_signal_in_the_middle_leaves_nothing_behind(write: str) -> None:
     with pytest.raises(Stopped):
         disabled(desk)
     assert_untouched(desk)
-    assert ended(desk.ledger.close()) is SkipReason.OUT_OF_TIME
+    assert ended(desk.ledger.close()) is SkipReason.STOPPED
 
 
 # What becomes of the request

@@ -107,7 +107,7 @@ def test_no_write_is_begun_once_the_run_is_over() -> None:
     with pytest.raises(Stopped):
         books.ledger.write_or_skip(books.task(FileIssue), write)
     assert write.call_count == 0
-    assert books.results() == dict.fromkeys((FileIssue, SendMessage, DisableKey), SkipReason.OUT_OF_TIME)
+    assert books.results() == dict.fromkeys((FileIssue, SendMessage, DisableKey), SkipReason.STOPPED)
 
 
 # Writes of what has happened

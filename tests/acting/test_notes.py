@@ -88,7 +88,7 @@ def voided(why: str, **more: int) -> dict[str, Any]:
         (ObservationKind.KEPT, NOTICE | {"notice_kept_at": AT}),
         (ObservationKind.VOID, voided("it was to stay active")),
         (ObservationKind.INACTIVE, voided("it was inactive", inactive_at=AT)),
-        (ObservationKind.REENABLED, voided("a person took it back", reenabled_at=AT)),
+        (ObservationKind.REENABLED, voided("a person took it back", reenabled_at=AT, times_taken_back=1)),
     ],
     ids=["kept", "void", "inactive", "re-enabled"],
 )

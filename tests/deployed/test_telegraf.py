@@ -228,7 +228,9 @@ def test_prometheus_is_shown_every_access_key_and_run_as_gauges(
     assert set(re.findall(r"^# TYPE aws_\w+ (\w+)$", shown, re.MULTILINE)) == {"gauge"}
     names = set(re.findall(r"^# TYPE (aws_\w+) ", shown, re.MULTILINE))
     known = {prometheus_name("aws.iam", "age"), *(prometheus_name("aws.iam_run", field) for field in RUN_FIELDS)}
-    assert known - names <= {"aws_iam_run_exempt", "aws_iam_run_overdue"}, "left out where they are not known"
+    assert known - names <= {f"aws_iam_run_{one}" for one in ("exempt", "overdue", "waiting")}, (
+        "left out where they are not known"
+    )
     assert names <= known
     assert complaints(ended.log) == []
 

@@ -27,6 +27,7 @@ UPDATES = {
     "SET reenabled_at": "note that it was re-enabled",
     "SET exempt_until": "note the exemption",
     "SET looked_up_at": "record what Slack said",
+    "SET first_seen_at": "note the account",
     "REMOVE disabling_at": "forget the disabling",
     "SET message_claim": "claim the message",
     "SET messaged_at": "record the message",
@@ -83,7 +84,9 @@ ASK = (
 )
 """Where it is known that the owner is there: Slack was asked within the week."""
 ASK_FIRST = (
-    *ASK[:4],
+    *ASK[:2],
+    "note the account",
+    *ASK[2:4],
     *("read a secret", "decrypt a secret", "ask whether an owner is there", "record what Slack said"),
     *ASK[4:-3],
     ASK[-1],

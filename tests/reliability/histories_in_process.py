@@ -32,7 +32,13 @@ CALLS = (
     *("claims record_message", "claims record_told", "claims release_message", "claims take_disabling"),
     *("claims give_back_disabling", "claims begin_disabling", "claims record_disabled", "claims drop_disabling"),
     *("claims record_inactive", "claims record_reenabled", "claims keep_notice", "claims void_notice"),
-    *("claims record_exempt", "claims record_lookup", "claims record_said", "outside open_issues"),
+    *(
+        "claims record_exempt",
+        "claims record_lookup",
+        "claims record_said",
+        "claims note_account",
+        "outside open_issues",
+    ),
     *("issues open_issues", "issues read", "issues find_open", "issues create", "issues was_said", "issues comment"),
     *("issues find_original", "issues close", "outside open_messages", "messages send", "messages why_gone"),
 )

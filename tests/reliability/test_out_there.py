@@ -417,7 +417,7 @@ BY_OPERATION = {
     ),
     "ExpiredToken": ("expired", "the credentials have expired; renew them (ExpiredToken on sts:AssumeRole)"),
     "ValidationError": ("no", "sts:AssumeRole failed (ValidationError): look at role_arn, external_id"),
-    "Throttling": ("Rate exceeded", "sts:AssumeRole failed (Throttling, HTTP 403)"),
+    "Throttling": ("Rate exceeded", "sts:AssumeRole failed (Throttling, HTTP 403): all programs in the account share "),
 }
 
 

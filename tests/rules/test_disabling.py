@@ -37,9 +37,10 @@ from keycheck.model import (
     State,
     Void,
 )
-from keycheck.planning import cases_of, count_exempt, count_overdue, plan_profile
+from keycheck.planning import cases_of, count_exempt, plan_profile, watched_cases
 from keycheck.rules.case import Circumstances, SharedFacts, UserFacts, first_instant
-from keycheck.rules.disabling import is_enough_seen, is_in_use, is_overdue
+from keycheck.rules.disabling import is_enough_seen, is_in_use
+from keycheck.rules.waiting import Done, overdue_since
 from tests.builders import (
     ACCOUNT,
     DAY,
@@ -259,6 +260,7 @@ def test_every_reason_that_planning_may_refuse_a_disabling_with_is_in_the_table(
         SkipReason.BAD_ADDRESSEE,
         SkipReason.RETRY_LATER,
         SkipReason.OUT_OF_TIME,
+        SkipReason.STOPPED,
     }
     assert {reason for _, reason in RULES.values()} | others == set(SkipReason)
 
@@ -326,8 +328,9 @@ def test_exempt_keys_that_need_attention_are_counted() -> None:
     other = make_key("dev_jones", access_key_id="AKIAIOSFODNN7EXJONES")
     facts = make_facts(keys, {"dev_kramer": UserFacts(KRAMER, EXEMPTION), "dev_jones": JONES})
     assert count_exempt([*keys, other], facts) == 2
-    overdue = count_overdue([*keys, other], facts, State(), Circumstances(make_settings(), NOW), told_now=())
-    assert overdue == 1, "dev_jones's; an exempt one never is"
+    watched = watched_cases([*keys, other], facts, State(), Circumstances(make_settings(), NOW))
+    overdue = [case for case in watched if overdue_since(case, Done()) is not None]
+    assert len(overdue) == 1, "dev_jones's; an exempt one never is"
 
 
 def test_an_exempt_user_does_not_keep_others_of_the_same_owner_from_being_told() -> None:
@@ -815,6 +818,7 @@ def test_a_newer_active_key_is_named(others: list[tuple[int, str]], newer: str |
         pytest.param(187, {}, False, 7, True, id="nobody told: counted from its expiry"),
         pytest.param(197, {"warned_at": NOW - 7 * DAY + SECOND}, False, 7, False, id="notice, a second short"),
         pytest.param(197, {"warned_at": NOW - 7 * DAY}, False, 7, True, id="notice over, to the second"),
+        pytest.param(197, {"warned_at": NOW - 7 * DAY}, True, 7, True, id="notice over, and said once more now"),
         pytest.param(197, {"warned_at": NOW, "warned_owner": "U0BEFORE"}, False, 7, True, id="another was warned"),
         pytest.param(197, {"disable_from": NOW + SECOND}, False, 0, False, id="before the day told"),
         pytest.param(197, {"disable_from": NOW}, False, 0, True, id="on the day told"),
@@ -831,19 +835,18 @@ def test_overdue_is_expired_active_not_exempt_and_its_notice_over(
         record = {"warned_owner": KRAMER.identity, **record}
     settings = make_settings(disable_notice_days=str(days))
     found = make_record(key, **record)
-    warned = {key.access_key.access_key_id} if told_now else set()
+    done = Done(noticed={key.access_key.access_key_id} if told_now else set())
     state, run = State({found.access_key_id: found}), Circumstances(settings, NOW)
     (case,) = cases_of([key], make_facts([key], {"dev_kramer": UserFacts(KRAMER)}), state, run)
-    assert is_overdue(case, was_told_now=told_now) is expected
+    assert (overdue_since(case, done) is not None) is expected
     exempt = replace(case, user=UserFacts(KRAMER, EXEMPTION))
-    assert not is_overdue(exempt, was_told_now=told_now)
-    assert count_overdue([key], make_facts([key]), state, run, told_now=warned) == expected
+    assert overdue_since(exempt, done) is None
 
 
 def test_an_inactive_key_is_never_overdue() -> None:
     inactive = make_key(age_days=900, status="Inactive")
     run = Circumstances(make_settings(), NOW)
-    assert count_overdue([inactive], make_facts([inactive]), State(), run, told_now=()) == 0
+    assert watched_cases([inactive], make_facts([inactive]), State(), run) == []
 
 
 # Identity: two access keys of one user that end in the same five characters
@@ -1036,7 +1039,7 @@ def test_what_is_exempt_is_neither_told_nor_counted_as_overdue(walk: Walk) -> No
         key = case.key
         if case.user.exemption is None or not key.needs_attention:
             continue
-        assert not is_overdue(case, was_told_now=False)
+        assert overdue_since(case, Done()) is None
         for chain in planned.chains:
             assert key.access_key.access_key_id not in [one.record.access_key_id for one in chain.issue_actions]
             assert chain.message is None or key not in [one.key for one in chain.message.keys]

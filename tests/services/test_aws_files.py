@@ -90,6 +90,17 @@ def test_a_profile_in_another_case_is_named(tmp_path: Path) -> None:
     )
 
 
+def test_profiles_of_nearly_that_name_are_named(tmp_path: Path) -> None:
+    headings = "".join(f"[{name}]\n{KEYS}" for name in ("profile acme-dev", "profile acme-prod", "profile zoo"))
+    config = write(tmp_path / ".aws/config", headings)
+    write(tmp_path / ".aws/credentials", f"[acme-div]\n{KEYS}")
+    assert said("acme-dve") == f"{NO_PROFILE}: did you mean 'acme-div' or 'acme-dev'?"
+    assert said("acme-prdo") == f"{NO_PROFILE}: did you mean 'acme-prod'?"
+    assert said("mars").startswith(f"{NO_PROFILE}; look into ~/.aws/config")
+    config.write_text(f"[profile q]\n[profile {'x' * 99}]\n{KEYS}", encoding="utf-8")
+    assert said("x" * 98) == f"{NO_PROFILE}: did you mean one of nearly that name?"
+
+
 @pytest.mark.parametrize(
     ("config", "lacks"),
     [

@@ -47,7 +47,10 @@ def test_the_operation_in_the_answer_decides_and_not_the_call_we_made(operation:
     row = OPERATIONS[operation]
     call = f"{row.service}:{operation}"
     assert said(operation, "AccessDenied") == f"{call} was refused (AccessDenied); {row.allow}"
-    assert said(operation, "Throttling") == f"{call} failed (Throttling, HTTP 400)"
+    assert said(operation, "Throttling") == (
+        f"{call} failed (Throttling, HTTP 400): all programs in the account share this limit, and keycheck slowed down "
+        "already; the next run tries again"
+    )
     expired = "ExpiredTokenException"
     if expired not in row.advice:
         assert said(operation, expired) == f"{CREDENTIAL_CODES[expired]} ({expired} on {call})"

@@ -117,7 +117,7 @@ def failed(call: Callable[[], object]) -> ServiceError:
         ),
         (
             f"[profile p]\n{ROLE}credential_source = Ec2InstanceMetadata\n",
-            "the profile's credentials could not be fetched",
+            "the profile's credentials could not be fetched from this machine's metadata service; has the instance a ",
         ),
         (
             f"[profile p]\n{ROLE}source_profile = q\n[profile q]\n{ROLE}source_profile = p\n",
@@ -170,7 +170,10 @@ def test_a_missing_source_profile_is_not_called_a_missing_profile(configure: Cal
 @pytest.mark.process
 def test_a_process_that_gives_no_credentials_is_said(configure: Callable[..., None]) -> None:
     configure(f"[profile p]\ncredential_process = {sys.executable} -c 'raise SystemExit(1)'\n")
-    assert "the profile's credentials could not be fetched" in failed(lambda: iam_of().list_users(None)).text
+    assert failed(lambda: iam_of().list_users(None)).text == (
+        "the profile's credentials could not be fetched from its credential_process, which failed or printed none; run "
+        "that by hand, or try: aws sts get-caller-identity --profile p"
+    )
 
 
 def test_the_argument_wins_over_a_bad_aws_profile(fake: FakeIam, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,7 +211,32 @@ def test_a_dead_token_stops_jira_for_the_run(jira: FakeJira, issues: JiraIssues)
 
 
 @pytest.mark.parametrize("status", [401, 403])
-@pytest.mark.parametrize("operation", ["search", "read", "create"])
+def test_a_sign_in_that_wants_to_see_a_person_says_so(jira: FakeJira, issues: JiraIssues, status: int) -> None:
+    """Data Center, after failed sign-ins with the password of the token's user."""
+    reason = "CAPTCHA_CHALLENGE; login-url=https://jira.example.com/login.jsp"
+    jira.inject(Fault.status(status, "", {"X-Authentication-Denied-Reason": reason}))
+    error = failed(issues.connect)
+    assert (error.code, error.holds_for_run) == (str(status), True)
+    assert error.text.startswith(f"Jira refused serverInfo (HTTP {status}): after failed sign-ins it wants to see a ")
+    assert "Sign in once by browser" in error.text
+    assert "login.jsp" not in error.text
+
+
+def test_what_is_too_large_for_what_stands_before_jira_is_named(jira: FakeJira, issues: JiraIssues) -> None:
+    issues.connect()
+    jira.inject(Fault.status(413, "<html>Request Entity Too Large</html>"), calls("POST", "/issue"), times=1)
+    error = failed(issues.create, DRAFT)
+    assert (error.code, error.holds_for_run, error.failure) == ("413", False, Failure.REFUSED)
+    assert error.text == (
+        "create issue was refused as too large (HTTP 413): let the proxy before Jira take requests of 64 kB (nginx: "
+        "client_max_body_size)"
+    )
+    assert issues.create(DRAFT)
+
+
+@pytest.mark.parametrize(
+    ("operation", "status"), [("search", 401), ("search", 403), ("read", 401), ("create", 401), ("create", 403)]
+)
 def test_one_401_or_403_stops_jira_for_the_run(jira: FakeJira, issues: JiraIssues, status: int, operation: str) -> None:
     issues.connect()
     jira.inject(Fault.status(status, {"errorMessages": ["no"], "errors": {}}))
@@ -225,6 +250,15 @@ def test_one_401_or_403_stops_jira_for_the_run(jira: FakeJira, issues: JiraIssue
     assert (error.code, error.holds_for_run, error.failure) == (str(status), True, Failure.REFUSED)
     assert failed(call).failure is Failure.OFF
     assert len(jira.requests) == asked + 1
+
+
+def test_a_403_on_reading_one_issue_costs_that_one_and_names_it(jira: FakeJira, issues: JiraIssues) -> None:
+    one, other = issues.create(DRAFT), issues.create(DRAFT)
+    jira.inject(Fault.status(403, {"errorMessages": ["no"], "errors": {}}), calls("GET", f"/issue/{one}"))
+    error = failed(issues.read, one)
+    assert (error.code, error.holds_for_run, error.failure) == ("403", False, Failure.REFUSED)
+    assert error.text == f"{one}: Jira refused read issue (HTTP 403); allow the account Browse Projects in its project"
+    assert issues.read(other) is not None
 
 
 @pytest.mark.parametrize("status", [200, 404])
@@ -520,7 +554,7 @@ FAILED_FILINGS = {
     "400 page": (Fault.html(400), False, False, True),
     "403": (Fault.status(403), False, False, True),
     "404": (Fault.status(404), False, False, True),
-    "413": (Fault.status(413), False, False, True),
+    "413": (Fault.status(413), False, False, False),
 }
 
 

@@ -606,6 +606,7 @@ def test_what_is_written_is_read_again(table: StateTable) -> None:
         disabled_at=START + 2 * SECOND,
         disabled_by="run7",
         reenabled_at=START + 3 * SECOND,
+        times_taken_back=1,
     )
     record_exempt(table, KEY, date(2026, 12, 1), START)
     assert record_of(table).exempt_until == date(2026, 12, 1)
@@ -1916,6 +1917,7 @@ def test_each_of_the_tables_conditions_holds_on_a_real_engine(runners: tuple[Sta
         answered_filings=(START,),
         comments_made=frozenset({"expired", "disabled"}),
         issue_assigned_to="kramer@example.com",
+        times_taken_back=1,
         issue_ended_at=START,
         disable_from=day,
         disabling_at=day,
@@ -1944,6 +1946,7 @@ def test_each_of_the_tables_conditions_holds_on_a_real_engine(runners: tuple[Sta
         disabled_by="run7",
         reenabled_at=START + SECOND,
         exempt_until=date(2026, 12, 1),
+        times_taken_back=2,
     )
 
 

@@ -258,8 +258,8 @@ def test_the_comment_on_a_re_enabled_key_says_until_when_it_is_left_alone() -> N
     [
         ("issuetype", " -> set jira_issue_type (now 'Task') to a type of that project"),
         ("project", " -> set jira_project_key to a project that the account may create issues in"),
-        ("labels", " -> put the field Labels on the project's create screen"),
-        ("description", " -> put the field Description on the project's create screen"),
+        ("labels", ""),
+        ("description", ""),
         ("summary", ""),
         ("customfield_10010", " -> give 'customfield_10010' a value in jira_extra_fields"),
     ],
@@ -267,6 +267,24 @@ def test_the_comment_on_a_re_enabled_key_says_until_when_it_is_left_alone() -> N
 def test_a_refused_field_is_named_with_the_setting_to_change(field: str, advice: str) -> None:
     said = issue_refused({field: "is required."}, [], "Task")
     assert said == f"Jira refused the new issue: field '{field}': is required.{advice}"
+
+
+ON_SCREEN = "on the project's create screen"
+NOT_ON_SCREEN = "Field 'x' cannot be set. It is not on the appropriate screen, or unknown."
+
+
+@pytest.mark.parametrize(
+    ("field", "said", "advice"),
+    [
+        ("labels", NOT_ON_SCREEN, " -> put 'labels' on the project's create screen"),
+        ("description", NOT_ON_SCREEN, " -> put 'description' on the project's create screen"),
+        ("priority", NOT_ON_SCREEN, f" -> put 'priority' {ON_SCREEN}, or leave it out of jira_extra_fields"),
+        ("labels", "The label 'a b' contains spaces which is invalid.", ""),
+        ("priority", "The priority selected is invalid.", " -> give 'priority' a value in jira_extra_fields"),
+    ],
+)
+def test_advice_about_screens_is_given_where_jira_speaks_of_one(field: str, said: str, advice: str) -> None:
+    assert issue_refused({field: said}, [], "Task") == f"Jira refused the new issue: field {field!r}: {said}{advice}"
 
 
 def test_every_refused_field_is_named_in_one_line() -> None:

@@ -1,0 +1,60 @@
+"""Writes to the items of the state table that are no access key's nor addressee's: an account's, a look-up's. Pure.
+
+In: names, instants. Out: Writes, as in rules/writes.py, and the hash keys of these items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from keycheck.model import Lookup
+from keycheck.rules.changes import Absent, AnyOf, Change, Is, Lost, Value, Write, ceil, floor
+
+
+def disablings_of_account(account_id: str, token: str, expected: str | None, times: Sequence[datetime]) -> Write:
+    """Return the times at which access keys of an account were disabled lately; lost if another write came first.
+
+    `expected`: the token of the write that the times were read from. A token of its own, since botocore may send it
+    again.
+    """
+    before = Absent("times_token") if expected is None else Is("times_token", expected)
+    change = Change(
+        {"disabled_times": tuple(ceil(one) for one in times), "times_token": token, "account_id": account_id},
+        needs=AnyOf((before, Is("times_token", token))),
+    )
+    return Write("disablings_of_account", disablings_id(account_id), (change,))
+
+
+def note_account(account_id: str, at: datetime) -> Write:
+    """Note since when keycheck has had something to do in an account: nothing has waited for it before that."""
+    change = Change({"first_seen_at": floor(at)}, needs=Absent("first_seen_at"), otherwise=Lost.FINE)
+    return Write("note_account", account_id_item(account_id), (change,))
+
+
+def record_lookup(name: str, lookup: Lookup) -> Write:
+    """Note who has an e-mail address or a Slack id, or that nobody has; whoever writes last is right."""
+    sets: dict[str, Value] = {} if lookup.looked_up_at is None else {"looked_up_at": floor(lookup.looked_up_at)}
+    given = {"slack_id": lookup.slack_id, "why_gone": lookup.why}
+    sets |= {name: value for name, value in given.items() if value}
+    change = Change(sets, remove=tuple(name for name, value in given.items() if not value))
+    return Write("record_lookup", lookup_id(name), (change,))
+
+
+def record_try(name: str, at: datetime) -> Write:
+    """Note that Slack was asked about an address or an id, and gave no answer: it has had its turn."""
+    return Write("record_try", lookup_id(name), (Change({"tried_at": floor(at)}),))
+
+
+def lookup_id(name: str) -> str:
+    """Return the hash key of what Slack said of an e-mail address, or of a Slack id."""
+    return f"email:{name.lower()}" if "@" in name else f"told:{name}"
+
+
+def disablings_id(account_id: str) -> str:
+    return f"disablings:{account_id}"
+
+
+def account_id_item(account_id: str) -> str:
+    """Return the hash key of what is known of an account as a whole."""
+    return f"account:{account_id}"
