@@ -11,6 +11,7 @@
     settings.py              environment -> one frozen Settings
     values.py     pure       what each kind of setting can be
     misspelt.py   pure       a variable's name -> the setting that was meant
+    tags.py       pure       an IAM user's tags -> what one of them holds
     tokens.py     pure       a secret where its name belongs -> what kind it is
     model.py      pure       frozen values: access keys, labels, records, owners, state
     actions.py    pure       frozen values: a plan, its actions, and what became of them

@@ -64,6 +64,7 @@ class SkipReason(enum.Enum):
     RETRY_LATER = enum.auto()
     OUT_OF_TIME = enum.auto()
     STOPPED = enum.auto()
+    NOT_ITS_TURN = enum.auto()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from datetime import date, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from keycheck.model import Exemption, tag_value
+from keycheck.model import Exemption
+from keycheck.tags import tag_value
 from keycheck.tokens import kind_of_secret
 from keycheck.words.parts import shown
 

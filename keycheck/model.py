@@ -267,13 +267,19 @@ class AddresseeRecord:
     """The item `slack:<account id>:<Slack id>`: when that addressee was last messaged about that account.
 
     `messaged_at` includes messages of unknown outcome. Until `not_before`, no message is tried (Slack's second 5xx in
-    a row); `server_errors` counts those in a row.
+    a row); `server_errors` counts those in a row. `tried_at`: when Slack last refused a message to it.
     """
 
     messaged_at: datetime | None = None
     not_before: datetime | None = None
     server_errors: int = 0
     claim_until: datetime | None = None
+    tried_at: datetime | None = None
+
+    @property
+    def had_its_turn_at(self) -> datetime | None:
+        """When a message was last sent, or tried in vain."""
+        return max((at for at in (self.messaged_at, self.tried_at) if at is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,12 +368,19 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountRecord:
+    """Since when keycheck has had something to do there, and the last user, by name, for whose tags a run had time."""
+
+    first_seen_at: datetime | None = None
+    tags_read_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """What the state table holds about the keys and addressees of this run; what is absent has no record.
 
     `unreadable`: the hash keys of items that hold something that keycheck did not write. `lookups`: by e-mail address
-    or Slack id. `disablings`: account id -> when access keys of that account were disabled, or may have been, oldest
-    first. `first_seen`: account id -> since when keycheck has had something to do there.
+    or Slack id. `disablings`, `accounts`: by account id; when access keys were, or may have been, disabled.
     """
 
     keys: Mapping[str, KeyRecord] = field(default_factory=dict)
@@ -375,16 +388,13 @@ class State:
     unreadable: frozenset[str] = frozenset()
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
     disablings: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)
-    first_seen: Mapping[str, datetime] = field(default_factory=dict)
+    accounts: Mapping[str, AccountRecord] = field(default_factory=dict)
 
     def key(self, access_key_id: str) -> KeyRecord:
         return self.keys.get(access_key_id, KeyRecord(access_key_id))
 
+    def account(self, account_id: str) -> AccountRecord:
+        return self.accounts.get(account_id, AccountRecord())
+
     def addressee(self, addressee: Addressee) -> AddresseeRecord:
         return self.addressees.get(addressee.record_id, AddresseeRecord())
-
-
-def tag_value(tags: Mapping[str, str], key: str) -> str | None:
-    """Return the value of a user's tag, whatever the case of its key, which tells no two apart."""
-    wanted = key.casefold()
-    return next((value for name, value in tags.items() if name.casefold() == wanted), None)

@@ -14,7 +14,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from keycheck.model import Addressee, Owner, OwnerKind, tag_value
+from keycheck.model import Addressee, Owner, OwnerKind
+from keycheck.tags import tag_value
 from keycheck.tokens import kind_of_secret
 from keycheck.words.parts import shown, why_gone
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from keycheck.actions import (
     AssignIssue,
@@ -36,6 +36,8 @@ from keycheck.rules.case import A_DAY, Case, Circumstances, Facts, SharedFacts
 from keycheck.rules.disabling import WAITS_FOR_A_PLACE, Verdict
 from keycheck.rules.telling import Audience
 from keycheck.settings import Settings
+
+LAST = datetime.max.replace(tzinfo=UTC)
 
 
 def due_keys(keys: Sequence[LabelledKey], settings: Settings) -> tuple[LabelledKey, ...]:
@@ -211,6 +213,7 @@ def _find(
         for case in group.audience.cases
     }
     chosen, reserves, places = _disablings(groups, verdicts, state, run, book)
+    groups.sort(key=lambda group: _turn(group, chosen, state))
     told = {
         case.access_key_id: disabling.outlook(
             case, verdicts[case.access_key_id], is_disabled_now=case.access_key_id in chosen
@@ -225,6 +228,8 @@ def _active(cases: Sequence[Case], state: State, run: Circumstances, book: _Book
     for case in cases:
         if case.access_key_id in state.unreadable:
             book.skip(Step.ACT, case.key, SkipReason.BAD_RECORD)
+        elif case.user.is_not_its_turn:
+            book.skip(Step.ACT, case.key, SkipReason.NOT_ITS_TURN)
         elif case.user.exemption is not None:
             book.skip(Step.ACT, case.key, SkipReason.EXEMPT)
             book.notes += seen.exempt(case.record, case.key, case.user.exemption)
@@ -235,6 +240,19 @@ def _active(cases: Sequence[Case], state: State, run: Circumstances, book: _Book
             record, voided = seen.void(record, case.key, notice.why_void(replace(case, record=record)), run)
             book.first[case.access_key_id] = (*notes, *voided)
             yield replace(case, record=record)
+
+
+def _turn(group: _Group, chosen: Collection[str], state: State) -> datetime:
+    """Return what puts those first that have waited longest: a run whose time is short serves them, and the next run
+    others. First of all those with an access key to disable, which are never many; last those with nothing to file and
+    no message due.
+    """
+    if any(case.access_key_id in chosen for case in group.audience.cases):
+        return telling.NEVER
+    if group.audience.addressee is not None and group.named:
+        return state.addressee(group.audience.addressee).had_its_turn_at or telling.NEVER
+    filed = [case.record.issue_filings for case in group.audience.cases if case.access_key_id in group.to_file]
+    return min((max(one, default=telling.NEVER) for one in filed), default=LAST)
 
 
 def _group(audience: Audience, book: _Book) -> _Group:

@@ -26,7 +26,7 @@ from keycheck.rules.case import Case, Circumstances, Facts, SharedFacts
 from keycheck.scan import Scanner
 from keycheck.services import Iam, Messages, Outside
 from keycheck.settings import Settings
-from keycheck.survey import Ground, Survey, Surveyor
+from keycheck.survey import Ground, Survey, Surveyor, shares
 from keycheck.words.lines import describe_skip, skip_problems, standing_still
 
 _Iams = Mapping[str, Sequence[Iam]]
@@ -138,11 +138,13 @@ class Run:
                 known = replace(known, slack_is_usable=False)
                 asked = self._questions(labelled, facts, known)
         read = self._surveyor.finder.read_uses
-        facts = {
-            name: read(name, facts[name], one.last_uses, iams) if one.last_uses else facts[name]
-            for name, one in asked.items()
+        left = 0.0 if self._is_dry_run else self._clock.remaining_seconds()
+        keep = shares(left, len(asked))
+        found = {
+            name: read(name, facts[name], one.last_uses, iams, keeping=keeping) if one.last_uses else facts[name]
+            for (name, one), keeping in zip(asked.items(), keep, strict=True)
         }
-        return _Answered(facts, known, messages)
+        return _Answered(found, known, messages)
 
     def _questions(
         self, labelled: Mapping[str, Sequence[LabelledKey]], facts: Mapping[str, Facts], known: SharedFacts
@@ -212,7 +214,7 @@ class Run:
     ) -> tuple[list[Case], waiting.Done]:
         run = Circumstances(self._settings, self._clock.now)
         noticed, named = outcomes.told_access_key_ids(), outcomes.named_access_key_ids()
-        known_since = state.first_seen.get(facts.scan.account_id)
+        known_since = state.account(facts.scan.account_id).first_seen_at
         done = waiting.Done(known_since, noticed, named, outcomes.filed_access_key_ids())
         return watched_cases(keys, facts, state, run), done
 

@@ -30,6 +30,8 @@ COMES_BACK_WITHIN = timedelta(days=30)
 """An issue that a person re-opens within so long of its end is seen, and ends again; and so is an access key that was
 made inactive within so long of having been told of, or taken back: should it come back, it is left alone.
 """
+READING_SHARE = 1 / 3
+"""Of the time that is left, for tags, and then again for last uses: the rest is for acting."""
 NO_STATE = "nothing is filed, sent or disabled without state"
 
 Labelled = Mapping[str, Sequence[LabelledKey]]
@@ -93,15 +95,18 @@ class Surveyor:
         """Files, tags, the state table, owners."""
         self.finder.read_files()
         attention = {name: [key for key in keys if key.needs_attention] for name, keys in labelled.items()}
-        for account in accounts:
-            if iams := self._scanner.iams(account.profiles):
-                self.finder.read_tags(account, iams, attention[account.profile])
         if not self._settings.acts:
+            for account in accounts:
+                if iams := self._scanner.iams(account.profiles):
+                    self.finder.read_tags(account, iams, attention[account.profile])
             return Ground(self._facts(accounts, attention, Known()), State())
         due = {profile: due_keys(keys, self._settings) for profile, keys in labelled.items()}
         self._clock.check()
+        state, claims = self._read_state(accounts, due)
+        self._read_tags(accounts, attention, state, claims)
+        self._clock.check()
         emails = [email for one in accounts for email in self.finder.emails(one, attention[one.profile])]
-        state, claims = self._read_state(accounts, due, emails)
+        state = self._with_lookups(emails, state, claims)
         known = Known() if state is None else Known(self._look_up_owners(emails, state, attention, claims))
         named = self._named(accounts, attention, known)
         state = self._with_addressees(accounts, named, state, claims)
@@ -109,9 +114,35 @@ class Surveyor:
             known = replace(known, presences=self._presences(named, state, attention, claims))
         return Ground(self._facts(accounts, attention, known), state, claims, due)
 
-    def _read_state(
-        self, accounts: Sequence[Account], due: Labelled, emails: Sequence[str]
-    ) -> tuple[State | None, Claims | None]:
+    def _read_tags(
+        self, accounts: Sequence[Account], attention: Labelled, state: State | None, claims: Claims | None
+    ) -> None:
+        """Read tags in a share of the time; where that is too short, users take turns over the runs."""
+        left = 0.0 if self._is_dry_run else self._clock.remaining_seconds()  # which has nothing else to do
+        keep = shares(left, len(accounts))
+        for account, keeping in zip(accounts, keep, strict=True):
+            account_id = account.scan.account_id
+            if iams := self._scanner.iams(account.profiles):
+                after = "" if state is None else state.account(account_id).tags_read_to
+                keys = attention[account.profile]
+                read_to = self.finder.read_tags(account, iams, keys, after=after, keeping=keeping)
+                if read_to is not None and claims is not None and not self._is_dry_run:
+                    with suppress(ServiceError):  # else the next run begins where this one did
+                        claims.apply(other_writes.note_turn(account_id, read_to))
+
+    def _with_lookups(self, emails: Sequence[str], state: State | None, claims: Claims | None) -> State | None:
+        """Read what Slack has said of these addresses before."""
+        if not emails or state is None or claims is None:
+            return state
+        try:
+            if claims.open(create=False):
+                return replace(state, lookups=claims.read((), (), lookups=emails).lookups)
+        except ServiceError as error:
+            self._blame(self._profiles, f"{NO_STATE}: {error.text}")
+            return None
+        return state
+
+    def _read_state(self, accounts: Sequence[Account], due: Labelled) -> tuple[State | None, Claims | None]:
         """Return what the table holds about these access keys and accounts, and the table itself. No state if it cannot
         be used; no table if it is not needed yet: it is made only once something is due.
         """
@@ -125,13 +156,13 @@ class Surveyor:
                     self.dry_run_lines.append((concerned[0], f"would create the table {settings.dynamodb_table_name}"))
                 return State(), claims if concerned else None
             access_key_ids = [key.access_key.access_key_id for keys in due.values() for key in keys]
-            state = claims.read(access_key_ids, (), lookups=emails, account_ids=account_ids)
+            state = claims.read(access_key_ids, (), account_ids=account_ids)
             for account_id in account_ids:
                 found = claims.scan_account(account_id, self._clock.now - COMES_BACK_WITHIN)
                 keys = {**found.keys, **state.keys}
                 state = replace(state, keys=keys, unreadable=state.unreadable | found.unreadable)
             if concerned and not self._is_dry_run:
-                self._note_accounts(claims, [one for one in account_ids if one not in state.first_seen])
+                self._note_accounts(claims, [one for one in account_ids if state.account(one).first_seen_at is None])
         except ServiceError as error:
             region = f", aws_dynamodb_region={settings.aws_dynamodb_region}" if settings.aws_dynamodb_region else ""
             where = f"aws_dynamodb_profile_name={cut_name(settings.aws_dynamodb_profile_name or '', quote='')}{region}"
@@ -247,6 +278,13 @@ class Surveyor:
 
     def _blame(self, profiles: Sequence[str], text: str) -> None:
         self._problems += [Problem(Level.ERROR, profile, text) for profile in profiles]
+
+
+def shares(seconds: float, count: int) -> list[float]:
+    """Return how many seconds the run is to have left once each of so many accounts was read about, one after the
+    other: together they take their share of `seconds`.
+    """
+    return [seconds * (1 - READING_SHARE * (number + 1) / count) for number in range(count)]
 
 
 def _concerned(keys: Labelled) -> list[str]:

@@ -60,6 +60,7 @@ class UserFactsReader:
         self._rules: tuple[ExemptionRule, ...] | None = ()
         self._owners: Owners | None = None
         self._tags: dict[IamUser, Mapping[str, str]] = {}
+        self._left: set[IamUser] = set()
 
     # Files
 
@@ -127,17 +128,31 @@ class UserFactsReader:
 
     # Tags
 
-    def read_tags(self, account: Account, iams: Sequence[Iam], keys: Sequence[LabelledKey]) -> None:
+    def read_tags(
+        self, account: Account, iams: Sequence[Iam], keys: Sequence[LabelledKey], *, after: str = "", keeping: float = 0
+    ) -> str | None:
         """Read the tags of the users of these access keys, if the settings make anything depend on them. `iams`: of the
         account's profiles, any of which may be allowed to.
+
+        `after`: up to whom an earlier run came; those behind them by name have waited longest. `keeping`: once the run
+        has only so many seconds left the others are left to the next run. Returns up to whom this run came, if so.
         """
         wanted = [user for user in self._users(account, keys) if self._needs_tags(user)]
-        read, failed = self._ask_all(wanted, lambda user: _first(iams, lambda iam: _tags_of(iam, user.user_name)))
+        wanted.sort(key=lambda user: (user.user_name <= after, user.user_name))
+        read, failed, left = _ask_all(
+            self._clock, wanted, lambda user: _first(iams, lambda iam: _tags_of(iam, user.user_name)), keeping
+        )
         self._tags |= read
+        self._left |= set(left)
+        if left:
+            text = f"the run had no time for the tags of {len(left)} users; they are read in the next runs, in turn"
+            self.problems.append(Problem(Level.INFO, account.profile, text))
         for text, names in failed.items():
             shown = list_cut(sorted(user.user_name for user in names))
             what = f"the tags of {len(names)} users were not read, so their access keys are not disabled"
             self.problems.append(Problem(Level.ERROR, account.profile, f"{what}: {text}: {shown}", count=len(names)))
+        asked = [user.user_name for user in wanted if user not in self._left]
+        return asked[-1] if left and asked else None
 
     def _needs_tags(self, user: IamUser) -> bool:
         settings = self._settings
@@ -184,6 +199,8 @@ class UserFactsReader:
     def _user_facts(self, user: IamUser, known: Known) -> UserFacts:
         today = self._clock.now.date()
         owner = self._owner(user, known)
+        if user in self._left:
+            return UserFacts(owner, not_disabled_because=SkipReason.TAGS_UNREAD, is_not_its_turn=True)
         self._say_what_is_wrong(user, owner)
         if self._rules is None:
             return UserFacts(owner, not_disabled_because=SkipReason.EXEMPTIONS_UNREAD)
@@ -240,48 +257,30 @@ class UserFactsReader:
     # Last uses
 
     def read_uses(
-        self, profile: str, facts: Facts, wanted: Sequence[AccessKey], iams: Mapping[str, Sequence[Iam]]
+        self,
+        profile: str,
+        facts: Facts,
+        wanted: Sequence[AccessKey],
+        iams: Mapping[str, Sequence[Iam]],
+        *,
+        keeping: float = 0,
     ) -> Facts:
-        """Return the facts with the last use of each of these access keys."""
-        read, failed = self._ask_all(
-            wanted, lambda key: _first(iams[key.access_key_id], lambda iam: iam.last_used(key))
+        """Return the facts with the last use of each of these access keys, the first of them first. `keeping`: once the
+        run has only so many seconds left the others count as not known, as those do of which IAM does not say it.
+        """
+        read, failed, left = _ask_all(
+            self._clock, wanted, lambda key: _first(iams[key.access_key_id], lambda iam: iam.last_used(key)), keeping
         )
+        if left:
+            text = f"the run had no time for the last use of {len(left)} access keys"
+            self.problems.append(Problem(Level.INFO, profile, text))
         for text, keys in failed.items():
             what = f"the last use of {len(keys)} access keys was not read: {text}"
             self.problems.append(Problem(Level.WARNING, profile, what))
-        uses: dict[str, LastUse | None] = {key.access_key_id: None for keys in failed.values() for key in keys}
+        unknown = [*left, *(key for keys in failed.values() for key in keys)]
+        uses: dict[str, LastUse | None] = {key.access_key_id: None for key in unknown}
         uses |= {key.access_key_id: use for key, use in read.items()}
         return replace(facts, last_uses={**facts.last_uses, **uses})
-
-    # Common
-
-    def _ask_all(self, things: Sequence[T], ask: Callable[[T], R]) -> tuple[dict[T, R], dict[str, list[T]]]:
-        """Ask about each, some at once; (answers, why not -> which).
-
-        A refusal costs the one that it is about: AWS may allow one user and not another. Only after an answer about the
-        credentials as a whole is nobody else asked about.
-        """
-        answers: dict[T, R] = {}
-        failed: dict[str, list[T]] = {}
-        refused: list[str] = []
-
-        def one(thing: T) -> None:
-            try:
-                if refused:
-                    failed.setdefault(refused[0], []).append(thing)
-                else:
-                    answers[thing] = ask(thing)
-            except ServiceError as error:
-                failed.setdefault(error.text, []).append(thing)
-                if error.holds_for_run:
-                    refused.append(error.text)
-            except Stopped:
-                failed.setdefault("the run's time was over", []).append(thing)
-
-        if things:
-            with Workers(CALLS_AT_ONCE, thread_name_prefix="facts") as pool:
-                list(pool.map(one, things))
-        return answers, failed
 
 
 def _first(iams: Sequence[Iam], ask: Callable[[Iam], R]) -> R:
@@ -301,3 +300,37 @@ def _tags_of(iam: Iam, user_name: str) -> Mapping[str, str]:
         text = "iam:ListUserTags does not know the user whose access keys were just listed"
         raise ServiceError("iam", "ListUserTags", text)
     return tags
+
+
+def _ask_all(
+    clock: RunClock, things: Sequence[T], ask: Callable[[T], R], keeping: float
+) -> tuple[dict[T, R], dict[str, list[T]], list[T]]:
+    """Ask about each in this order, some at once; (answers, why not -> which, those that there was no time for).
+
+    A refusal costs the one that it is about: AWS may allow one user and not another. Only after an answer about the
+    credentials as a whole is nobody else asked about.
+    """
+    answers: dict[T, R] = {}
+    failed: dict[str, list[T]] = {}
+    refused: list[str] = []
+    left: list[T] = []
+
+    def one(thing: T) -> None:
+        try:
+            if clock.remaining_seconds() <= keeping and keeping > 0:
+                left.append(thing)
+            elif refused:
+                failed.setdefault(refused[0], []).append(thing)
+            else:
+                answers[thing] = ask(thing)
+        except ServiceError as error:
+            failed.setdefault(error.text, []).append(thing)
+            if error.holds_for_run:
+                refused.append(error.text)
+        except Stopped:
+            failed.setdefault("the run's time was over", []).append(thing)
+
+    if things:
+        with Workers(CALLS_AT_ONCE, thread_name_prefix="facts") as pool:
+            list(pool.map(one, things))
+    return answers, failed, left

@@ -172,9 +172,9 @@ class MemoryClaims:
         of_accounts = list(account_ids)
         accounts = {one: other_writes.disablings_id(one) for one in of_accounts}
         seen = {one: other_writes.account_id_item(one) for one in of_accounts}
-        first_seen = {one: state_items.first_seen(items[name]) for one, name in seen.items() if name in items}
+        known_accounts = {one: state_items.account_record(items[name]) for one, name in seen.items() if name in items}
         times = {one: state_items.disablings(items[name])[0] for one, name in accounts.items() if name in items}
-        return State(keys, told, lookups=known, disablings=times, first_seen=first_seen)
+        return State(keys, told, frozenset(), known, times, known_accounts)
 
     def scan_account(self, account_id: str, since: datetime) -> State:
         found = {}

@@ -78,7 +78,7 @@ def record_message(table: StateTable, addressee: Addressee, token: str, at: date
 def release_message(
     table: StateTable, addressee: Addressee, token: str, server_errors: int, not_before: datetime | None
 ) -> None:
-    table.apply(writes.release_message(addressee, token, server_errors, not_before))
+    table.apply(writes.release_message(addressee, token, server_errors, not_before, not_before))
 
 
 def record_told(

@@ -421,6 +421,13 @@ def test_a_bad_profile_is_named_with_what_to_do(iam_world: World) -> None:
     assert (run_fields(ran, "acme-typo")["errors"], run_fields(ran, "acme-typo")["incomplete"]) == (1, 1)
 
 
+def test_with_v_the_first_line_is_still_the_first_that_matters(iam_world: World) -> None:
+    """Telegraf keeps that one alone."""
+    ran = run(iam_world, "acme-typo", "-v")
+    assert ran.first_line.startswith("E! acme-typo: there is no such AWS profile")
+    assert ran.stderr.count("\nD! acme-typo: ") > 1
+
+
 def test_without_a_network_the_first_line_says_so(world: World) -> None:
     ran = run(world, "acme-dev", AWS_ENDPOINT_URL=closed_port())
     assert ran.code == 1

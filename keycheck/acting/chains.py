@@ -1,7 +1,8 @@
 """Walks the chains of all plans side by side, profiles taking turns, and closes the books. Shell.
 
 In: plans, services, settings, the run's clock. Out: Outcomes. Within a chain the order is fixed; its notes are
-written side by side, and so are its issues seen to.
+written side by side, and so are its issues seen to. No message waits for more than the issues that it names, nor for
+those longer than half of the run's time that is left: then it goes without their links.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import itertools
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -37,7 +38,7 @@ from keycheck.actions import (
 from keycheck.clock import RunClock, Stopped
 from keycheck.model import Level
 from keycheck.settings import Settings
-from keycheck.workers import Workers, call_all
+from keycheck.workers import POLL_SECONDS, Workers, call_all
 
 CHAINS_AT_ONCE = 8
 WRITES_AT_ONCE = 8
@@ -55,6 +56,21 @@ class _Walk:
     def candidates(self) -> list[Task]:
         """What may be disabled, once everything before that is done."""
         return [*(task for task in self.tasks if isinstance(task.action, DisableKey)), *self.reserves]
+
+    def issues(self) -> tuple[list[Task], list[Task]]:
+        """Return what there is to do about issues before the message and the disablings, and what after: first that of
+        the access keys that the message names, or that are disabled.
+        """
+        before: set[str] = set()
+        first: list[Task] = []
+        later: list[Task] = []
+        for one in self.tasks:
+            if isinstance(one.action, SendMessage | DisableKey):
+                before |= set(access_key_ids(one.action))
+        for one in self.tasks:
+            if isinstance(one.action, FileIssue | AssignIssue | CommentIssue):
+                (first if before & set(access_key_ids(one.action)) else later).append(one)
+        return first, later
 
 
 class Executor:
@@ -103,14 +119,24 @@ class Executor:
 
     def _carry_out(self, walk: _Walk) -> None:
         self._note(walk)
-        issue_keys = self._see_to_issues(walk)
-        for task in walk.tasks:
-            match task.action:
-                case SendMessage():
-                    send(self._means, task, task.action, issue_keys)
-        for task in walk.candidates:
-            if self._places.arrive(task):
-                self._disable_in_turn(task)
+        first, later = walk.issues()
+        self._clock.check()
+        begun = [self._writing.submit(self._see_to_issue, task) for task in first]
+        try:
+            issue_keys = self._gathered(begun, keeping=self._clock.remaining_seconds() / 2)
+            for task in walk.tasks:
+                match task.action:
+                    case SendMessage():
+                        send(self._means, task, task.action, issue_keys)
+            for task in walk.candidates:
+                if self._places.arrive(task):
+                    self._disable_in_turn(task)
+        finally:
+            self._gathered(begun)  # what is in flight must be recorded
+        for start in range(0, len(later), WRITES_AT_ONCE):  # so few at a time that other chains get their turn
+            self._clock.check()
+            some = later[start : start + WRITES_AT_ONCE]
+            self._gathered([self._writing.submit(self._see_to_issue, task) for task in some])
 
     def _disable_in_turn(self, task: Task | None) -> None:
         """Disable one, and if it did not use its place, whoever is waiting for that."""
@@ -132,27 +158,29 @@ class Executor:
         for future in futures:
             future.result()
 
-    def _see_to_issues(self, walk: _Walk) -> dict[str, str]:
-        """File, assign and comment; access key id -> issue key of those whose open issue is known by then."""
-        self._clock.check()
-        futures = [
-            (task, self._writing.submit(self._issues.see_to, task, task.action))
-            for task in walk.tasks
-            if isinstance(task.action, FileIssue | AssignIssue | CommentIssue)
-        ]
-        issue_keys: dict[str, str] = {}
-        for task, future in futures:
-            try:
-                issue_key = future.result()
-            except (Stopped, CancelledError):
-                continue
-            except Exception as error:  # noqa: BLE001 - what goes wrong with an issue must not cost the message
-                text = f"unexpected {type(error).__name__} while filing; please report it"
-                self._ledger.problem(task, Level.ERROR, text)
-                continue
-            if issue_key is not None:
-                issue_keys |= dict.fromkeys(access_key_ids(task.action), issue_key)
-        return issue_keys
+    def _see_to_issue(self, task: Task) -> dict[str, str]:
+        """File, assign or comment; access key id -> issue key, if its open issue is known by then."""
+        assert isinstance(task.action, FileIssue | AssignIssue | CommentIssue)  # noqa: S101 - `issues` gives no others
+        try:
+            issue_key = self._issues.see_to(task, task.action)
+        except Stopped:
+            return {}
+        except Exception as error:  # noqa: BLE001 - what goes wrong with an issue must not cost the message
+            text = f"unexpected {type(error).__name__} while filing; please report it"
+            self._ledger.problem(task, Level.ERROR, text)
+            return {}
+        return {} if issue_key is None else dict.fromkeys(access_key_ids(task.action), issue_key)
+
+    def _gathered(self, futures: Sequence[Future[dict[str, str]]], *, keeping: float | None = None) -> dict[str, str]:
+        """Return what is known once all are done, or, if sooner, once the run has only `keeping` seconds left."""
+        while wait(futures, timeout=POLL_SECONDS).not_done:
+            if keeping is not None and self._clock.remaining_seconds() <= keeping:
+                break
+        found: dict[str, str] = {}
+        for future in futures:
+            if future.done() and not future.cancelled():
+                found |= future.result()
+        return found
 
 
 def actions_of(chain: Chain) -> Iterator[Action]:

@@ -48,8 +48,11 @@ def send(means: Means, task: Task, message: SendMessage, filed: Mapping[str, str
     def release(error: ServiceError | Stopped) -> None:
         if isinstance(error, ServiceError) and error.failure is Failure.GONE and _has_stand_in(means, addressee):
             _note(means, addressee.slack_id, Lookup(None, means.clock.utc_now(), error.code))
-        errors, again = _after_refusal(error, record.server_errors, means.clock.utc_now())
-        means.ledger.release(lambda: means.claims.apply(writes.release_message(addressee, token, errors, again)))
+        now = means.clock.utc_now()
+        errors, again = _after_refusal(error, record.server_errors, now)
+        tried_at = None if isinstance(error, Stopped) else now
+        write = writes.release_message(addressee, token, errors, again, tried_at)
+        means.ledger.release(lambda: means.claims.apply(write))
 
     with means.ledger.in_flight(task, lambda: _record_message(means, task, message, token)):
         try:

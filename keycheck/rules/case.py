@@ -36,13 +36,15 @@ class UserFacts:
     """What was found out about one IAM user whose access keys need attention.
 
     `not_disabled_because`: why none of them is disabled in this run, whatever else holds. `tag_trouble`: why the
-    exemption tags do not count, for the owner.
+    exemption tags do not count, for the owner. `is_not_its_turn`: this run had no time to find out more, so nothing at
+    all is done about them.
     """
 
     owner: Owner
     exemption: Exemption | None = None
     not_disabled_because: SkipReason | None = None
     tag_trouble: str = ""
+    is_not_its_turn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

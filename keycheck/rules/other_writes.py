@@ -32,6 +32,11 @@ def note_account(account_id: str, at: datetime) -> Write:
     return Write("note_account", account_id_item(account_id), (change,))
 
 
+def note_turn(account_id: str, user_name: str) -> Write:
+    """Note up to which user tags were read, by name, where a run had no time for more: the next one goes on there."""
+    return Write("note_turn", account_id_item(account_id), (Change({"tags_read_to": user_name}),))
+
+
 def record_lookup(name: str, lookup: Lookup) -> Write:
     """Note who has an e-mail address or a Slack id, or that nobody has; whoever writes last is right."""
     sets: dict[str, Value] = {} if lookup.looked_up_at is None else {"looked_up_at": floor(lookup.looked_up_at)}

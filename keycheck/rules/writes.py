@@ -248,11 +248,15 @@ def record_message(addressee: Addressee, token: str, at: datetime) -> Write:
     return Write("record_message", addressee.record_id, (change,))
 
 
-def release_message(addressee: Addressee, token: str, server_errors: int, not_before: datetime | None) -> Write:
-    """Give the claim back: surely nothing was sent. Notes Slack's 5xx in a row, and when to try again."""
+def release_message(
+    addressee: Addressee, token: str, server_errors: int, not_before: datetime | None, at: datetime | None
+) -> Write:
+    """Give the claim back: surely nothing was sent. Notes Slack's 5xx in a row, when to try again, and, if a message
+    was tried `at` some time, that this addressee has had its turn: the next run serves others first.
+    """
     again = {} if not_before is None else {"not_before": ceil(not_before)}
     change = Change(
-        {"server_errors": server_errors, **again},
+        {"server_errors": server_errors, **again, **({} if at is None else {"tried_at": floor(at)})},
         remove=("message_claim", "message_claim_until"),
         needs=Is("message_claim", token),
     )

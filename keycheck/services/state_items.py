@@ -12,7 +12,16 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from keycheck.model import AddresseeRecord, DisabledRecord, IssueRecord, KeyRecord, Lookup, Notice, is_issue_key
+from keycheck.model import (
+    AccountRecord,
+    AddresseeRecord,
+    DisabledRecord,
+    IssueRecord,
+    KeyRecord,
+    Lookup,
+    Notice,
+    is_issue_key,
+)
 from keycheck.rules.changes import Value
 from keycheck.services import ServiceError
 
@@ -88,6 +97,7 @@ def addressee_record(item: Item) -> AddresseeRecord:
             not_before=_instant(item, "not_before"),
             server_errors=_number(item, "server_errors") if "server_errors" in item else 0,
             claim_until=_claim_until(item, "message_claim"),
+            tried_at=_instant(item, "tried_at"),
         )
 
 
@@ -111,9 +121,9 @@ def disablings(item: Item) -> tuple[tuple[datetime, ...], str | None]:
         return _instants(item, "disabled_times"), _text(item, "times_token")
 
 
-def first_seen(item: Item) -> datetime:
+def account_record(item: Item) -> AccountRecord:
     with _reading("account"):
-        return datetime.fromtimestamp(_number(item, "first_seen_at"), UTC)
+        return AccountRecord(_instant(item, "first_seen_at"), _text(item, "tags_read_to") or "")
 
 
 def _text(item: Item, name: str) -> str | None:

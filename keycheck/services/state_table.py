@@ -45,7 +45,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from keycheck.clock import RunClock
-from keycheck.model import Addressee, AddresseeRecord, KeyRecord, Lookup, State
+from keycheck.model import AccountRecord, Addressee, AddresseeRecord, KeyRecord, Lookup, State
 from keycheck.rules import other_writes
 from keycheck.rules.changes import Absent, All, AnyOf, AtMost, Change, Condition, Is, Lost, Value, Write, ceil, floor
 from keycheck.services import ClaimLost, Failure, ServiceError, state_items
@@ -150,14 +150,14 @@ class StateTable:
         ids = list(dict.fromkeys(access_key_ids))
         names = dict.fromkeys(addressee.record_id for addressee in addressees)
         looked_up = {other_writes.lookup_id(name): name for name in lookups}
-        of_accounts = list(account_ids)
-        accounts = {other_writes.disablings_id(account_id): account_id for account_id in of_accounts}
-        known_accounts = {other_writes.account_id_item(account_id): account_id for account_id in of_accounts}
+        every = list(account_ids)
+        accounts = {other_writes.disablings_id(account_id): account_id for account_id in every}
+        known_accounts = {other_writes.account_id_item(account_id): account_id for account_id in every}
         keys: dict[str, KeyRecord] = {}
         addressed: dict[str, AddresseeRecord] = {}
         known: dict[str, Lookup] = {}
         disablings: dict[str, tuple[datetime, ...]] = {}
-        first_seen: dict[str, datetime] = {}
+        of_accounts: dict[str, AccountRecord] = {}
         unreadable: set[str] = set()
         for name, item in self._read_items([*ids, *names, *looked_up, *accounts, *known_accounts]).items():
             try:
@@ -166,7 +166,7 @@ class StateTable:
                 elif name in looked_up:
                     known[looked_up[name]] = state_items.lookup(item)
                 elif name in known_accounts:
-                    first_seen[known_accounts[name]] = state_items.first_seen(item)
+                    of_accounts[known_accounts[name]] = state_items.account_record(item)
                 elif name in accounts:
                     disablings[accounts[name]] = state_items.disablings(item)[0]
                 else:
@@ -175,7 +175,7 @@ class StateTable:
                 if name in accounts:
                     raise  # without its brake nothing of an account may be disabled
                 unreadable.add(name)
-        return State(keys, addressed, frozenset(unreadable), known, disablings, first_seen)
+        return State(keys, addressed, frozenset(unreadable), known, disablings, of_accounts)
 
     def scan_account(self, account_id: str, since: datetime) -> State:
         """Return the records of one account that hold an issue that was not ended, or only since then, an intent, or a

@@ -151,6 +151,7 @@ SAID: Final[Mapping[SkipReason, Said]] = {
         Level.WARNING,
         "actions on {count} are left for the next run: {why}; see run_timeout_seconds",
     ),
+    SkipReason.NOT_ITS_TURN: Said("the run had no time for the tags of its user, whose turn comes in the next runs"),
     SkipReason.STOPPED: Said(
         "a signal ended the run",
         Level.WARNING,

@@ -28,6 +28,7 @@ UPDATES = {
     "SET exempt_until": "note the exemption",
     "SET looked_up_at": "record what Slack said",
     "SET first_seen_at": "note the account",
+    "SET tags_read_to": "note whose turn it was",
     "REMOVE disabling_at": "forget the disabling",
     "SET message_claim": "claim the message",
     "SET messaged_at": "record the message",

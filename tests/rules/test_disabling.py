@@ -39,7 +39,7 @@ from keycheck.model import (
 )
 from keycheck.planning import cases_of, count_exempt, plan_profile, watched_cases
 from keycheck.rules.case import Circumstances, SharedFacts, UserFacts, first_instant
-from keycheck.rules.disabling import is_enough_seen, is_in_use
+from keycheck.rules.disabling import WAITS_FOR_A_PLACE, is_enough_seen, is_in_use
 from keycheck.rules.waiting import Done, overdue_since
 from tests.builders import (
     ACCOUNT,
@@ -261,6 +261,7 @@ def test_every_reason_that_planning_may_refuse_a_disabling_with_is_in_the_table(
         SkipReason.RETRY_LATER,
         SkipReason.OUT_OF_TIME,
         SkipReason.STOPPED,
+        SkipReason.NOT_ITS_TURN,
     }
     assert {reason for _, reason in RULES.values()} | others == set(SkipReason)
 
@@ -1008,7 +1009,8 @@ def test_no_more_are_disabled_than_the_brake_leaves_and_none_before_an_older_one
         going = [
             one.key for chain in planned.chains for one in chain.disablings if one.key.access_key.account_id == account
         ]
-        lately = sum(NOW - at < DAY for at in walk.state.disablings[account])
+        soon = NOW + timedelta(seconds=100 * WAITS_FOR_A_PLACE)
+        lately = sum(soon - at < DAY for at in walk.state.disablings[account])
         assert len(going) == len(set(going))
         assert len(going) <= max(0, most - lately)
         waiting = [key for key in braked if isinstance(key, LabelledKey) and key.access_key.account_id == account]

@@ -2009,6 +2009,7 @@ def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) ->
         "message_claim_until",
         "messaged_at",
         "not_before",
+        "tried_at",
         "notice_kept_at",
         "notice_void_at",
         "reenabled_at",
