@@ -56,6 +56,7 @@ rehearsal: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m sandbox.bench_scan
+	$(BIN)/python -m sandbox.bench_rate
 
 format: $(STAMP)
 	$(BIN)/ruff format .

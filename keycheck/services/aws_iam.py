@@ -18,12 +18,13 @@ from keycheck.model import AccessKey, LastUse
 from keycheck.services import Failure, ServiceError
 from keycheck.services.aws_errors import aws_errors, word
 from keycheck.services.aws_session import Calls, Session, make_client, open_session
+from keycheck.services.pace import Pace
 
 T = TypeVar("T")
 
 SERVICE = "iam"
 CONCURRENT_CALLS = 16
-CALLS = Calls(attempts=8, mode="adaptive", connections=CONCURRENT_CALLS, read_timeout=20, silences=CONCURRENT_CALLS)
+CALLS = Calls(attempts=8, mode="standard", connections=CONCURRENT_CALLS, read_timeout=20, silences=CONCURRENT_CALLS)
 USERS_A_PAGE = 1000
 FIRST_CREATION = datetime(2006, 1, 1, tzinfo=UTC)
 """AWS itself began in that year."""
@@ -48,11 +49,12 @@ class AwsIam:
         self._user_markers: set[str] = set()
         self._check_read = check_read
         self._session: Session = open_session(profile, SERVICE, seconds_left)
-        self._client = make_client(self._session, SERVICE, CALLS, check_read)
+        pace = Pace()
+        self._client = make_client(self._session, SERVICE, CALLS, check_read, pace=pace)
         self._check_write = check_write
-        self._asker = make_client(self._session, SERVICE, CALLS, check_write)
+        self._asker = make_client(self._session, SERVICE, CALLS, check_write, pace=pace)
         self._sent = threading.local()
-        self._writer = make_client(self._session, SERVICE, CALLS, self._before_write)
+        self._writer = make_client(self._session, SERVICE, CALLS, self._before_write, pace=pace)
 
     def own_access_key_ids(self) -> frozenset[str]:
         return self._session.own_access_key_ids

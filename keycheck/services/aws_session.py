@@ -12,15 +12,25 @@ import email.utils
 import math
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from keycheck.services import ServiceError
-from keycheck.services.aws_errors import CA_BUNDLE, ClockOff, NoAnswer, Obstacle, Redirected, aws_errors
+from keycheck.services.aws_errors import (
+    CA_BUNDLE,
+    THROTTLING_CODES,
+    ClockOff,
+    NoAnswer,
+    Obstacle,
+    Redirected,
+    aws_errors,
+)
 from keycheck.services.causes import PROXY_SIGN_IN, is_redirect, obstacle, redirected
 from keycheck.services.health import was_never_sent
+from keycheck.services.pace import Pace
 from keycheck.services.processes import watch_processes
 from keycheck.values import PLACEHOLDER
 from keycheck.words.parts import shown
@@ -54,6 +64,36 @@ class Calls:
     read_timeout: float
     silences: int
     connect_timeout: float = 5.0
+
+
+PACED_ATTEMPTS = 40
+"""Of a call that AWS throttles: others in the account may have most of the rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class _PaceKeeper:
+    """Lets each attempt of a client wait for its place, and tries again whatever was throttled.
+
+    No wait is long: there are no more places taken than threads, and at least LOWEST of them a second.
+    """
+
+    pace: Pace
+
+    def before_send(self, **_: Any) -> None:
+        time.sleep(self.pace.delay())
+
+    def after(self, parsed_response: Any = None, **_: Any) -> None:
+        if parsed_response is not None:
+            self.pace.heard(is_refused=_is_throttled(parsed_response))
+
+    def needs_retry(self, response: Any = None, attempts: int = 0, **_: Any) -> float | None:
+        """Return 0 to try again at once, which is when the pace lets it; None: botocore decides."""
+        is_throttled = response is not None and _is_throttled(response[1])
+        return 0.0 if is_throttled and attempts < PACED_ATTEMPTS else None
+
+
+def _is_throttled(parsed: Mapping[str, Any]) -> bool:
+    return parsed.get("Error", {}).get("Code") in THROTTLING_CODES
 
 
 @dataclass(slots=True)
@@ -215,7 +255,12 @@ def _check_printable(credentials: Any) -> None:
 
 
 def make_client(
-    session: Session, service: str, calls: Calls, check: Callable[[], None], region: str | None = None
+    session: Session,
+    service: str,
+    calls: Calls,
+    check: Callable[[], None],
+    region: str | None = None,
+    pace: Pace | None = None,
 ) -> Any:
     """Make a client whose every attempt, retries included, first asks `check` (which raises Stopped past the deadline).
 
@@ -239,8 +284,17 @@ def make_client(
                 user_agent_extra=f"keycheck/{__version__}",
             ),
         )
-    watch(client, calls, check)
+    if pace is not None:
+        _keep_pace(client, _PaceKeeper(pace))
+    watch(client, calls, check)  # asked after the wait: the time may be over by then
     return client
+
+
+def _keep_pace(client: Any, keeper: _PaceKeeper) -> None:
+    service = client.meta.service_model.service_id.hyphenize()
+    client.meta.events.register_first(f"before-send.{service}", keeper.before_send)
+    client.meta.events.register(f"response-received.{service}", keeper.after)
+    client.meta.events.register_first(f"needs-retry.{service}", keeper.needs_retry)
 
 
 def watch(client: Any, calls: Calls, check: Callable[[], None]) -> None:

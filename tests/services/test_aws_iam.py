@@ -16,6 +16,7 @@ from keycheck.clock import Stopped
 from keycheck.model import AccessKey, LastUse
 from keycheck.services import Failure, ServiceError
 from keycheck.services.aws_iam import CONCURRENT_CALLS, AwsIam
+from keycheck.services.aws_session import PACED_ATTEMPTS
 from sandbox.fake_iam import IAM_NAMESPACE, FakeIam, FakeKey, about, iam_error, new_access_key_id
 from sandbox.http_fake import Answer, FakeServer, Fault, Request
 from tests.builders import ACCOUNT, NOW, PROFILE
@@ -400,7 +401,7 @@ def test_out_of_time_after_an_answer_was_lost_a_disabling_is_unknown(
 
 def test_nothing_is_lost_where_iam_throttles(connect: Callable[..., AwsIam]) -> None:
     """IAM's limit is the account's, shared and unknown: here 40 calls a second, asked by 16 threads at once."""
-    names = [f"user{number:03}" for number in range(18)]
+    names = [f"user{number:03}" for number in range(60)]
     with FakeIam(rate=40, burst=10) as fake:
         for name in names:
             fake.add_user(name, [1])
@@ -411,3 +412,29 @@ def test_nothing_is_lost_where_iam_throttles(connect: Callable[..., AwsIam]) -> 
         assert [keys[0].user_name for keys in found] == names
         assert fake.throttled["ListAccessKeys"] > 0, "the limit was reached"
         assert fake.calls["ListAccessKeys"] < 2 * len(names), "and few calls were wasted on it"
+
+
+# Where AWS throttles
+
+
+def test_what_is_throttled_is_tried_again_until_it_is_served(fake: FakeIam, iam: AwsIam) -> None:
+    fake.add_user("dev_kramer", [10])
+    fake.inject(iam_error("Throttling"), about("ListAccessKeys"), times=20)
+    keys = iam.list_access_keys("dev_kramer", ACCOUNT)
+    assert keys is not None
+    assert (len(keys), fake.calls["ListAccessKeys"]) == (1, 21)
+
+
+def test_what_is_throttled_for_ever_is_given_up_with_what_helps(fake: FakeIam, iam: AwsIam) -> None:
+    fake.inject(iam_error("Throttling"))
+    with pytest.raises(ServiceError, match="share this limit"):
+        iam.list_users(None)
+    assert fake.calls["ListUsers"] == PACED_ATTEMPTS
+
+
+def test_a_throttled_disabling_was_surely_not_done(fake: FakeIam, iam: AwsIam) -> None:
+    (key,) = fake.add_user("dev_kramer", [200]).keys
+    fake.inject(iam_error("Throttling"), about("UpdateAccessKey"), times=10)
+    (seen,) = iam.list_access_keys("dev_kramer", ACCOUNT) or ()
+    assert iam.deactivate(seen)
+    assert (key.status, fake.calls["UpdateAccessKey"]) == ("Inactive", 11)

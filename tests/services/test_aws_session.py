@@ -290,19 +290,17 @@ def silent_port(stack: contextlib.ExitStack) -> int:
 
 
 @pytest.mark.parametrize("port_of", [refused_port, hanging_up_port, silent_port], ids=["refused", "hung up", "silent"])
-@pytest.mark.parametrize("mode", ["standard", "adaptive"])
 def test_an_endpoint_that_never_answered_is_given_up_after_two_silences(
     configure: Callable[..., None],
     monkeypatch: pytest.MonkeyPatch,
     connections: list[Any],
     port_of: Callable[[contextlib.ExitStack], int],
-    mode: str,
 ) -> None:
     """Nobody waits a minute to hear that there is no network; further calls of the run do not try again."""
     configure(f"[profile p]\nregion = us-east-1\n{KEYS}")
     with contextlib.ExitStack() as stack:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port_of(stack)}")
-        calls = Calls(8, mode, 4, read_timeout=0.2, silences=16, connect_timeout=1)
+        calls = Calls(8, "standard", 4, read_timeout=0.2, silences=16, connect_timeout=1)
         client = make_client(open_session("p", "iam"), "iam", calls, go_on)
 
         def list_users() -> None:
@@ -395,10 +393,9 @@ class Allowance:
 
 
 @pytest.mark.parametrize("attempts", [0, 1, 2])
-@pytest.mark.parametrize("mode", ["standard", "adaptive"])
-def test_the_clock_is_asked_before_each_attempt_retries_included(fake: FakeIam, attempts: int, mode: str) -> None:
+def test_the_clock_is_asked_before_each_attempt_retries_included(fake: FakeIam, attempts: int) -> None:
     fake.inject(iam_error("ServiceFailure"))
-    calls = Calls(8, mode, 4, read_timeout=5, silences=16)
+    calls = Calls(8, "standard", 4, read_timeout=5, silences=16)
     client = make_client(open_session("p", "iam"), "iam", calls, Allowance(attempts))
     with pytest.raises(Stopped):
         client.list_users()
@@ -425,7 +422,7 @@ def test_retries_are_ours_whatever_the_machine_says(
         configure(f"[profile p]\nregion = us-east-1\nretry_mode = legacy\nmax_attempts = 1\n{KEYS}")
     session = open_session("p", "iam")
     config = make_client(session, "iam", aws_iam.CALLS, go_on).meta.config
-    assert config.retries == {"mode": "adaptive", "total_max_attempts": 8}
+    assert config.retries == {"mode": "standard", "total_max_attempts": 8}
     assert (config.connect_timeout, config.read_timeout, config.max_pool_connections) == (5, 20, 16)
     assert "keycheck/" in config.user_agent_extra
     table = make_client(session, "dynamodb", state_table.CALLS, go_on).meta.config
