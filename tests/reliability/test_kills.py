@@ -15,7 +15,7 @@ from datetime import timedelta
 import pytest
 
 from sandbox.world import World
-from tests.builders import ALL_ON, BEYOND_A_CLAIM, MORE_THAN_A_DAY
+from tests.builders import ACCOUNT, ALL_ON, BEYOND_A_CLAIM, MORE_THAN_A_DAY
 from tests.reliability.chains import (
     CHAIN,
     END,
@@ -85,7 +85,8 @@ def test_a_first_run_killed_before_its_first_claim_has_done_nothing(world: World
             killed, name = run_cut(world, number, moment, signal.SIGKILL, "acme-dev", **ALL_ON)
             assert (killed.code, killed.stdout) == (-signal.SIGKILL, ""), name
             assert (world.jira.issues, world.slack.messages) == ({}, []), name
-            assert records(world).keys() <= {f"told:{KRAMER}"}, f"{name}: what Slack said is all that may be noted"
+            noted = {f"told:{KRAMER}", f"account:{ACCOUNT}"}
+            assert records(world).keys() <= noted, f"{name}: what Slack said, and that keycheck was here, is all of it"
             assert statuses(world, "dev_kramer") == ["Active"], name
             world.drop_state()
     last = run(world, "acme-dev", **ALL_ON)
