@@ -68,6 +68,8 @@ class Calls:
 
 PACED_ATTEMPTS = 40
 """Of a call that AWS throttles: others in the account may have most of the rate."""
+LONGEST_BREAK = 0.25
+"""Seconds: no longer than a run that is told to stop may well wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,13 @@ class _PaceKeeper:
             self.pace.heard(is_refused=_is_throttled(parsed_response))
 
     def needs_retry(self, response: Any = None, attempts: int = 0, **_: Any) -> float | None:
-        """Return 0 to try again at once, which is when the pace lets it; None: botocore decides."""
+        """Return after how many seconds to try again, as soon as the pace then lets it; None: botocore decides.
+
+        They grow a little, so that a first rate that was far too high is not spent on refusals alone.
+        """
         is_throttled = response is not None and _is_throttled(response[1])
-        return 0.0 if is_throttled and attempts < PACED_ATTEMPTS else None
+        again_after = min(0.04 * 2 ** min(attempts, 5), LONGEST_BREAK)
+        return again_after if is_throttled and attempts < PACED_ATTEMPTS else None
 
 
 def _is_throttled(parsed: Mapping[str, Any]) -> bool:

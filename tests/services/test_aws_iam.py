@@ -411,7 +411,7 @@ def test_nothing_is_lost_where_iam_throttles(connect: Callable[..., AwsIam]) -> 
         assert [len(keys) for keys in found] == [1] * len(names)
         assert [keys[0].user_name for keys in found] == names
         assert fake.throttled["ListAccessKeys"] > 0, "the limit was reached"
-        assert fake.calls["ListAccessKeys"] < 2 * len(names), "and few calls were wasted on it"
+        assert fake.calls["ListAccessKeys"] < 5 * len(names), "and no call was tried over and over"
 
 
 # Where AWS throttles
