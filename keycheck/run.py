@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from keycheck.accounts import Account, accounts_of
 from keycheck.acting.chains import Executor
 from keycheck.acting.dry_run import dry_run
+from keycheck.acting.ledger import cut_off_by
 from keycheck.acting.means import Services
-from keycheck.actions import Outcomes, Plan, Skip, SkipReason, Step
+from keycheck.actions import Outcomes, Plan, Skip, Step
 from keycheck.clock import RunClock, Stopped
 from keycheck.labels import label_key
 from keycheck.metrics import labels_after, render
@@ -26,7 +27,7 @@ from keycheck.rules.case import Case, Circumstances, Facts, SharedFacts
 from keycheck.scan import Scanner
 from keycheck.services import Iam, Messages, Outside
 from keycheck.settings import Settings
-from keycheck.survey import Ground, Survey, Surveyor, shares
+from keycheck.survey import Ground, Survey, Surveyor
 from keycheck.words.lines import describe_skip, skip_problems, standing_still
 
 _Iams = Mapping[str, Sequence[Iam]]
@@ -138,8 +139,7 @@ class Run:
                 known = replace(known, slack_is_usable=False)
                 asked = self._questions(labelled, facts, known)
         read = self._surveyor.finder.read_uses
-        left = 0.0 if self._is_dry_run else self._clock.remaining_seconds()
-        keep = shares(left, len(asked))
+        keep = self._surveyor.shares(len(asked))
         found = {
             name: read(name, facts[name], one.last_uses, iams, keeping=keeping) if one.last_uses else facts[name]
             for (name, one), keeping in zip(asked.items(), keep, strict=True)
@@ -192,12 +192,19 @@ class Run:
             or not all(scan.is_complete and scan.was_scanned for scan in scans),
         )
 
+    @property
+    def _state(self) -> State | None:
+        """What the state table held, as far as it is known by now."""
+        if self._survey is not None:
+            return self._survey.known.state
+        return None if self._ground is None else self._ground.state
+
     def _more_counts(self, scan: Scan, keys: Sequence[LabelledKey], outcomes: Outcomes) -> dict[str, int]:
         """Return what can be counted only if it is known: a number that is not known is not there, and never 0."""
         counts = {}
         if self._ground is not None:
             facts = next(one for one in self._ground.facts.values() if one.is_about(scan))
-            state = self._ground.state if self._survey is None else self._survey.known.state
+            state = self._state
             counts["exempt"] = count_exempt(keys, facts)
             if state is not None:
                 cases, done = self._watched(keys, facts, state, outcomes)
@@ -220,9 +227,7 @@ class Run:
 
     def _what_stands_still(self, outcomes: Outcomes) -> list[Problem]:
         """Return what a person should know of that does not move: once a run and account."""
-        state = None
-        if self._ground is not None:
-            state = self._ground.state if self._survey is None else self._survey.known.state
+        state = self._state
         if self._ground is None or state is None or not self._settings.acts or self._scans is None:
             return []
         found: list[Problem] = []
@@ -238,8 +243,7 @@ class Run:
         if self._plans is None and self._clock.is_over():
             for account in accounts_of(scans):
                 due = due_keys(self._label(account.scan), self._settings)
-                why = SkipReason.STOPPED if self._clock.was_signalled else SkipReason.OUT_OF_TIME
-                skips += [Skip(account.profile, Step.ACT, key, why) for key in due]
+                skips += [Skip(account.profile, Step.ACT, key, cut_off_by(self._clock)) for key in due]
                 if due and self._is_dry_run:
                     self._dry_run_lines.append((account.profile, "had no time left to say what would be done"))
         return Outcomes(skips=tuple(skips))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from keycheck.clock import RunClock
 from keycheck.model import Addressee, Level, Lookup, Problem, State
 from keycheck.owners import Presence
 from keycheck.rules import other_writes
+from keycheck.rules.telling import NEVER
 from keycheck.services import Claims, Failure, Messages, ServiceError
 from keycheck.settings import Settings
 from keycheck.words.parts import list_cut
@@ -22,7 +23,6 @@ LOOKUPS_AT_MOST = 40
 """users.lookupByEmail is Tier 3: some 50 calls a minute. The others are looked up in the next runs."""
 FOUND_HOLDS = timedelta(days=7)
 NOT_FOUND_HOLDS = timedelta(days=1)
-NEVER = datetime.min.replace(tzinfo=UTC)
 PRESENCES_AT_MOST = 90
 """users.info is Tier 4: 100 calls a minute and more."""
 
@@ -53,7 +53,7 @@ class SlackLookups:
             else:
                 missing.append(email)
         if missing and (messages := open_messages()) is not None:
-            missing.sort(key=lambda email: _longest_first(state.lookups.get(email)))
+            missing.sort(key=lambda email: _had_its_turn_at(state.lookups.get(email)))
             known |= self._ask_slack(missing[:LOOKUPS_AT_MOST], messages, claims)
             if len(missing) > LOOKUPS_AT_MOST:
                 text = f"{len(missing) - LOOKUPS_AT_MOST} e-mail addresses are looked up on Slack in the next runs"
@@ -88,7 +88,7 @@ class SlackLookups:
         """
         found: dict[str, Presence] = {}
         unknown: dict[str, Presence] = {}
-        by_turn = sorted(addressees, key=lambda one: (*_longest_first(state.lookups.get(one.slack_id)), one.record_id))
+        by_turn = sorted(addressees, key=lambda one: (_had_its_turn_at(state.lookups.get(one.slack_id)), one.record_id))
         for one in by_turn:
             lookup = state.lookups.get(one.slack_id)
             if lookup is not None and lookup.looked_up_at is None:
@@ -199,10 +199,9 @@ class SlackLookups:
         self.problems += [Problem(level, profile, text) for profile in self._profiles]
 
 
-def _longest_first(lookup: Lookup | None) -> tuple[datetime]:
+def _had_its_turn_at(lookup: Lookup | None) -> datetime:
     """Return what puts those first that have waited longest for their turn; a failed try was one too."""
-    at = None if lookup is None else lookup.had_its_turn_at
-    return (NEVER if at is None else at,)
+    return (None if lookup is None else lookup.had_its_turn_at) or NEVER
 
 
 def _is_about_all(error: ServiceError) -> bool:

@@ -89,6 +89,13 @@ class Surveyor:
     def problems(self) -> list[Problem]:
         return [*self._problems, *self.finder.problems, *self.slack.problems]
 
+    def shares(self, count: int) -> list[float]:
+        """Return how many seconds the run is to have left once each of so many accounts was read about, one after the
+        other: together they take a share of what is left now. A dry run, which has nothing else to do, keeps none.
+        """
+        seconds = 0.0 if self._is_dry_run else self._clock.remaining_seconds()
+        return [seconds * (1 - READING_SHARE * (number + 1) / count) for number in range(count)]
+
     # First what may be counted
 
     def ground(self, accounts: Sequence[Account], labelled: Labelled) -> Ground:
@@ -118,9 +125,7 @@ class Surveyor:
         self, accounts: Sequence[Account], attention: Labelled, state: State | None, claims: Claims | None
     ) -> None:
         """Read tags in a share of the time; where that is too short, users take turns over the runs."""
-        left = 0.0 if self._is_dry_run else self._clock.remaining_seconds()  # which has nothing else to do
-        keep = shares(left, len(accounts))
-        for account, keeping in zip(accounts, keep, strict=True):
+        for account, keeping in zip(accounts, self.shares(len(accounts)), strict=True):
             account_id = account.scan.account_id
             if iams := self._scanner.iams(account.profiles):
                 after = "" if state is None else state.account(account_id).tags_read_to
@@ -278,13 +283,6 @@ class Surveyor:
 
     def _blame(self, profiles: Sequence[str], text: str) -> None:
         self._problems += [Problem(Level.ERROR, profile, text) for profile in profiles]
-
-
-def shares(seconds: float, count: int) -> list[float]:
-    """Return how many seconds the run is to have left once each of so many accounts was read about, one after the
-    other: together they take their share of `seconds`.
-    """
-    return [seconds * (1 - READING_SHARE * (number + 1) / count) for number in range(count)]
 
 
 def _concerned(keys: Labelled) -> list[str]:

@@ -274,9 +274,13 @@ class Ledger:
             text = f"no answer before the run's time was over; it is unknown whether this was done: {what}"
             self._problems[Problem(Level.ERROR, task.profile, text)] = None
         else:
-            over = SkipReason.STOPPED if self._clock.was_signalled else SkipReason.OUT_OF_TIME
-            reason = SkipReason.NO_STATE if self._state_failed else over
+            reason = SkipReason.NO_STATE if self._state_failed else cut_off_by(self._clock)
             self._skips[task] = skips_of(task, reason)
+
+
+def cut_off_by(clock: RunClock) -> SkipReason:
+    """Return why a run that is over has not come to something."""
+    return SkipReason.STOPPED if clock.was_signalled else SkipReason.OUT_OF_TIME
 
 
 def _is_braked(skip: Skip, tried: Collection[LabelledKey]) -> bool:
