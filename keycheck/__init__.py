@@ -27,6 +27,7 @@
       telling.py    pure     whom to tell, of which access keys
       filing.py     pure     is an issue to be filed, and what is there to say in an open one
       ending.py     pure     which issues end
+      standing.py   pure     which access keys are read of the state table in every run, due or not
       waiting.py    pure     what does not move: is it overdue, does it wait, does it come back
       writes.py     pure     every write to the state table, as a value: what it changes, and what it rests on
       other_writes.py  pure  the same for items that are no access key's: an account's, a look-up's
@@ -41,7 +42,8 @@
     workers.py    shell      calls side by side, waited for no longer than somebody says
     run.py        shell      one run: scan, survey, plan, act, measure
     scan.py       shell      IAM -> access keys
-    survey.py     shell      reads what planning must know: state, owners, Jira
+    survey.py     shell      reads what planning must know: records, owners, Jira
+    records.py    shell      reads the state table: what is due, and what stands
     slack_lookups.py shell   who has an e-mail address, and who can still be told
     user_facts.py shell      exemptions, tags, owners, last uses: what planning must know beside keys and records
     acting/                  carries out the plans, one chain an addressee: see to its issues, send one message, disable

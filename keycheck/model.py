@@ -227,8 +227,8 @@ class KeyRecord:
     only what tells one notice in an issue from the next. `times_taken_back`: how often a person did that, ever.
 
     `issue_filings`: when a POST of an issue was begun, oldest first, kept also if its outcome is unknown;
-    `answered_filings`: those of them that Jira answered with an issue. `issue_claim_until`: when the claim on its
-    filing, or on a comment, lapses, if there is one.
+    `answered_filings`: those of them that Jira answered with an issue; `issue_tried_at`: when Jira last refused one.
+    `issue_claim_until`: when the claim on its filing, or on a comment, lapses, if there is one.
     """
 
     access_key_id: str
@@ -238,6 +238,7 @@ class KeyRecord:
     issue: IssueRecord | None = None
     issue_filings: tuple[datetime, ...] = ()
     answered_filings: tuple[datetime, ...] = ()
+    issue_tried_at: datetime | None = None
     issue_claim_until: datetime | None = None
     notice: Notice | None = None
     disable_from: datetime | None = None
@@ -275,11 +276,6 @@ class AddresseeRecord:
     server_errors: int = 0
     claim_until: datetime | None = None
     tried_at: datetime | None = None
-
-    @property
-    def had_its_turn_at(self) -> datetime | None:
-        """When a message was last sent, or tried in vain."""
-        return max((at for at in (self.messaged_at, self.tried_at) if at is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,11 +357,6 @@ class Lookup:
     why: str = ""
     tried_at: datetime | None = None
 
-    @property
-    def had_its_turn_at(self) -> datetime | None:
-        """When Slack was last asked, whatever came of it."""
-        return max((at for at in (self.looked_up_at, self.tried_at) if at is not None), default=None)
-
 
 @dataclass(frozen=True, slots=True)
 class AccountRecord:
@@ -380,7 +371,8 @@ class State:
     """What the state table holds about the keys and addressees of this run; what is absent has no record.
 
     `unreadable`: the hash keys of items that hold something that keycheck did not write. `lookups`: by e-mail address
-    or Slack id. `disablings`, `accounts`: by account id; when access keys were, or may have been, disabled.
+    or Slack id. `disablings`, `accounts`, `standing`: by account id; when access keys were, or may have been, disabled;
+    the ids of those whose records are read in every run (rules/standing.py). `lists_all`: since when all are listed.
     """
 
     keys: Mapping[str, KeyRecord] = field(default_factory=dict)
@@ -389,6 +381,8 @@ class State:
     lookups: Mapping[str, Lookup] = field(default_factory=dict)
     disablings: Mapping[str, tuple[datetime, ...]] = field(default_factory=dict)
     accounts: Mapping[str, AccountRecord] = field(default_factory=dict)
+    standing: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    lists_all: datetime | None = None
 
     def key(self, access_key_id: str) -> KeyRecord:
         return self.keys.get(access_key_id, KeyRecord(access_key_id))

@@ -250,9 +250,10 @@ def _turn(group: _Group, chosen: Collection[str], state: State) -> datetime:
     if any(case.access_key_id in chosen for case in group.audience.cases):
         return telling.NEVER
     if group.audience.addressee is not None and group.named:
-        return state.addressee(group.audience.addressee).had_its_turn_at or telling.NEVER
-    filed = [case.record.issue_filings for case in group.audience.cases if case.access_key_id in group.to_file]
-    return min((max(one, default=telling.NEVER) for one in filed), default=LAST)
+        record = state.addressee(group.audience.addressee)
+        return telling.last_turn(record.messaged_at, record.tried_at)
+    filed = [filing.turn(case.record) for case in group.audience.cases if case.access_key_id in group.to_file]
+    return min(filed, default=LAST)
 
 
 def _group(audience: Audience, book: _Book) -> _Group:
@@ -326,7 +327,7 @@ def _disablings_left_today(account_id: str, state: State, run: Circumstances) ->
 def _chain(profile: str, group: _Group, found: _Findings) -> Chain:
     chosen, told = found.chosen, found.told
     issues: list[FileIssue | AssignIssue | CommentIssue] = []
-    for case in group.audience.cases:
+    for case in sorted(group.audience.cases, key=lambda case: filing.turn(case.record)):
         said = told[case.access_key_id]
         if case.access_key_id in group.to_file:
             issues.append(filing.filing(case, said))

@@ -14,7 +14,7 @@ from keycheck.clock import RunClock
 from keycheck.model import Addressee, Level, Lookup, Problem, State
 from keycheck.owners import Presence
 from keycheck.rules import other_writes
-from keycheck.rules.telling import NEVER
+from keycheck.rules.telling import last_turn
 from keycheck.services import Claims, Failure, Messages, ServiceError
 from keycheck.settings import Settings
 from keycheck.words.parts import list_cut
@@ -53,7 +53,7 @@ class SlackLookups:
             else:
                 missing.append(email)
         if missing and (messages := open_messages()) is not None:
-            missing.sort(key=lambda email: _had_its_turn_at(state.lookups.get(email)))
+            missing.sort(key=lambda email: _turn(state.lookups.get(email)))
             known |= self._ask_slack(missing[:LOOKUPS_AT_MOST], messages, claims)
             if len(missing) > LOOKUPS_AT_MOST:
                 text = f"{len(missing) - LOOKUPS_AT_MOST} e-mail addresses are looked up on Slack in the next runs"
@@ -88,7 +88,7 @@ class SlackLookups:
         """
         found: dict[str, Presence] = {}
         unknown: dict[str, Presence] = {}
-        by_turn = sorted(addressees, key=lambda one: (_had_its_turn_at(state.lookups.get(one.slack_id)), one.record_id))
+        by_turn = sorted(addressees, key=lambda one: (_turn(state.lookups.get(one.slack_id)), one.record_id))
         for one in by_turn:
             lookup = state.lookups.get(one.slack_id)
             if lookup is not None and lookup.looked_up_at is None:
@@ -199,9 +199,8 @@ class SlackLookups:
         self.problems += [Problem(level, profile, text) for profile in self._profiles]
 
 
-def _had_its_turn_at(lookup: Lookup | None) -> datetime:
-    """Return what puts those first that have waited longest for their turn; a failed try was one too."""
-    return (None if lookup is None else lookup.had_its_turn_at) or NEVER
+def _turn(lookup: Lookup | None) -> datetime:
+    return last_turn() if lookup is None else last_turn(lookup.looked_up_at, lookup.tried_at)
 
 
 def _is_about_all(error: ServiceError) -> bool:

@@ -10,29 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 
 from keycheck.accounts import Account
 from keycheck.clock import RunClock
 from keycheck.model import Addressee, LabelledKey, Level, OpenIssues, Problem, State
 from keycheck.owners import Known, Presence
 from keycheck.planning import due_keys
+from keycheck.records import RecordsReader
 from keycheck.rules import other_writes
 from keycheck.rules.case import Facts, SharedFacts
 from keycheck.scan import Scanner
-from keycheck.services import ClaimLost, Claims, Issues, Messages, Outside, ServiceError
+from keycheck.services import Claims, Issues, Messages, Outside, ServiceError
 from keycheck.settings import Settings
 from keycheck.slack_lookups import SlackLookups
 from keycheck.user_facts import UserFactsReader
-from keycheck.words.parts import cut_name
 
-COMES_BACK_WITHIN = timedelta(days=30)
-"""An issue that a person re-opens within so long of its end is seen, and ends again; and so is an access key that was
-made inactive within so long of having been told of, or taken back: should it come back, it is left alone.
-"""
 READING_SHARE = 1 / 3
 """Of the time that is left, for tags, and then again for last uses: the rest is for acting."""
-NO_STATE = "nothing is filed, sent or disabled without state"
 
 Labelled = Mapping[str, Sequence[LabelledKey]]
 """The labelled access keys of each account, by the profile that speaks for it."""
@@ -60,7 +54,7 @@ class Survey:
 
 
 class Surveyor:
-    """The reading of one run. `problems` and `dry_run_lines` gather what there is to say about it."""
+    """The reading of one run."""
 
     def __init__(
         self,
@@ -83,11 +77,15 @@ class Surveyor:
         self._problems: list[Problem] = []
         self.finder = UserFactsReader(settings, clock, profiles)
         self.slack = SlackLookups(settings, clock, profiles)
-        self.dry_run_lines: list[tuple[str, str]] = []
+        self._records = RecordsReader(profiles, settings, clock, outside, is_dry_run=is_dry_run)
 
     @property
     def problems(self) -> list[Problem]:
-        return [*self._problems, *self.finder.problems, *self.slack.problems]
+        return [*self._problems, *self._records.problems, *self.finder.problems, *self.slack.problems]
+
+    @property
+    def dry_run_lines(self) -> list[tuple[str, str]]:
+        return self._records.dry_run_lines
 
     def shares(self, count: int) -> list[float]:
         """Return how many seconds the run is to have left once each of so many accounts was read about, one after the
@@ -109,14 +107,16 @@ class Surveyor:
             return Ground(self._facts(accounts, attention, Known()), State())
         due = {profile: due_keys(keys, self._settings) for profile, keys in labelled.items()}
         self._clock.check()
-        state, claims = self._read_state(accounts, due)
+        state, claims = self._records.read(accounts, due)
         self._read_tags(accounts, attention, state, claims)
         self._clock.check()
         emails = [email for one in accounts for email in self.finder.emails(one, attention[one.profile])]
-        state = self._with_lookups(emails, state, claims)
+        state = self._records.with_more(state, claims, lookups=emails)
         known = Known() if state is None else Known(self._look_up_owners(emails, state, attention, claims))
         named = self._named(accounts, attention, known)
-        state = self._with_addressees(accounts, named, state, claims)
+        state = self._records.with_more(
+            state, claims, addressees=self._told(accounts, named), lookups={one.slack_id for one in named}
+        )
         if state is not None and claims is not None:
             known = replace(known, presences=self._presences(named, state, attention, claims))
         return Ground(self._facts(accounts, attention, known), state, claims, due)
@@ -135,85 +135,12 @@ class Surveyor:
                     with suppress(ServiceError):  # else the next run begins where this one did
                         claims.apply(other_writes.note_turn(account_id, read_to))
 
-    def _with_lookups(self, emails: Sequence[str], state: State | None, claims: Claims | None) -> State | None:
-        """Read what Slack has said of these addresses before."""
-        if not emails or state is None or claims is None:
-            return state
-        try:
-            if claims.open(create=False):
-                return replace(state, lookups=claims.read((), (), lookups=emails).lookups)
-        except ServiceError as error:
-            self._blame(self._profiles, f"{NO_STATE}: {error.text}")
-            return None
-        return state
-
-    def _read_state(self, accounts: Sequence[Account], due: Labelled) -> tuple[State | None, Claims | None]:
-        """Return what the table holds about these access keys and accounts, and the table itself. No state if it cannot
-        be used; no table if it is not needed yet: it is made only once something is due.
-        """
-        settings = self._settings
-        account_ids = [one.scan.account_id for one in accounts if one.scan.account_id]
-        concerned = _concerned(due)
-        try:
-            claims = self._outside.open_claims()
-            if not claims.open(create=bool(concerned) and not self._is_dry_run):
-                if concerned:
-                    self.dry_run_lines.append((concerned[0], f"would create the table {settings.dynamodb_table_name}"))
-                return State(), claims if concerned else None
-            access_key_ids = [key.access_key.access_key_id for keys in due.values() for key in keys]
-            state = claims.read(access_key_ids, (), account_ids=account_ids)
-            for account_id in account_ids:
-                found = claims.scan_account(account_id, self._clock.now - COMES_BACK_WITHIN)
-                keys = {**found.keys, **state.keys}
-                state = replace(state, keys=keys, unreadable=state.unreadable | found.unreadable)
-            if concerned and not self._is_dry_run:
-                self._note_accounts(claims, [one for one in account_ids if state.account(one).first_seen_at is None])
-        except ServiceError as error:
-            region = f", aws_dynamodb_region={settings.aws_dynamodb_region}" if settings.aws_dynamodb_region else ""
-            where = f"aws_dynamodb_profile_name={cut_name(settings.aws_dynamodb_profile_name or '', quote='')}{region}"
-            self._blame(concerned or self._profiles, f"{NO_STATE}: {error.text} ({where})")
-            return None, None
-        return state, claims
-
-    def _note_accounts(self, claims: Claims, account_ids: Sequence[str]) -> None:
-        """Note that keycheck has something to do there from now on, as well as can be: else the next run does."""
-        for account_id in account_ids:
-            with suppress(ServiceError, ClaimLost):
-                claims.apply(other_writes.note_account(account_id, self._clock.now))
-
     def _look_up_owners(
         self, emails: Sequence[str], state: State, attention: Labelled, claims: Claims | None
     ) -> dict[str, str | None]:
         concerned = _concerned(attention)
         recording = None if self._is_dry_run else claims
         return self.slack.look_up(emails, state, lambda: self.messages(concerned), recording)
-
-    def _with_addressees(
-        self,
-        accounts: Sequence[Account],
-        named: Set[Addressee],
-        state: State | None,
-        claims: Claims | None,
-    ) -> State | None:
-        """Read when each who may be told was last messaged, and whether they can be told: the channel too that hears of
-        whoever cannot.
-        """
-        if claims is None or state is None or not self._settings.send_slack:
-            return state
-        told = named | {one for account in accounts if (one := self.finder.fallback(account)) is not None}
-        try:
-            if named and claims.open(create=False):
-                found = claims.read((), told, lookups={one.slack_id for one in named})
-                return replace(
-                    state,
-                    addressees=found.addressees,
-                    unreadable=state.unreadable | found.unreadable,
-                    lookups={**state.lookups, **found.lookups},
-                )
-        except ServiceError as error:
-            self._blame(self._profiles, f"{NO_STATE}: {error.text}")
-            return None
-        return state
 
     def _presences(
         self, named: Set[Addressee], state: State, attention: Labelled, claims: Claims
@@ -229,6 +156,10 @@ class Surveyor:
         return {
             one for account in accounts for one in self.finder.addressees(account, attention[account.profile], known)
         }
+
+    def _told(self, accounts: Sequence[Account], named: Set[Addressee]) -> Set[Addressee]:
+        """Return who may be messaged: the channel too that hears of whoever cannot be told."""
+        return named | {one for account in accounts if named and (one := self.finder.fallback(account)) is not None}
 
     def _facts(self, accounts: Sequence[Account], attention: Labelled, known: Known) -> dict[str, Facts]:
         return {one.profile: self.finder.facts(one, attention[one.profile], known) for one in accounts}

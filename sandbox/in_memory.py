@@ -16,9 +16,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from keycheck.clock import RunClock
-from keycheck.model import AccessKey, Addressee, LastUse, OpenIssues, SeenIssue, State
+from keycheck.model import AccessKey, Addressee, KeyRecord, LastUse, OpenIssues, SeenIssue, State
 from keycheck.rules import other_writes
-from keycheck.rules.changes import Absent, All, AnyOf, AtMost, Change, Condition, Is, Lost, Value, Write, ceil, floor
+from keycheck.rules.changes import Absent, All, AnyOf, AtMost, Change, Condition, Is, Lost, Value, Write, ceil
+from keycheck.rules.standing import COMES_BACK_WITHIN, stands
 from keycheck.services import ClaimLost, ServiceError, state_items
 from keycheck.words.issue import IssueDraft
 from keycheck.words.message import SlackDraft
@@ -147,6 +148,7 @@ class MemoryClaims:
     """keycheck.services.Claims, for one runner: plain items, to which each write does what it says."""
 
     own_access_key_ids: frozenset[str] = frozenset()
+    remarks: Sequence[str] = ()
 
     def __init__(self, account: MemoryAccount) -> None:
         self._account = account
@@ -174,21 +176,15 @@ class MemoryClaims:
         seen = {one: other_writes.account_id_item(one) for one in of_accounts}
         known_accounts = {one: state_items.account_record(items[name]) for one, name in seen.items() if name in items}
         times = {one: state_items.disablings(items[name])[0] for one, name in accounts.items() if name in items}
-        return State(keys, told, frozenset(), known, times, known_accounts)
+        listed = {one: other_writes.standing_id(one) for one in of_accounts}
+        standing = {one: state_items.standing(items[name]) for one, name in listed.items() if name in items}
+        lists_all = state_items.all_listed(items.get(other_writes.ALL_LISTED, {}))
+        return State(keys, told, frozenset(), known, times, known_accounts, standing, lists_all)
 
-    def scan_account(self, account_id: str, since: datetime) -> State:
-        found = {}
-        for name, item in tuple(self._items.items()):
-            if ":" in name:
-                continue
-            ended_at = item.get("issue_ended_at")
-            has_issue = "issue_key" in item and (not isinstance(ended_at, int) or ended_at >= floor(since))
-            times = (item.get("told_at"), item.get("reenabled_at"))
-            is_recent = any(isinstance(at, int) and at >= floor(since) for at in times)
-            is_alive = has_issue or is_recent or bool({"disabling_at", "notice_kept_at"} & item.keys())
-            if item.get("account_id") == account_id and is_alive:
-                found[name] = state_items.key_record(name, item)
-        return State(found)
+    def look_through(self, since: datetime) -> list[KeyRecord]:
+        items = tuple(self._items.items())
+        records = (state_items.key_record(name, item) for name, item in items if ":" not in name)
+        return [one for one in records if one.account_id and one.user_name and stands(one, since + COMES_BACK_WITHIN)]
 
     def apply(self, write: Write) -> Mapping[str, Value]:
         item: Mapping[str, Value] = {}
@@ -263,6 +259,11 @@ def changed(change: Change, item: Mapping[str, Value]) -> dict[str, Value]:
         before = item.get(name, frozenset())
         assert isinstance(before, frozenset)
         new[name] = before | texts
+    for name, texts in change.delete.items():
+        before = new.pop(name, frozenset())
+        assert isinstance(before, frozenset)
+        if left := before - texts:  # DynamoDB has no empty set
+            new[name] = left
     return {name: value for name, value in new.items() if name not in change.remove}
 
 

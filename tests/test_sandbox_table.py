@@ -52,6 +52,7 @@ ACCESS_KEY: Final = st.just(KEY)
 ADDRESSEE: Final = st.just(OWNER)
 ID: Final = st.just(KEY.access_key_id)
 MARK: Final = st.sampled_from(["expired", "disabled"])
+LISTED: Final = st.sets(st.sampled_from(["AKIA-ONE", "AKIA-TWO", "AKIA-THREE"]), min_size=1)
 MARKS: Final = st.lists(MARK, min_size=1, max_size=2)
 ANY_WRITE: Final = st.one_of(
     st.builds(writes.claim_issue, ACCESS_KEY, TOKENS, ISSUES, **TIMES),
@@ -74,7 +75,7 @@ ANY_WRITE: Final = st.one_of(
         given=GIVEN,
     ),
     st.builds(writes.record_assigned, RECORDS, st.just("kramer@example.com"), GIVEN),
-    st.builds(writes.release_issue, RECORDS, TOKENS),
+    st.builds(writes.release_issue, RECORDS, TOKENS, st.none() | INSTANTS),
     st.builds(writes.claim_message, ADDRESSEE, TOKENS, st.just(24), **TIMES),
     st.builds(writes.record_message, ADDRESSEE, TOKENS, INSTANTS),
     st.builds(writes.release_message, ADDRESSEE, TOKENS, st.integers(0, 2), st.none() | INSTANTS),
@@ -92,6 +93,12 @@ ANY_WRITE: Final = st.one_of(
         st.just("kramer@example.com"),
         st.builds(Lookup, st.sampled_from([None, "U1ABC"]), INSTANTS),
     ),
+    st.builds(other_writes.note_standing, st.just(ACCOUNT), LISTED, INSTANTS),
+    st.builds(other_writes.forget_standing, st.just(ACCOUNT), LISTED),
+    st.builds(other_writes.note_all_listed, INSTANTS),
+    st.builds(other_writes.note_turn, st.just(ACCOUNT), MARK),
+    st.builds(other_writes.note_account, st.just(ACCOUNT), INSTANTS),
+    st.builds(other_writes.record_try, st.just("kramer@example.com"), INSTANTS),
     st.builds(
         other_writes.disablings_of_account,
         st.just(ACCOUNT),

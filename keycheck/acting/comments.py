@@ -47,7 +47,7 @@ def _comment_claimed(
         said = means.ledger.attempt(
             task,
             lambda: _say(means, task, action, issues, record),
-            release=lambda _: release_issue(means, record, token),
+            release=lambda error: release_issue(means, record, token, error),
             if_unknown=lambda error: f"{error.text}; what was to be said in {issue_key} is looked up later",
         )
         if said is None:

@@ -12,7 +12,7 @@ from keycheck.acting.ledger import Task
 from keycheck.acting.means import Means
 from keycheck.model import AccessKey, KeyRecord, SeenIssue
 from keycheck.rules import writes
-from keycheck.services import Issues
+from keycheck.services import Failure, Issues, ServiceError
 from keycheck.services.state_items import key_record
 
 
@@ -23,8 +23,12 @@ def claim_issue(means: Means, task: Task, access_key: AccessKey, token: str, iss
     return means.ledger.write_or_skip(task, lambda: key_record(access_key_id, means.claims.apply(write)))
 
 
-def release_issue(means: Means, record: KeyRecord, token: str) -> None:
-    means.ledger.release(lambda: means.claims.apply(writes.release_issue(record, token)))
+def release_issue(means: Means, record: KeyRecord, token: str, refused: ServiceError | None = None) -> None:
+    """Give the claim back; `refused`: what Jira answered, or that there was no answer. Whatever it was, an access key
+    has had its turn by that.
+    """
+    at = means.clock.utc_now() if refused is not None and refused.failure is not Failure.OFF else None
+    means.ledger.release(lambda: means.claims.apply(writes.release_issue(record, token, at)))
 
 
 @dataclass(frozen=True, slots=True)

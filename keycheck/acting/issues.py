@@ -72,7 +72,7 @@ class IssueWork:
                 issues.add_label(found.key, access_key.issue_label)
             reason = None if found is not None else self._why_not_post(issues, record, access_key)
         except ServiceError as error:
-            release_issue(self._means, record, token)
+            release_issue(self._means, record, token, error)
             self._ledger.refused(task, error)
             return None
         if found is not None:
@@ -91,7 +91,7 @@ class IssueWork:
             issue_key = self._ledger.attempt(
                 task,
                 lambda: issues.create(issue_draft(filing, task.profile, self._means.settings.help_contact)),
-                release=lambda _: release_issue(self._means, record, token),
+                release=lambda error: release_issue(self._means, record, token, error),
                 if_unknown=lambda error: f"{error.text}; an issue for {name_key(filing.key)} may exist",
             )
             if issue_key is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum, auto
 
 Value = str | int | tuple[int, ...] | frozenset[str]
@@ -45,6 +45,9 @@ class AnyOf:
     parts: tuple[Condition, ...]
 
 
+A_YEAR = timedelta(days=365)
+TIME_TO_LIVE = "expires_at"
+
 Condition = Absent | Is | AtMost | All | AnyOf
 
 
@@ -59,10 +62,13 @@ class Lost(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One UpdateItem. `needs`: its condition; `otherwise`: what is done if that does not hold, one after the other."""
+    """One UpdateItem. `add`, `delete`: texts of a set, which are in it after that, or not. `needs`: its condition;
+    `otherwise`: what is done if that does not hold, one after the other.
+    """
 
     set: Mapping[str, Value] = field(default_factory=dict)
     add: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    delete: Mapping[str, frozenset[str]] = field(default_factory=dict)
     remove: tuple[str, ...] = ()
     needs: Condition | None = None
     otherwise: Lost | tuple[Change, ...] = Lost.LOST
@@ -79,6 +85,13 @@ class Write:
 
 def never_back(name: str, value: int) -> Condition:
     return AnyOf((Absent(name), AtMost(name, value)))
+
+
+def kept_until(at: datetime) -> dict[str, Value]:
+    """Return what tells DynamoDB's time to live when to delete an item: a year after it was last written. What is due,
+    or stands, is written more often than that; should it not be, it is found out anew.
+    """
+    return {TIME_TO_LIVE: floor(at + A_YEAR)}
 
 
 def floor(instant: datetime) -> int:

@@ -12,6 +12,7 @@ from keycheck.actions import AssignIssue, CommentIssue, FileIssue, IssueEvent, N
 from keycheck.model import KeyRecord, Owner, OwnerKind
 from keycheck.rules import notice
 from keycheck.rules.case import Case
+from keycheck.rules.telling import last_turn
 
 ISSUES_AT_MOST = 2
 ISSUES_WITHIN = timedelta(days=7)
@@ -40,6 +41,11 @@ def may_file_another(filings: Sequence[datetime], now: datetime) -> bool:
     never made: acting/issues.py asks Jira before it believes them.
     """
     return sum(1 for filed_at in filings if now - filed_at < ISSUES_WITHIN) < ISSUES_AT_MOST
+
+
+def turn(record: KeyRecord) -> datetime:
+    """Return when Jira was last asked for its issue, whatever came of that: those that have waited longest go first."""
+    return last_turn(record.issue_tried_at, *record.issue_filings)
 
 
 def filing(case: Case, told: Outlook) -> FileIssue:

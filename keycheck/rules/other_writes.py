@@ -5,11 +5,14 @@ In: names, instants. Out: Writes, as in rules/writes.py, and the hash keys of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from keycheck.model import Lookup
-from keycheck.rules.changes import Absent, AnyOf, Change, Is, Lost, Value, Write, ceil, floor
+from keycheck.rules.changes import Absent, AnyOf, Change, Is, Lost, Value, Write, ceil, floor, kept_until
+
+ALL_LISTED = "standing:all"
+"""The hash key of the item that says so: of no account's list, whose ids are numbers."""
 
 
 def disablings_of_account(account_id: str, token: str, expected: str | None, times: Sequence[datetime]) -> Write:
@@ -37,9 +40,30 @@ def note_turn(account_id: str, user_name: str) -> Write:
     return Write("note_turn", account_id_item(account_id), (Change({"tags_read_to": user_name}),))
 
 
+def note_standing(account_id: str, access_key_ids: Iterable[str], at: datetime) -> Write:
+    """List access keys of an account that are read in every run from now on (rules/standing.py): before anything is
+    done about them.
+    """
+    change = Change({"listed_at": floor(at)}, add={"access_key_ids": frozenset(access_key_ids)})
+    return Write("note_standing", standing_id(account_id), (change,))
+
+
+def note_all_listed(at: datetime) -> Write:
+    """Note that the whole table was looked through, and what stands in any account is listed."""
+    return Write("note_all_listed", ALL_LISTED, (Change({"all_listed_at": floor(at)}),))
+
+
+def forget_standing(account_id: str, access_key_ids: Iterable[str]) -> Write:
+    """Take access keys off that list: nothing of them stands any more."""
+    change = Change(delete={"access_key_ids": frozenset(access_key_ids)})
+    return Write("forget_standing", standing_id(account_id), (change,))
+
+
 def record_lookup(name: str, lookup: Lookup) -> Write:
     """Note who has an e-mail address or a Slack id, or that nobody has; whoever writes last is right."""
     sets: dict[str, Value] = {} if lookup.looked_up_at is None else {"looked_up_at": floor(lookup.looked_up_at)}
+    asked = [at for at in (lookup.looked_up_at, lookup.tried_at) if at is not None]
+    sets |= kept_until(max(asked)) if asked else {}
     given = {"slack_id": lookup.slack_id, "why_gone": lookup.why}
     sets |= {name: value for name, value in given.items() if value}
     change = Change(sets, remove=tuple(name for name, value in given.items() if not value))
@@ -48,7 +72,7 @@ def record_lookup(name: str, lookup: Lookup) -> Write:
 
 def record_try(name: str, at: datetime) -> Write:
     """Note that Slack was asked about an address or an id, and gave no answer: it has had its turn."""
-    return Write("record_try", lookup_id(name), (Change({"tried_at": floor(at)}),))
+    return Write("record_try", lookup_id(name), (Change({"tried_at": floor(at), **kept_until(at)}),))
 
 
 def lookup_id(name: str) -> str:
@@ -58,6 +82,11 @@ def lookup_id(name: str) -> str:
 
 def disablings_id(account_id: str) -> str:
     return f"disablings:{account_id}"
+
+
+def standing_id(account_id: str) -> str:
+    """Return the hash key of the list of access keys that are read in every run."""
+    return f"standing:{account_id}"
 
 
 def account_id_item(account_id: str) -> str:

@@ -26,6 +26,11 @@ CLOCKS_DIFFER_AT_MOST = timedelta(days=1)
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
+def last_turn(*times: datetime | None) -> datetime:
+    """Return when whatever waits for its turn last had it, a try in vain included: first are those that never had."""
+    return max((at for at in times if at is not None), default=NEVER)
+
+
 @dataclass(frozen=True, slots=True)
 class Audience:
     """The access keys that one addressee is told about; None: nobody can be told on Slack.

@@ -27,6 +27,7 @@ from keycheck.rules.changes import (
     ceil,
     floor,
     floors,
+    kept_until,
     never_back,
 )
 from keycheck.rules.notice import LAPSES_AFTER
@@ -79,7 +80,7 @@ def _with_notice(change: Change, given: Given | None) -> Change:
 
 def keep_notice(record: KeyRecord, notice: Notice, at: datetime) -> Write:
     """Note that a run would still say what the notice says."""
-    change = Change({"notice_kept_at": floor(at)}, needs=_rests_on(notice), otherwise=Lost.FINE)
+    change = Change({"notice_kept_at": floor(at), **kept_until(at)}, needs=_rests_on(notice), otherwise=Lost.FINE)
     return Write("keep_notice", record.access_key_id, (change,))
 
 
@@ -96,7 +97,7 @@ VOIDED = ("notice_void_at", "notice_void_why")
 
 def _voiding(why: Void, at: datetime) -> tuple[dict[str, Value], tuple[str, ...]]:
     """Return what is set and what is removed to void a notice."""
-    return {"notice_void_at": floor(at), "notice_void_why": why.value}, NOTICE
+    return {"notice_void_at": floor(at), "notice_void_why": why.value, **kept_until(at)}, NOTICE
 
 
 def _rests_on(notice: Notice | None) -> Condition:
@@ -117,7 +118,7 @@ def claim_issue(
     """Claim the filing for one access key, or a word in its issue, which is still the one that the plan rests on."""
     recorded = Is("issue_key", expected_issue) if expected_issue else Absent("issue_key")
     change = Change(
-        {"issue_claim": token, "issue_claim_until": ceil(lapses), **_owner(access_key)},
+        {"issue_claim": token, "issue_claim_until": ceil(lapses), **_owner(access_key, now)},
         needs=All((_is_free("issue_claim", token, now), recorded)),
     )
     return Write("claim_issue", access_key.access_key_id, (change,))
@@ -203,13 +204,17 @@ def record_assigned(record: KeyRecord, email: str, given: Given | None = None) -
     return Write("record_assigned", record.access_key_id, (_with_notice(change, given),))
 
 
-def release_issue(record: KeyRecord, token: str) -> Write:
-    """Give the claim back, with the filings as they were when it was taken: surely no issue was made."""
-    claim = ("issue_claim", "issue_claim_until")
+def release_issue(record: KeyRecord, token: str, at: datetime | None = None) -> Write:
+    """Give the claim back, with the filings as they were when it was taken: surely no issue was made. Notes, if Jira
+    refused `at` some time, that this access key has had its turn: the next run serves others first.
+    """
+    sets: dict[str, Value] = {} if at is None else {"issue_tried_at": floor(at)}
+    removed: tuple[str, ...] = ("issue_claim", "issue_claim_until")
     if record.issue_filings:
-        change = Change({"issue_filings": floors(record.issue_filings)}, remove=claim, needs=Is("issue_claim", token))
+        sets["issue_filings"] = floors(record.issue_filings)
     else:
-        change = Change(remove=("issue_filings", *claim), needs=Is("issue_claim", token))
+        removed = ("issue_filings", *removed)
+    change = Change(sets, remove=removed, needs=Is("issue_claim", token))
     return Write("release_issue", record.access_key_id, (change,))
 
 
@@ -224,6 +229,7 @@ def claim_message(addressee: Addressee, token: str, interval_hours: int, *, now:
             "message_claim": token,
             "message_claim_until": ceil(lapses),
             "account_id": addressee.account_id,
+            **kept_until(now),
         },
         needs=All(
             (
@@ -239,11 +245,12 @@ def claim_message(addressee: Addressee, token: str, interval_hours: int, *, now:
 def record_message(addressee: Addressee, token: str, at: datetime) -> Write:
     """Record that a message went out, or may have: a fact, whoever holds the claim by now."""
     later = never_back("messaged_at", ceil(at))
+    sets = {"messaged_at": ceil(at), **kept_until(at)}
     change = Change(
-        {"messaged_at": ceil(at)},
+        sets,
         remove=("message_claim", "message_claim_until", "server_errors", "not_before"),
         needs=All((Is("message_claim", token), later)),
-        otherwise=(Change({"messaged_at": ceil(at)}, needs=later, otherwise=Lost.FINE),),
+        otherwise=(Change(sets, needs=later, otherwise=Lost.FINE),),
     )
     return Write("record_message", addressee.record_id, (change,))
 
@@ -270,7 +277,7 @@ def record_told(
     exemption has ended.
     """
     change = Change(
-        {"told_at": floor(at), **_owner(access_key)},
+        {"told_at": floor(at), **_owner(access_key, at)},
         remove=("exempt_until",) if ends_exemption else (),
         needs=never_back("told_at", floor(at)),
         otherwise=Lost.FINE,
@@ -297,7 +304,7 @@ def begin_disabling(
             *(() if notice is None else (_rests_on(notice),)),
         )
     )
-    change = Change({"disabling_at": floor(at), "disabling_claim": token, **_owner(access_key)}, needs=needs)
+    change = Change({"disabling_at": floor(at), "disabling_claim": token, **_owner(access_key, at)}, needs=needs)
     return Write("begin_disabling", access_key.access_key_id, (change,))
 
 
@@ -356,15 +363,15 @@ def record_exempt(access_key: AccessKey, until: date, at: datetime) -> Write:
     """Note an exemption: a notice given before it does not count after it."""
     first = datetime(until.year, until.month, until.day, tzinfo=UTC)
     sets, removed = _voiding(Void.EXEMPT, at)
-    change = Change({"exempt_until": floor(first), **sets, **_owner(access_key)}, remove=removed)
+    change = Change({"exempt_until": floor(first), **sets, **_owner(access_key, at)}, remove=removed)
     return Write("record_exempt", access_key.access_key_id, (change,))
 
 
 # Common
 
 
-def _owner(access_key: AccessKey) -> dict[str, Value]:
-    return {"account_id": access_key.account_id, "user_name": access_key.user_name}
+def _owner(access_key: AccessKey, at: datetime) -> dict[str, Value]:
+    return {"account_id": access_key.account_id, "user_name": access_key.user_name, **kept_until(at)}
 
 
 def _is_free(claim: str, token: str, now: datetime) -> Condition:

@@ -10,7 +10,9 @@ Adapters decide nothing; the Protocols here are what scan.py and acting/ know of
     aws_files       why botocore found nothing in the AWS files
     aws_iam         users, access keys, set Inactive
     state_table     records and claims in DynamoDB
+    state_opening   that table, found or made
     state_items     what an item of that table is
+    state_expressions  what a change of one is in DynamoDB's words
     jira_issues     look, create, read back
     jira_search     Jira's search, all pages
     jira_calls      signing in, and what Jira's errors mean to a person
@@ -30,7 +32,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from keycheck.model import AccessKey, Addressee, LastUse, OpenIssues, SeenIssue, State
+from keycheck.model import AccessKey, Addressee, KeyRecord, LastUse, OpenIssues, SeenIssue, State
 from keycheck.rules.changes import Value, Write
 from keycheck.words.issue import IssueDraft
 from keycheck.words.message import SlackDraft
@@ -126,6 +128,11 @@ class Claims(Protocol):
     @property
     def own_access_key_ids(self) -> frozenset[str]: ...
 
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What a person should know of the table once it is open, beside errors."""
+        ...
+
     def open(self, *, create: bool) -> bool: ...
 
     def read(
@@ -137,7 +144,9 @@ class Claims(Protocol):
         account_ids: Iterable[str] = (),
     ) -> State: ...
 
-    def scan_account(self, account_id: str, since: datetime) -> State: ...
+    def look_through(self, since: datetime) -> Sequence[KeyRecord]:
+        """Return the records of all accounts that stand (rules/standing.py), out of all that the table holds."""
+        ...
 
     def apply(self, write: Write) -> Mapping[str, Value | None]: ...
 

@@ -6,8 +6,10 @@ exception's text is repeated.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from keycheck.clock import Stopped
@@ -16,6 +18,7 @@ from keycheck.services.aws_files import why_not
 from keycheck.services.aws_operations import OPERATIONS, Operation, read_refusal
 from keycheck.services.causes import obstacle
 from keycheck.services.health import was_never_sent
+from keycheck.services.processes import shown_command
 
 CREDENTIAL_CODES = {
     "ExpiredToken": "the credentials have expired; renew them",
@@ -148,24 +151,53 @@ def _misconfigured(service: str, operation: str, profile: str, error: Exception)
     elif name in ABOUT_FILES and (why := why_not(profile)) is not None:
         text = f"{ABOUT_FILES[name]}: {why}"
     elif name == "CredentialRetrievalError":
-        text = _not_fetched(profile, str(getattr(error, "kwargs", {}).get("provider", "")))
+        text = _not_fetched(profile, str(getattr(error, "kwargs", {}).get("provider", "")), _program(error))
     elif name in CONFIGURATION_ERRORS:
-        text = CONFIGURATION_ERRORS[name].format(profile=profile, region_setting=REGION_SETTINGS.get(service, ""))
+        where = {"profile": profile, "program": _program(error), "region_setting": REGION_SETTINGS.get(service, "")}
+        text = CONFIGURATION_ERRORS[name].format_map(where)
     return None if text is None else ServiceError(service, operation, text, holds_for_run=True)
 
 
-def _not_fetched(profile: str, provider: str) -> str:
+def _program(error: BaseException) -> str:
+    """Return which program a profile's credentials were to come from, as far as botocore's own code tells."""
+    for frame in _frames(error):
+        command = frame.f_locals.get("process_list")
+        if isinstance(command, list):
+            return f" {shown_command([str(one) for one in command])}"
+    return ""
+
+
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    """Return where an error came from, outermost first."""
+    at = error.__traceback__
+    while at is not None:
+        yield at.tb_frame
+        at = at.tb_next
+
+
+def _not_fetched(profile: str, provider: str, program: str) -> str:
     """Return from where a profile's credentials could not be had, and what to try. `provider`: botocore's name."""
     source = CREDENTIAL_SOURCES.get(provider, f"its role, or what that role is assumed with; {BY_HAND}")
-    return f"the profile's credentials could not be fetched from {source.format(profile=profile)}"
+    return f"the profile's credentials could not be fetched from {source.format(profile=profile, program=program)}"
 
 
 def _file_trouble(error: BaseException) -> str | None:
     """Return which file could not be used, and why: of AWS's own, of SSO's cache, the token of a pod, a program."""
     for one in (error, error.__cause__, error.__context__, getattr(error.__context__, "__context__", None)):
         if isinstance(one, OSError) and isinstance(one.filename, str) and one.filename:
-            return f"{one.filename}: {(one.strerror or type(one).__name__).lower()}"
+            what, advice = _kind_of_file(one)
+            return f"{what}{one.filename}: {(one.strerror or type(one).__name__).lower()}{advice}"
     return None
+
+
+def _kind_of_file(error: OSError) -> tuple[str, str]:
+    """Return what a file is that could not be used, and what helps, where the code that wanted it tells."""
+    for frame in _frames(error):
+        if frame.f_code.co_filename == subprocess.__file__:
+            return "the profile's credential_process cannot be run: ", ""
+        if type(frame.f_locals.get("self")).__name__ == "FileWebIdentityTokenLoader":
+            return "the web identity token file ", "; is the service account's token mounted there (IRSA)?"
+    return "", ""
 
 
 def answered(service: str, operation: str, error: BaseException) -> ServiceError:
@@ -215,7 +247,7 @@ ABOUT_FILES = {
     "NoCredentialsError": "the profile has no credentials",
     "PartialCredentialsError": "the profile's credentials are incomplete",
     "InvalidConfigError": "the profile is not complete",
-    "ConfigParseError": "the AWS config file cannot be parsed",
+    "ConfigParseError": "an AWS file cannot be read",
     "ConfigNotFound": "the AWS config file was not found",
 }
 """What the AWS files may be to blame for: they are looked at, and what is wrong in them is said."""
@@ -228,7 +260,7 @@ _MACHINE = (
     "this machine's metadata service; has the instance a role, and may a container reach it (IMDSv2's hop limit of 2)?"
 )
 CREDENTIAL_SOURCES = {
-    "custom-process": f"its credential_process, which failed or printed none; run that by hand, or {BY_HAND}",
+    "custom-process": "its credential_process{program}, which failed or printed none; run that by hand, or " + BY_HAND,
     "container-role": _CONTAINER,
     "EcsContainer": _CONTAINER,
     "iam-role": _MACHINE,
@@ -243,8 +275,8 @@ CONFIGURATION_ERRORS = {
     "NoCredentialsError": "the profile has no credentials; add keys, a role or SSO to it",
     "PartialCredentialsError": "the profile's credentials are incomplete: it needs both key id and secret, or, for a "
     "role, source_profile or credential_source",
-    "JSONDecodeError": "the profile's credential_process printed what is no JSON; run it by hand",
-    "UnicodeDecodeError": "the profile's credential_process printed what is no text; run it by hand",
+    "JSONDecodeError": "the profile's credential_process{program} printed what is no JSON; run it by hand",
+    "UnicodeDecodeError": "the profile's credential_process{program} printed what is no text; run it by hand",
     "InvalidConfigError": "the profile is not complete; look at source_profile and credential_source",
     "ConfigParseError": "the AWS config file cannot be parsed",
     "ConfigNotFound": "the AWS config file was not found",

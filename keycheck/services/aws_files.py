@@ -18,6 +18,7 @@ from keycheck.words.parts import shown
 
 SSO_PROFILE = ("sso_account_id", "sso_role_name")
 SSO_PORTAL = ("sso_start_url", "sso_region")
+CANNOT_BE_PARSED = "cannot be parsed"
 NEAR = 0.75
 """How alike two names are that one could be typed for the other: difflib's ratio."""
 EXAMPLES = {
@@ -76,7 +77,7 @@ def _read(variable: str, given: str, default: str) -> AwsFile:
             trouble = (error.strerror or type(error).__name__).lower()
         except NotParsed as error:
             line = getattr(error, "lineno", None) or next((one[0] for one in getattr(error, "errors", ())), None)
-            trouble = f"it cannot be parsed{f' (line {line})' if line else ''}"
+            trouble = f"{CANNOT_BE_PARSED}{f' (line {line})' if line else ''}"
     return AwsFile(variable, path, given != default, trouble, sections)
 
 
@@ -94,7 +95,7 @@ def _headings(profile: str, config: AwsFile, credentials: AwsFile) -> str | None
 def _unreadable(*files: AwsFile) -> str | None:
     """Return what is in the way of a file that is there; one that is not is told only where nothing else explains."""
     troubles = [
-        f"{_named(one)} cannot be read: {one.trouble}"
+        f"{_named(one)} {'' if one.trouble.startswith(CANNOT_BE_PARSED) else 'cannot be read: '}{one.trouble}"
         for one in files
         if one.trouble and one.trouble != "no such file or directory"
     ]

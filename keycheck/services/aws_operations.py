@@ -65,7 +65,10 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         Operation("iam"),
     ),
     **dict.fromkeys(
-        ("BatchGetItem", "CreateTable", "DescribeTable", "GetItem", "PutItem", "Query", "Scan", "UpdateItem"),
+        (
+            *("BatchGetItem", "CreateTable", "DescribeTable", "GetItem", "PutItem", "Query", "Scan", "UpdateItem"),
+            "UpdateTimeToLive",
+        ),
         Operation("dynamodb"),
     ),
     "Decrypt": Operation("kms", "allow it on that key to the profile's user or role"),

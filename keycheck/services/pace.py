@@ -22,14 +22,17 @@ SAMPLE = 15
 SHRINKS_TO = 0.9
 """Of what was let through: the room that others in the account are left."""
 GROWS_BY = 2.0
-"""Calls a second, each second."""
+GROWS_BY_SHARE = 1 / 20
+"""Calls a second, each second, and the share of the rate if that is more."""
 SHRINKS_EVERY = 1.0
 LOWEST = 10.0
 """Calls a second. Below that nothing would ever be done beside a program that takes what it can get."""
 WHERE_FEW_ARE = 0.5
 """The same where AWS let through less than half: a few answers of that many say little about how much that is."""
 LATELY = 10
-"""Seconds: half of what AWS let through in the best of them is surely borne."""
+"""Seconds: half of what AWS let through in the second best of them is surely borne. In the best it may have let through
+what it had saved up: a second's calls at once.
+"""
 
 
 class Pace:
@@ -47,7 +50,9 @@ class Pace:
 
     def rate(self) -> float | None:
         """Return how many calls a second may be made now; None: as many as can be."""
-        return None if self._rate is None else self._rate + GROWS_BY * (self._clock() - self._since)
+        if self._rate is None:
+            return None
+        return self._rate + max(GROWS_BY, self._rate * GROWS_BY_SHARE) * (self._clock() - self._since)
 
     def delay(self) -> float:
         """Take the next place, and return how many seconds that is from now."""
@@ -79,7 +84,8 @@ class Pace:
         if before is None:
             before = SAMPLE / max(now - self._sampled_from, 0.01)
         self._let_through = {at: count for at, count in self._let_through.items() if at > now - LATELY}
-        borne = max(self._let_through.values(), default=0) / 2
+        seconds = sorted(self._let_through.values(), reverse=True)
+        borne = seconds[1] / 2 if len(seconds) > 1 else 0.0
         to = SHRINKS_TO if share >= 1 / 2 else WHERE_FEW_ARE
         self._rate = max(LOWEST, borne, before * share * to)
         self._since, self._sample = now, None

@@ -86,6 +86,7 @@ def key_record(access_key_id: str, item: Item) -> KeyRecord:
             exempt_until=None if exempt_until is None else exempt_until.date(),
             issue_filings=_instants(item, "issue_filings"),
             answered_filings=_instants(item, "answered_filings"),
+            issue_tried_at=_instant(item, "issue_tried_at"),
             issue_claim_until=_claim_until(item, "issue_claim"),
         )
 
@@ -119,6 +120,17 @@ def disablings(item: Item) -> tuple[tuple[datetime, ...], str | None]:
         if "disabled_times" not in item:
             raise ValueError("no times")
         return _instants(item, "disabled_times"), _text(item, "times_token")
+
+
+def standing(item: Item) -> frozenset[str]:
+    """Return which access keys of an account are read in every run."""
+    with _reading("standing"):
+        return _texts(item, "access_key_ids")
+
+
+def all_listed(item: Item) -> datetime | None:
+    with _reading("standing"):
+        return _instant(item, "all_listed_at")
 
 
 def account_record(item: Item) -> AccountRecord:

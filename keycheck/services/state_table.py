@@ -9,11 +9,16 @@ moves backwards. Instants are epoch seconds UTC (N); attributes end in `_at`, `_
 `_times` or `_filings`.
 
     iam_access_key_id  S  hash key: an access key id, slack:<account id>:<Slack id>, email:<address>,
-                          told:<Slack id>, or disablings:<account id>
+                          told:<Slack id>, or disablings:, account: or standing:<account id>
     account_id, user_name  S
+    expires_at         N  a year after the last write: DynamoDB's time to live deletes it some time after that; not on
+                          what is known of an account
+    access_key_ids     SS of standing:<account id>: those that are read in every run; listed_at N: when any was added;
+                          all_listed_at N of standing:all: when the whole table was looked through for such
     told_at            N  a message naming this access key was last answered ok
     issue_key          S  the issue last filed or found; issue_site S: the Jira that has it
-    issue_filings      L  of N: when a POST was begun; answered_filings: those that Jira answered with an issue
+    issue_filings      L  of N: when a POST was begun; answered_filings: those that Jira answered with an issue;
+                          issue_tried_at N: when it refused one
     issue_claim        S  token; issue_claim_until N
     issue_said         SS markers of what was said in that issue
     issue_assigned_to  S  e-mail; issue_ended_at N
@@ -39,29 +44,36 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from keycheck.clock import RunClock
 from keycheck.model import AccountRecord, Addressee, AddresseeRecord, KeyRecord, Lookup, State
 from keycheck.rules import other_writes
-from keycheck.rules.changes import Absent, All, AnyOf, AtMost, Change, Condition, Is, Lost, Value, Write, ceil, floor
+from keycheck.rules.changes import (
+    Change,
+    Lost,
+    Write,
+    ceil,
+    floor,
+)
 from keycheck.services import ClaimLost, Failure, ServiceError, state_items
-from keycheck.services.aws_errors import aws_errors, word
+from keycheck.services.aws_errors import aws_errors
 from keycheck.services.aws_session import Calls, make_client, open_session
-from keycheck.services.state_items import HASH_KEY, Item, to_wire
+from keycheck.services.state_expressions import expressions
+from keycheck.services.state_items import HASH_KEY, SERVICE, Item, to_wire
+from keycheck.services.state_opening import TableOpening
 
-SERVICE = "dynamodb"
 CALLS = Calls(attempts=4, mode="standard", connections=16, read_timeout=5, connect_timeout=3, silences=2)
 KEYS_A_BATCH = 100
 READS_OF_A_BATCH = 8
 TRIES_AT_TIMES = 20
 A_DAY = timedelta(days=1)
-POLL_SECONDS = 0.5
-PATIENCE_SECONDS = 60.0
-"""A new table takes some ten seconds."""
+NEEDED = ("disablings:", "standing:")
+"""Without its brake, or what stands, nothing of an account may be done."""
 CONDITION_FAILED = "ConditionalCheckFailedException"
 
 
@@ -75,63 +87,14 @@ class StateTable:
         session = open_session(profile, SERVICE, clock.remaining_seconds)
         self.own_access_key_ids = session.own_access_key_ids
         self._client = make_client(session, SERVICE, CALLS, clock.check_exit, region)
+        self.remarks: list[str] = []
 
     def open(self, *, create: bool) -> bool:
-        """Make sure that the table is there, has our shape and is ready. Without `create`, False if it is absent.
-
-        Another run may create it at the same moment, or be at it already: then this waits, a poll every half second.
-        """
-        table = self._describe()
-        if table is None:
-            if not create:
-                return False
-            self._create()
-            table = self._describe()
-        waited, patience = 0.0, min(PATIENCE_SECONDS, self._clock.remaining_seconds() / 2)
-        while True:
-            if table is not None:
-                if not _is_ours(table):
-                    raise self._unusable(
-                        f"its key is not {HASH_KEY} (string, hash key, no range key), so it is not keycheck's; "
-                        "set dynamodb_table_name to another name"
-                    )
-                if table.get("TableStatus") in ("ACTIVE", "UPDATING"):
-                    return True
-                if table.get("TableStatus") != "CREATING":
-                    raise self._unusable(f"it is {word(str(table.get('TableStatus')))}")
-            self._clock.sleep(POLL_SECONDS)
-            if (waited := waited + POLL_SECONDS) > patience:
-                raise self._unusable(f"it is not ready after {patience:.0f} s; the next run tries again")
-            table = self._describe()
-
-    def _describe(self) -> dict[str, Any] | None:
-        try:
-            with aws_errors(SERVICE, "DescribeTable", self._profile):
-                table: dict[str, Any] = self._client.describe_table(TableName=self._table)["Table"]
-                return table
-        except ServiceError as error:
-            if error.code == "ResourceNotFoundException":
-                return None
-            raise
-
-    def _create(self) -> None:
-        try:
-            with aws_errors(SERVICE, "CreateTable", self._profile):
-                self._client.create_table(
-                    TableName=self._table,
-                    AttributeDefinitions=[{"AttributeName": HASH_KEY, "AttributeType": "S"}],
-                    KeySchema=[{"AttributeName": HASH_KEY, "KeyType": "HASH"}],
-                    BillingMode="PAY_PER_REQUEST",
-                    DeletionProtectionEnabled=True,
-                )
-        except ServiceError as error:
-            if error.code != "ResourceInUseException":  # another run was first
-                raise
-
-    def _unusable(self, why: str) -> ServiceError:
-        return ServiceError(
-            SERVICE, "DescribeTable", f"the table {self._table} cannot be used: {why}", holds_for_run=True
-        )
+        """Make sure that the table is there, has our shape and is ready. Without `create`, False if it is absent."""
+        opening = TableOpening(self._client, self._profile, self._table, self._clock)
+        is_there = opening.open(create=create)
+        self.remarks += opening.remarks
+        return is_there
 
     def read(
         self,
@@ -144,47 +107,51 @@ class StateTable:
         """Return the records of these, by consistent BatchGetItem; what the table leaves unprocessed is asked for
         again.
 
-        An item that keycheck did not write costs only what it is about; of an account's disablings it is an error.
+        An item that keycheck did not write costs only what it is about; of an account's disablings, or its list of what
+        stands, it is an error.
         `lookups`: e-mail addresses and Slack ids.
         """
-        ids = list(dict.fromkeys(access_key_ids))
-        names = dict.fromkeys(addressee.record_id for addressee in addressees)
-        looked_up = {other_writes.lookup_id(name): name for name in lookups}
-        every = list(account_ids)
-        accounts = {other_writes.disablings_id(account_id): account_id for account_id in every}
-        known_accounts = {other_writes.account_id_item(account_id): account_id for account_id in every}
         keys: dict[str, KeyRecord] = {}
         addressed: dict[str, AddresseeRecord] = {}
-        known: dict[str, Lookup] = {}
+        looked_up: dict[str, Lookup] = {}
         disablings: dict[str, tuple[datetime, ...]] = {}
-        of_accounts: dict[str, AccountRecord] = {}
+        accounts: dict[str, AccountRecord] = {}
+        standing: dict[str, frozenset[str]] = {}
+        listed: dict[str, datetime | None] = {}
+        asked: dict[str, tuple[dict[str, Any], str, Callable[[Item], object]]] = {}
+        for one in access_key_ids:
+            asked[one] = (keys, one, partial(state_items.key_record, one))
+        for addressee in addressees:
+            asked[addressee.record_id] = (addressed, addressee.record_id, state_items.addressee_record)
+        for one in lookups:
+            asked[other_writes.lookup_id(one)] = (looked_up, one, state_items.lookup)
+        for one in account_ids:
+            asked[other_writes.disablings_id(one)] = (disablings, one, lambda item: state_items.disablings(item)[0])
+            asked[other_writes.account_id_item(one)] = (accounts, one, state_items.account_record)
+            asked[other_writes.standing_id(one)] = (standing, one, state_items.standing)
+            asked[other_writes.ALL_LISTED] = (listed, other_writes.ALL_LISTED, state_items.all_listed)
         unreadable: set[str] = set()
-        for name, item in self._read_items([*ids, *names, *looked_up, *accounts, *known_accounts]).items():
+        for name, item in self._read_items(list(asked)).items():
+            if name not in asked:  # an answer that is not DynamoDB's
+                continue
+            records, about, record_of = asked[name]
             try:
-                if name in names:
-                    addressed[name] = state_items.addressee_record(item)
-                elif name in looked_up:
-                    known[looked_up[name]] = state_items.lookup(item)
-                elif name in known_accounts:
-                    of_accounts[known_accounts[name]] = state_items.account_record(item)
-                elif name in accounts:
-                    disablings[accounts[name]] = state_items.disablings(item)[0]
-                else:
-                    keys[name] = state_items.key_record(name, item)
+                records[about] = record_of(item)
             except ServiceError:
-                if name in accounts:
-                    raise  # without its brake nothing of an account may be disabled
+                if name.startswith(NEEDED):
+                    raise
                 unreadable.add(name)
-        return State(keys, addressed, frozenset(unreadable), known, disablings, of_accounts)
+        lists_all = listed.get(other_writes.ALL_LISTED)
+        return State(keys, addressed, frozenset(unreadable), looked_up, disablings, accounts, standing, lists_all)
 
-    def scan_account(self, account_id: str, since: datetime) -> State:
-        """Return the records of one account that hold an issue that was not ended, or only since then, an intent, or a
+    def look_through(self, since: datetime) -> list[KeyRecord]:
+        """Return the records of all accounts that hold an issue that was not ended, or only since then, an intent, or a
         notice, or of which anybody was told, or that were taken back, since then: all pages, consistent.
 
-        One page is up to 1 MB of what the table holds, before the filter: an empty page is not the last one.
+        One page is up to 1 MB of what the table holds, before the filter: an empty page is not the last one. An item
+        that keycheck did not write is left out: once it is due, it is read all the same.
         """
-        keys: dict[str, KeyRecord] = {}
-        unreadable: set[str] = set()
+        found: list[KeyRecord] = []
         more: dict[str, Any] = {}
         while True:
             self._clock.check()
@@ -192,25 +159,22 @@ class StateTable:
                 answer = self._client.scan(
                     TableName=self._table,
                     ConsistentRead=True,
-                    FilterExpression="account_id = :account AND attribute_exists(user_name) AND ("
+                    FilterExpression="attribute_exists(account_id) AND attribute_exists(user_name) AND ("
                     "attribute_exists(disabling_at) OR attribute_exists(notice_kept_at) OR "
                     "told_at >= :since OR reenabled_at >= :since OR "
                     "(attribute_exists(issue_key) AND "
                     "(attribute_not_exists(issue_ended_at) OR issue_ended_at >= :since)))",
-                    ExpressionAttributeValues={":account": to_wire(account_id), ":since": to_wire(floor(since))},
+                    ExpressionAttributeValues={":since": to_wire(floor(since))},
                     **more,
                 )
                 items, last = answer["Items"], answer.get("LastEvaluatedKey")
                 names = [item[HASH_KEY]["S"] for item in items]
             for name, item in zip(names, items, strict=True):
-                if ":" in name:
-                    continue
-                try:
-                    keys[name] = state_items.key_record(name, state_items.from_wire(item))
-                except ServiceError:
-                    unreadable.add(name)
+                if ":" not in name:
+                    with suppress(ServiceError):
+                        found.append(state_items.key_record(name, state_items.from_wire(item)))
             if not last:
-                return State(keys, unreadable=frozenset(unreadable))
+                return found
             more = {"ExclusiveStartKey": last}
 
     def _read_items(self, names: Sequence[str]) -> dict[str, Item]:
@@ -315,55 +279,3 @@ class StateTable:
             if error.code == CONDITION_FAILED:
                 raise ClaimLost from error
             raise
-
-
-def expressions(change: Change) -> dict[str, Any]:
-    """Return a change in the words of UpdateItem. Attribute names need no stand-ins: none is a reserved word of
-    DynamoDB's.
-    """
-    words = _Words()
-    clauses = (
-        ("SET", [f"{name} = {words.value(name, value)}" for name, value in change.set.items()]),
-        ("ADD", [f"{name} {words.value(name, texts)}" for name, texts in change.add.items()]),
-        ("REMOVE", list(change.remove)),
-    )
-    asked: dict[str, Any] = {
-        "UpdateExpression": " ".join(f"{verb} {', '.join(parts)}" for verb, parts in clauses if parts)
-    }
-    if change.needs is not None:
-        asked["ConditionExpression"] = words.condition(change.needs)
-    if words.values:
-        asked["ExpressionAttributeValues"] = words.values
-    return asked
-
-
-class _Words:
-    """The values of one request, and the words that name them."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-
-    def value(self, name: str, value: Value) -> str:
-        placeholder = f":{name}" if f":{name}" not in self.values else f":{name}_{len(self.values)}"
-        self.values[placeholder] = to_wire(value)
-        return placeholder
-
-    def condition(self, condition: Condition) -> str:
-        match condition:
-            case Absent(name=name):
-                return f"attribute_not_exists({name})"
-            case Is(name=name, value=value):
-                return f"{name} = {self.value(name, value)}"
-            case AtMost(name=name, value=number):
-                return f"{name} <= {self.value(name, number)}"
-            case All(parts=parts):
-                return " AND ".join(f"({self.condition(part)})" for part in parts)
-            case AnyOf(parts=parts):
-                return " OR ".join(f"({self.condition(part)})" for part in parts)
-
-
-def _is_ours(table: Mapping[str, Any]) -> bool:
-    """Return whether a table that is there has the key that keycheck's has."""
-    schema, attributes = table.get("KeySchema"), table.get("AttributeDefinitions")
-    is_string = isinstance(attributes, list) and {"AttributeName": HASH_KEY, "AttributeType": "S"} in attributes
-    return is_string and schema == [{"AttributeName": HASH_KEY, "KeyType": "HASH"}]

@@ -72,7 +72,7 @@ def test_an_exemption_makes_an_earlier_notice_void_and_not_the_day_told() -> Non
     desk = desk_of(ObservationKind.EXEMPT, {**NOTICE, "told_at": 3})
     assert ended(noted(desk)) is Result.DONE
     left = {"iam_access_key_id", "exempt_until", "account_id", "user_name", "told_at", "disable_from"}
-    assert set(desk.item()) == left | VOIDED
+    assert set(desk.item()) == left | VOIDED | {"expires_at"}
 
 
 AT = floor(NOW)
@@ -95,7 +95,7 @@ def voided(why: str, **more: int) -> dict[str, Any]:
 def test_what_a_run_sees_of_a_notice_is_written_down(kind: ObservationKind, left: dict[str, Any]) -> None:
     desk = desk_of(kind, NOTICE, warned_at=NOW - 8 * DAY, warned_owner=KRAMER.identity)
     assert ended(noted(desk)) is Result.DONE
-    assert desk.item() == {"iam_access_key_id": KEY_ID, **left}
+    assert desk.item() == {"iam_access_key_id": KEY_ID, "expires_at": AT + 365 * 86400, **left}
 
 
 @pytest.mark.parametrize("kind", ObservationKind)

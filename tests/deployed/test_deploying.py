@@ -23,6 +23,9 @@ from typing import Final
 import pytest
 import yaml
 
+from sandbox.gate import aws_error, is_action
+from sandbox.http_fake import Fault
+from sandbox.moto_aws import STATE_TABLE
 from sandbox.world import ACCOUNTS, SLACK_TOKEN, World
 from tests.deployed.telegraf import ROOT, outputs
 from tests.impatience import wait_until
@@ -163,6 +166,7 @@ RUN: Final = {
     "cron or systemd alone": 4,
     "Dashboards and alerts": 2,
     "Slack and Jira": 2,
+    "The state table": 1,
 }
 """How many blocks each section has that are run below."""
 
@@ -350,3 +354,25 @@ def read(terminal: int) -> Iterator[bytes]:
         yield os.read(terminal, 4096)
     except (BlockingIOError, OSError):  # nothing yet; or the other side is closed
         time.sleep(0.01)
+
+
+@needs_aws
+@pytest.mark.process
+@pytest.mark.exhaustive
+def test_a_table_of_an_earlier_version_is_told_when_records_expire(host: Host, world: World) -> None:
+    denied = Fault(served=False, answer=aws_error("AccessDeniedException"))
+    world.gate.inject(denied, is_action("UpdateTimeToLive"))
+    world.aws.add_user("dev_kramer", [170])
+    world.owners["dev_kramer"] = KRAMER
+    assert world.run("acme-dev", send_slack="True", create_jira="True").code == 0
+    world.gate.heal()
+
+    def is_set() -> str:
+        found = world.state_client().describe_time_to_live(TableName=STATE_TABLE)["TimeToLiveDescription"]
+        return f"{found['TimeToLiveStatus']} {found.get('AttributeName')}"
+
+    assert is_set() == "DISABLED None"
+    environ = {**environ_on(host, world), "AWS_PROFILE": "acme-dev", "AWS_CONFIG_FILE": str(world.config_file)}
+    (block,) = of("The state table")
+    host.do(block, environ)
+    assert is_set() == "ENABLED expires_at"

@@ -37,6 +37,9 @@ UPDATES = {
     "SET disable_from = :disable_from, ": "record what was said",
     "SET disable_from": "record the day it named",
     "SET inactive_at": "note that somebody deactivated it",
+    "SET listed_at": "list the access keys",
+    "SET all_listed_at": "note that all is listed",
+    "DELETE access_key_ids": "take access keys off the list",
     "SET notice_kept_at": "note that its notice holds",
     "SET notice_void_at": "note that its notice is void",
     "SET disabled_times": "take a place under the brake",
@@ -53,8 +56,9 @@ CALLS = {
     "UpdateAccessKey": "disable",
     "DescribeTable": "look for the table",
     "CreateTable": "create the table",
+    "UpdateTimeToLive": "let records expire",
     "BatchGetItem": "read the records",
-    "Scan": "read the account's records",
+    "Scan": "look through the table",
     "Decrypt": "decrypt a secret",
 }
 
@@ -68,7 +72,6 @@ READ = (
 )
 ASK = (
     "read the records",
-    "read the account's records",
     "look for the table",
     "read the records",
     "read a secret",
@@ -85,11 +88,14 @@ ASK = (
 )
 """Where it is known that the owner is there: Slack was asked within the week."""
 ASK_FIRST = (
-    *ASK[:2],
+    ASK[0],
+    "look through the table",
+    "note that all is listed",
+    "list the access keys",
     "note the account",
-    *ASK[2:4],
+    *ASK[1:3],
     *("read a secret", "decrypt a secret", "ask whether an owner is there", "record what Slack said"),
-    *ASK[4:-3],
+    *ASK[3:-3],
     ASK[-1],
 )
 FILE = (
@@ -124,7 +130,15 @@ END = (
     "record that the issue ended",
 )
 """The issue of an access key that somebody made inactive."""
-FIRST_RUN = (*READ, "create the table", "look for the table", *ASK_FIRST, "claim the issue", *FILE, *SEND, *DISABLE)
+FIRST_RUN = (
+    *READ,
+    *("create the table", "look for the table", "let records expire"),
+    *ASK_FIRST,
+    "claim the issue",
+    *FILE,
+    *SEND,
+    *DISABLE,
+)
 """An expired access key that nobody has heard of, and no table yet."""
 NEXT_RUN = (*READ, *ASK, "claim the issue", "look at the recorded issue", *FILE, *SEND)
 """An expiring access key whose owner was told two days ago and whose issue was closed since."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -17,17 +18,24 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from keycheck.model import AccessKey, Level
 from tests.builders import ACCOUNT, BEYOND_A_CLAIM, MORE_THAN_A_DAY, PROFILE
-from tests.in_process import FAILURES, By, Cut, Ran, Stages, Trouble
+from tests.in_process import FAILURES, By, Cut, Ran, Stages, Trouble, error
 from tests.reliability.chains import Moment
-from tests.reliability.situations import BRAKE, EXEMPT, GRACE, Situation, label_of
+from tests.reliability.situations import BRAKE, EXEMPT, GRACE, USERS, Situation, label_of
 
 A_WEEK = timedelta(days=7)
 INTERVAL = timedelta(hours=24)
 SETTLES_IN_DAYS = 45
 """Two a day of at most a dozen access keys, some of which expire on the way, after a day told two weeks ahead."""
+COSTLY_CALLS_A_RUN, FILINGS_A_RUN = 24, 3
+DUE_AT_LAST = (165, 166.5)
+A_TURN_IN_DAYS = 10
+"""So few runs of that kind, one a day, are enough for all that one of these accounts has."""
+SETTLES_FOR_DAYS = 13
+"""At least: longer than what has its turn first can keep what is behind it from it."""
+DISABLED = "disabled"
 CALLS = (
     *("iam list_users", "iam list_access_keys", "iam root_access_keys", "iam last_used", "iam deactivate"),
-    *("outside open_claims", "claims read", "claims scan_account", "claims claim_issue", "claims begin_filing"),
+    *("outside open_claims", "claims read", "claims look_through", "claims claim_issue", "claims begin_filing"),
     *("claims record_issue", "claims follow_issue", "claims release_issue", "claims claim_message"),
     *("claims record_message", "claims record_told", "claims release_message", "claims take_disabling"),
     *("claims give_back_disabling", "claims begin_disabling", "claims record_disabled", "claims drop_disabling"),
@@ -43,6 +51,11 @@ CALLS = (
     *("issues find_original", "issues close", "outside open_messages", "messages send", "messages why_gone"),
 )
 MARK = re.compile(r"keycheck noted: .+")
+
+
+def refused_after(filings: int) -> Trouble:
+    """Jira takes so many new issues in a run, and no more."""
+    return replace(Trouble.on("issues create", error()), after=filings)
 
 
 class HistoryInProcess(Situation):
@@ -77,21 +90,33 @@ class HistoryInProcess(Situation):
     def run_and_be_cut(self, number: int, moment: Moment, by: By) -> None:
         self.runs(cut=Cut(number, moment, by))
 
+    @rule(costly_calls=st.integers(2, 30), filings=st.integers(0, 2))
+    def run_that_is_short(self, costly_calls: int, filings: int) -> None:
+        """Its deadline, and what Jira takes at a time, allow for a part of what is due."""
+        self.runs(refused_after(filings), costly_calls=costly_calls)
+
     # Running
 
-    def runs(self, *troubles: Trouble, cut: Cut | None = None, profiles: tuple[str, ...] = (PROFILE,)) -> None:
+    def runs(
+        self,
+        *troubles: Trouble,
+        cut: Cut | None = None,
+        profiles: tuple[str, ...] = (PROFILE,),
+        costly_calls: int | None = None,
+    ) -> None:
         """One run, and what it must leave behind whatever happened in it."""
         words = [", ".join(profiles), *(f"{one.service} {one.method} fails, served: {one.served}" for one in troubles)]
         self.tell(
             f"run {' and '.join(words)}" + (f", cut at {cut.number} {cut.moment} by {cut.by.name}" if cut else "")
         )
-        found, is_sure = dict(self.account.keys), not troubles and cut is None
+        found, is_sure = dict(self.account.keys), not troubles and cut is None and costly_calls is None
         self.notices.may_be_unrecorded = not is_sure
-        ran = self.stage.run(*troubles, cut=cut, profiles=profiles)
+        ran = self.stage.run(*troubles, cut=cut, profiles=profiles, costly_calls=costly_calls)
         self.counts["runs"] += 1
         self.counts["failed calls"] += sum(ran.how_often(one.service, one.method) for one in troubles)
         self.counts["cuts"] += cut is not None and len(ran.calls.names) > cut.number
         self._check_lines(ran, troubles, cut, len(profiles))
+        self.counts["short runs"] += costly_calls is not None
         may_be_missing = bool(troubles) or ran.calls.is_dead
         self._check_records(may_be_missing=may_be_missing)
         self._check_issues()
@@ -210,21 +235,32 @@ class HistoryInProcess(Situation):
             self._open.close()
 
     def _settle(self) -> None:
-        """Failures stop. Within some days everybody is told, and every old access key is filed, or disabled."""
+        """Failures stop, limits do not: each run is short, and Jira takes few issues at a time. Everybody has access
+        keys that become due. Within some days every due access key is filed and told, and every old one is disabled.
+        """
         self._set(self.base)
         self.account.search_lag, self.account.auto_close = timedelta(), False
         is_week_needed = self.was_auto_close or any(len(filed) > 1 for filed in self.ledger.filed.values())
         self.time_passes(timedelta(days=8) if is_week_needed else BEYOND_A_CLAIM)
-        calm = 0
-        for _ in range(SETTLES_IN_DAYS):
+        for user in sorted({*USERS} - self.exempt):
+            for age in DUE_AT_LAST:
+                self.stage.add_key(age, user)
+        calm, waiting = 0, Counter[str]()
+        for day in range(SETTLES_IN_DAYS):
             disabled = len(self.account.disabled)
-            self.runs()
+            self.runs(refused_after(FILINGS_A_RUN), costly_calls=COSTLY_CALLS_A_RUN)
             self.there_is_at_most_one_open_issue_an_access_key()
             self.there_is_no_third_issue_in_seven_days()
             self.nobody_is_messaged_twice_in_the_interval()
-            is_calm = not any(map(self._must_go, self.account.keys.values())) and len(self.account.disabled) == disabled
+            due = self._what_is_due()
+            waiting = Counter({what: waiting[what] + 1 for what in due})
+            for what, days in waiting.items():
+                assert days <= A_TURN_IN_DAYS or what.startswith(DISABLED), (
+                    f"not {what} for {days} days\n{self.so_far()}"
+                )
+            is_calm = len(self.account.disabled) == disabled and not due
             calm = calm + 1 if is_calm else 0
-            if calm > GRACE.days + 1:
+            if calm > GRACE.days + 1 and day >= SETTLES_FOR_DAYS:
                 break
             self.time_passes(MORE_THAN_A_DAY)
         self.nothing_is_said_twice_in_an_issue()
@@ -232,25 +268,36 @@ class HistoryInProcess(Situation):
         self._check_everybody_was_served()
 
     def _check_everybody_was_served(self) -> None:
+        due = self._what_is_due()
+        assert due == [], f"not {', '.join(due)}\n{self.so_far()}"
+        is_open = {label_of(issue) for issue in self.open_issues()}
+        files = self.stage.environ.get("create_jira") != "False"
+        if files and not self.ledger.may_have_lost_issues:
+            gone = is_open - {key.issue_label for key in self.account.keys.values() if key.is_active}
+            assert gone == set(), f"open without an active access key: {gone}\n{self.so_far()}"
+
+    def _what_is_due(self) -> list[str]:
+        """What was not yet done about which access key, where nothing speaks against it."""
         is_open = {label_of(issue) for issue in self.open_issues()}
         sends, files = (self.stage.environ.get(name) != "False" for name in ("send_slack", "create_jira"))
+        found = []
         for key in self.account.keys.values():
-            age = self.account.now - key.create_date
-            about = f"{key.user_name} ...{key.last_five}, {age} old\n{self.so_far()}"
-            assert not self._must_go(key), f"never disabled: {about}"
-            if key.user_name in self.exempt or not key.is_active or age < timedelta(days=165):
+            about = f"{key.user_name} ...{key.last_five}"
+            if self._must_go(key):
+                found.append(f"{DISABLED} {about}")
+            if key.user_name in self.exempt or not key.is_active:
                 continue
-            assert not files or key.issue_label in is_open, f"never filed: {about}"
+            if self.account.now - key.create_date < timedelta(days=165):
+                continue
+            if files and key.issue_label not in is_open:
+                found.append(f"filed {about}")
             asked = self.people.asked(key.user_name, self.account.now)
             told = [
                 one for one in self.account.sent if one.slack_id in asked and key.last_five in str(one.draft.blocks)
             ]
-            if sends:
-                assert told, f"never told: {about}"
-                assert self.account.now - told[-1].at <= INTERVAL, f"told too long ago: {about}"
-        if files and not self.ledger.may_have_lost_issues:
-            gone = is_open - {key.issue_label for key in self.account.keys.values() if key.is_active}
-            assert gone == set(), f"open without an active access key: {gone}\n{self.so_far()}"
+            if sends and (not told or self.account.now - told[-1].at > INTERVAL):
+                found.append(f"told {about}")
+        return found
 
     def _must_go(self, key: AccessKey) -> bool:
         is_old = self.account.now - key.create_date >= timedelta(days=180)

@@ -37,10 +37,15 @@ class Notice:
 
 @dataclass
 class People:
-    """Who owns which user, and who is on Slack. `moved_at`: when somebody last left Slack, or came back."""
+    """Who owns which user, and who is on Slack. `by_email`: who owns users that `owners` does not name, as Slack says
+    once it was asked; None: nobody.
+
+    `moved_at`: when somebody last left Slack, or came back.
+    """
 
     owners: dict[str, str]
     fallback: str
+    by_email: Mapping[str, str | None] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     moved_at: dict[str, datetime] = field(default_factory=dict)
 
@@ -51,9 +56,13 @@ class People:
     def move_back(self, span: timedelta) -> None:
         self.moved_at = {slack_id: at - span for slack_id, at in self.moved_at.items()}
 
+    def may_be_unread(self, user_name: str) -> bool:
+        """Whether Slack may not have been asked yet who owns it: its turn comes."""
+        return user_name not in self.owners and user_name in self.by_email
+
     def asked(self, user_name: str, at: datetime) -> set[str]:
         """Who may be told now, of all that keycheck can know."""
-        slack_id = self.owners.get(user_name)
+        slack_id = self.owners.get(user_name, self.by_email.get(user_name))
         if slack_id is None:
             return {self.fallback}
         moved_at = self.moved_at.get(slack_id)
@@ -167,7 +176,7 @@ class Notices:
             )
             if is_said:
                 notice.kept_at = at
-            elif surely:
+            elif surely and not (key is not None and rules.sends and people.may_be_unread(key.user_name)):
                 del self.in_force[heard]
 
     # What follows

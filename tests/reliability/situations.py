@@ -16,10 +16,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from keycheck import slack_lookups
 from keycheck.model import AccessKey
+from keycheck.rules import telling
 from sandbox.in_memory import Filed
 from tests.builders import ACCOUNT, ALL_ON, BEYOND_A_CLAIM, EVERYTHING, MORE_THAN_A_DAY
 from tests.in_process import Stage, Stages
@@ -27,7 +30,9 @@ from tests.reliability.notices import Notices, People, Rules
 
 OWNERS = {"ana": "U0ANA", "ben": "U0BEN", "svc": "U0BEN"}
 EXEMPT, FALLBACK, OTHER_FALLBACK = "exempt", "C0FALLBACK", "C0OTHER"
-USERS = (*OWNERS, "nobodys", EXEMPT)
+EMAILS = {"a.ghost": None, "eve": "U0EVE", "fay": "U0FAY"}
+"""Users whose tags name an address, and who has that on Slack: nobody, of the one that is asked about first."""
+USERS = (*OWNERS, *EMAILS, "nobodys", EXEMPT)
 AGES = (197, 3, 164.9, 165, 170, 179.9, 180, 400)
 BRAKE, GRACE, BEYOND_AN_INTENT = 2, timedelta(days=2), timedelta(minutes=15, seconds=5)
 JIRA, OTHER_JIRA = EVERYTHING["jira_server_address"], "https://other.example.net"
@@ -60,6 +65,14 @@ PEOPLE = (
     *("somebody_closes_an_issue", "somebody_deletes_an_issue", "somebody_moves_an_issue", "somebody_rotates"),
     *("somebody_deactivates", "somebody_reopens_an_issue_and_the_next_run_comes", "a_workflow_closes_new_issues"),
 )
+LIMITS: tuple[tuple[Any, str, int | timedelta], ...] = (
+    (slack_lookups, "LOOKUPS_AT_MOST", 1),
+    (slack_lookups, "PRESENCES_AT_MOST", 1),
+    (telling, "KEYS_IN_A_MESSAGE", 2),
+    (telling, "KEYS_IN_A_DIGEST", 4),
+    (slack_lookups, "FOUND_HOLDS", timedelta(days=3)),
+)
+"""What a run does of everything at most: so little that all wait for their turn in a small account too."""
 REOPENED_IS_SEEN_FOR = timedelta(days=28)
 EXEMPTION = """[[exemption]]
 account = "{account}"
@@ -108,7 +121,12 @@ class Situation(RuleBasedStateMachine):
         self._open = ExitStack()
         self.stage: Stage = self._open.enter_context(stages())
         self.account = self.stage.account
-        self.people = People(self.stage.owners, FALLBACK, gone=self.account.left_slack)
+        self.people = People(self.stage.owners, FALLBACK, EMAILS, gone=self.account.left_slack)
+        self.account.tags |= {user: {"email": f"{user}@example.com"} for user in EMAILS}
+        self.account.slack_ids |= {f"{user}@example.com": one for user, one in EMAILS.items() if one is not None}
+        patch = self._open.enter_context(pytest.MonkeyPatch.context())
+        for module, name, limit in LIMITS:
+            patch.setattr(module, name, limit)
         self.notices, self.ledger = Notices(), Ledger()
         self.jiras: dict[str, Jira] = defaultdict(Jira)
         self.exempt = {EXEMPT}

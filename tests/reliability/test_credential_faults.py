@@ -108,7 +108,7 @@ def test_credentials_of_the_state_table_that_expire_after_a_claim_repeat_no_mess
     """The message went out and could not be recorded: its claim, which outlives the run, keeps the next one quiet."""
     world.aws.add_user("dev_kramer", [170])
     world.owners["dev_kramer"] = KRAMER
-    world.gate.inject(EXPIRED, later_than(3, is_action("UpdateItem")))
+    world.gate.inject(EXPIRED, later_than(5, is_action("UpdateItem")))
     ran = run(world, "acme-dev", send_slack="True")
     assert ran.code == 0
     assert ran.stderr.startswith(f"E! acme-dev: the message to {KRAMER} could not be recorded, so it may be repeated")

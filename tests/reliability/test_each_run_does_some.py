@@ -13,11 +13,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from keycheck.model import AccessKey, Level
 from keycheck.run import Run, RunResult
+from keycheck.services import ServiceError
 from keycheck.settings import parse
+from keycheck.words.issue import IssueDraft
+from keycheck.words.message import SlackDraft
 from sandbox.http_fake import Fault, calls
-from sandbox.in_memory import HourlyClock, MemoryAccount
+from sandbox.in_memory import HourlyClock, MemoryAccount, MemoryIssues, MemoryMessages
 from sandbox.world import World
 from tests.builders import ACCOUNT, AT_ONCE, EVERYTHING, NOW, PROFILE
 from tests.running import run, run_fields
@@ -141,6 +146,53 @@ def test_users_whose_tags_there_was_no_time_for_have_their_turn_next(tmp_path: P
         account.now += timedelta(hours=1)
     assert told[0] == set()
     assert told[-1] == {f"U0OWNER{number}" for number in range(90, 100)}
+
+
+class Refusing(MemoryAccount):
+    """Slack refuses messages to these channels, Jira the issues of these users, in each run anew."""
+
+    def open_messages(self) -> MemoryMessages:
+        messages = MemoryMessages(self)
+        send = messages.send
+
+        def refuse(slack_id: str, draft: SlackDraft) -> None:
+            if slack_id.startswith("C0"):
+                raise ServiceError("Slack", "chat.postMessage", "it may not post there", code="restricted_action")
+            send(slack_id, draft)
+
+        messages.send = refuse  # type: ignore[method-assign]
+        return messages
+
+    def open_issues(self) -> MemoryIssues:
+        issues = MemoryIssues(self)
+        create = issues.create
+
+        def refuse(draft: IssueDraft) -> str:
+            if "refused_" in draft.summary:
+                raise ServiceError("Jira", "create issue", "a field is missing")
+            return create(draft)
+
+        issues.create = refuse  # type: ignore[method-assign]
+        return issues
+
+
+@pytest.mark.parametrize("switched_off", ["create_jira", "send_slack"])
+def test_what_is_refused_each_time_keeps_nobody_behind_it_waiting(tmp_path: Path, switched_off: str) -> None:
+    """A run has time for a third of all: those that are refused have had their turn by that."""
+    account = Refusing(ACCOUNT, NOW)
+    for number in range(40):
+        key_id, is_refused = f"AKIAPLAYED{number:010}", number < 30
+        user = f"{'refused' if is_refused else 'user'}_{number:02}"
+        created = NOW - timedelta(days=170, hours=1 if is_refused else 0)
+        account.keys[key_id] = AccessKey(key_id, user, ACCOUNT, "Active", created)
+        account.tags[user] = {"slack_id": f"C0TEAM{number:02}" if is_refused else f"U0OWNER{number:02}"}
+    done: list[int] = []
+    for _ in range(12):
+        run_counted(account, tmp_path, 130, **{switched_off: "False"})
+        done.append(len(account.sent) if switched_off == "create_jira" else len(account.issues))
+        account.now += timedelta(hours=25)
+    assert done[0] < 10, "there was no time for all"
+    assert done[-1] >= 10
 
 
 def test_a_message_goes_without_the_link_of_an_issue_that_is_not_filed_in_time(world: World) -> None:

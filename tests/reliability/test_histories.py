@@ -33,7 +33,7 @@ HISTORIES = settings(
 
 
 def test_random_histories_in_process_break_no_promise(stages: Stages) -> None:
-    run_state_machine_as_test(history_in_process(stages), settings=settings(HISTORIES, max_examples=12))
+    run_state_machine_as_test(history_in_process(stages), settings=settings(HISTORIES, max_examples=8))
     for what in ("failed calls", "cuts", "disablings", "messages", "issues", "comments", "settings changed"):
         assert HistoryInProcess.counts[what] > 0, f"these histories saw no {what}: {HistoryInProcess.counts}"
 

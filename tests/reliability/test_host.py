@@ -247,11 +247,14 @@ def test_a_host_that_slept_past_the_deadline_does_nothing_new(staffed: World, wa
     """
     claimed, filed, sent = "ana", "ben", "eve"
     ids = {name: staffed.aws.keys(name)[0][0] for name in OWNERS}
-    updates = is_action("UpdateItem")
+
+    def is_claim(request: Request) -> bool:
+        return action_of(request) == "UpdateItem" and b"issue_claim" in request.body
+
     with ExitStack() as stack:
         holds = [
             stack.enter_context(
-                holding(staffed.gate.after, lambda request: updates(request) and ids[claimed].encode() in request.body)
+                holding(staffed.gate.after, lambda request: is_claim(request) and ids[claimed].encode() in request.body)
             ),
             stack.enter_context(
                 holding(

@@ -88,10 +88,12 @@ CASES = [
     Case("outside open_claims", NOTHING),
     Case("claims open", NOTHING),
     Case("claims read", NOTHING),
-    Case("claims scan_account", NOTHING),
+    Case("claims look_through", NOTHING),
+    Case("claims note_standing", NOTHING),
     # What is good to know
     Case("iam root_access_keys", ALL),
     Case("claims note_account", ALL),
+    Case("claims note_all_listed", ALL),
     Case("iam last_used", ALL),
     # Issues
     Case("outside open_issues", NO_ISSUE, at_last=NO_ISSUE),
@@ -130,6 +132,7 @@ CASES = [
 ]
 SAID_BY_THE_NEXT_RUN = {"issues assign", "claims release_issue", "claims release_message"}
 SAID_BY_THE_NEXT_RUN |= {"claims drop_disabling", "claims give_back_disabling", "claims note_account"}
+SAID_BY_THE_NEXT_RUN |= {"claims note_all_listed"}
 """What fails here is made good by a later run, and is nothing that a person could do anything about."""
 NEVER_FAILS = {"issues check_created", "iam own_access_key_ids"}
 """The one gives back what is wrong as a text, the other asks nobody."""

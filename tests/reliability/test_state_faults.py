@@ -34,7 +34,7 @@ STEPS = {
     "begin filing": ("SET issue_filings = :issue_filings",),
     "record the issue": ("SET issue_key = ",),
     "claim the message": ("SET message_claim = ",),
-    "record the message": ("SET messaged_at = :messaged_at REMOVE ", "SET messaged_at = :messaged_at"),
+    "record the message": ("SET messaged_at = :messaged_at, ",),
     "record who was told": ("SET told_at = ",),
     "take a place under the brake": ("SET disabled_times = ",),
     "begin disabling": ("SET disabling_at = ",),
@@ -51,9 +51,7 @@ def is_step(*names: str) -> Match:
             return False
         expression = str(request.json["UpdateExpression"])
         wanted = [beginning for name in names for beginning in STEPS[name]]
-        return any(
-            expression.startswith(one) if one.endswith(("= ", "REMOVE ")) else expression == one for one in wanted
-        )
+        return any(expression.startswith(one) if one.endswith(("= ", ", ")) else expression == one for one in wanted)
 
     return matches
 
@@ -156,6 +154,19 @@ def test_a_table_that_cannot_be_opened_or_read_costs_all_actions_and_no_metric(
     assert counted(ran) == {"skipped": 3, "errors": 1}
     assert staffed.gate.calls["UpdateItem"] == 0
     assert staffed.jira.requests == []
+
+    assert counted(run_healed(staffed)) == {"issues_filed": 3, "nags_sent": 1, "keys_disabled": 2}
+    check_all_is_right(staffed)
+
+
+def test_nothing_is_done_about_what_could_not_be_listed(staffed: World) -> None:
+    """What stands must be known to the runs that come after an access key is gone, so that comes first."""
+    staffed.gate.inject(DENIED, lambda request: b"SET listed_at" in request.body)
+    ran = run(staffed, "acme-dev", **ALL_ON)
+    check_nothing_was_done(staffed, ran)
+    assert ran.stderr.startswith("E! acme-dev: nothing is filed, sent or disabled without state: dynamodb:UpdateItem ")
+    assert ran.stderr.count("\n") == 1
+    assert counted(ran) == {"skipped": 3, "errors": 1}
 
     assert counted(run_healed(staffed)) == {"issues_filed": 3, "nags_sent": 1, "keys_disabled": 2}
     check_all_is_right(staffed)
@@ -374,7 +385,7 @@ def test_writes_that_fail_for_ever_are_said_once_however_many_owners_there_are(w
     for user in users:
         world.aws.add_user(user, [190, 170])
         world.owners[user] = f"U0{user.upper()}".replace("_", "")
-    world.gate.inject(fault, is_action("UpdateItem"))
+    world.gate.inject(fault, is_step(*STEPS))
     ran = run(world, "acme-dev", **ALL_ON)
     assert ran.code == 0
     assert len(iam_lines(ran)) == 18
@@ -384,8 +395,8 @@ def test_writes_that_fail_for_ever_are_said_once_however_many_owners_there_are(w
     assert counted(ran) == {"skipped": 18 + 18 + 9, "errors": 1}
     assert (issue_posts(world), sends(world)) == (0, 0)
     assert [statuses(world, user) for user in users] == [["Active", "Active"]] * 9
-    assert records(world) == {}
-    assert world.gate.calls["UpdateItem"] <= 8 * 4 + 2 * 4, "and the account's, and one look-up's"
+    assert not any("AKIA" in name or name.startswith("slack:") for name in records(world))
+    assert count(world, is_step(*STEPS)) <= 8 * 4
 
     healed = run_healed(world)
     assert counted(healed) == {"issues_filed": 18, "nags_sent": 9, "keys_disabled": 9}
@@ -513,7 +524,7 @@ def test_keys_left_unprocessed_are_asked_for_again_and_not_taken_for_new(
     leave_unprocessed(staffed, monkeypatch, keep, times)
     ran = run_healed(staffed)
     assert counted(ran) == {}
-    assert staffed.gate.calls["BatchGetItem"] == reads + times + 2, "access keys, then addressees"
+    assert staffed.gate.calls["BatchGetItem"] == reads + times + 3, "what is due, what stands beside it, addressees"
     assert (done(staffed), len(staffed.gate.writes)) == (before, writes)
 
 

@@ -74,7 +74,7 @@ def test_a_run_in_process_makes_the_calls_of_a_real_one(stages: Stages) -> None:
         stage.make_an_issue_that_is_to_end()
         names = quiet(stage.run()).calls.names
         assert tuple(names[UNTIL_THE_END:]) == CLOSING
-    assert (len(FIRST), len(NEXT[NEXT_CLAIM:]), len(CLOSING)) == (30, 11, 7)
+    assert (len(FIRST), len(NEXT[NEXT_CLAIM:]), len(CLOSING)) == (33, 11, 7)
 
 
 @pytest.mark.parametrize("number", numbered(FIRST))

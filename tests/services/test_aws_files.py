@@ -69,8 +69,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest
 def test_a_file_that_cannot_be_parsed_is_named_with_its_line(tmp_path: Path) -> None:
     path = write(tmp_path / ".aws/config", "[profile p]\nregion = us-east-1\n[profile q\n")
     found = said()
-    assert found.startswith("the AWS config file cannot be parsed")
-    assert f"{path} cannot be read: it cannot be parsed (line 3)" in found
+    assert found == f"an AWS file cannot be read: {path} cannot be parsed (line 3)"
 
 
 def test_a_heading_as_the_other_file_has_it_is_shown_as_it_should_be(tmp_path: Path) -> None:
@@ -141,16 +140,18 @@ def test_a_web_identity_token_that_is_not_there_is_named(tmp_path: Path) -> None
     write(
         tmp_path / ".aws/config", f"[profile p]\nregion = us-east-1\n{role}web_identity_token_file = {tmp_path}/token\n"
     )
-    assert f"{tmp_path}/token: no such file or directory" in said()
+    where = f"the web identity token file {tmp_path}/token: no such file or directory"
+    assert said() == f"{where}; is the service account's token mounted there (IRSA)?"
 
 
 @pytest.mark.process
 def test_a_credential_process_that_is_not_there_is_named(tmp_path: Path) -> None:
     write(tmp_path / ".aws/config", f"[profile p]\ncredential_process = {tmp_path}/no-such-program\n")
-    assert f"{tmp_path}/no-such-program: no such file or directory" in said()
+    where = f"{tmp_path}/no-such-program: no such file or directory"
+    assert said() == f"the profile's credential_process cannot be run: {where}"
 
 
 @pytest.mark.process
 def test_a_credential_process_that_prints_no_json_is_said(tmp_path: Path) -> None:
     write(tmp_path / ".aws/config", "[profile p]\ncredential_process = /bin/echo hello\n")
-    assert "the profile's credential_process printed what is no JSON; run it by hand" in said()
+    assert said() == "the profile's credential_process /bin/echo hello printed what is no JSON; run it by hand"

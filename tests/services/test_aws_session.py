@@ -131,7 +131,7 @@ def failed(call: Callable[[], object]) -> ServiceError:
             f"[profile p]\n{ROLE}source_profile = q\n[profile q]\nrole_arn = arn:aws:iam::FILL_IN_ACCOUNT_ID:role/x\n",
             "role_arn of the profile q still says FILL_IN; put your own value in its place",
         ),
-        ("not [ a config file\n", "the AWS config file cannot be parsed"),
+        ("not [ a config file\n", "which AWS_CONFIG_FILE names, cannot be parsed (line 1)"),
         (f"[profile p]\nregion = not a region\n{KEYS}", "the profile's region is not a region's name"),
     ],
     ids=[
@@ -171,7 +171,8 @@ def test_a_missing_source_profile_is_not_called_a_missing_profile(configure: Cal
 def test_a_process_that_gives_no_credentials_is_said(configure: Callable[..., None]) -> None:
     configure(f"[profile p]\ncredential_process = {sys.executable} -c 'raise SystemExit(1)'\n")
     assert failed(lambda: iam_of().list_users(None)).text == (
-        "the profile's credentials could not be fetched from its credential_process, which failed or printed none; run "
+        "the profile's credentials could not be fetched from its credential_process "
+        f"{sys.executable} ..., which failed or printed none; run "
         "that by hand, or try: aws sts get-caller-identity --profile p"
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from keycheck.services.pace import GROWS_BY, LATELY, LOWEST, SAMPLE, SHRINKS_EVERY, SHRINKS_TO, Pace
+from keycheck.services.pace import GROWS_BY, GROWS_BY_SHARE, LATELY, LOWEST, SAMPLE, SHRINKS_EVERY, SHRINKS_TO, Pace
 
 WIRE = 400.0
 """Calls a second where nothing holds them up."""
@@ -82,6 +82,30 @@ def test_the_rate_shrinks_to_what_was_let_through_and_at_most_once_a_second() ->
     for _ in range(1 + SAMPLE):
         pace.heard(is_refused=True)
     assert (pace.rate() or 0) < WIRE * share * SHRINKS_TO
+
+
+def test_a_high_rate_grows_by_its_share() -> None:
+    """Else what is refused now and then, whatever the rate, would take all of it in the end."""
+    time = Time()
+    pace = Pace(time)
+    for _ in range(1 + SAMPLE):
+        time.now += 1 / WIRE
+        pace.heard(is_refused=False)
+    for number in range(1 + SAMPLE):
+        time.now += 1 / WIRE
+        pace.heard(is_refused=number == 0)
+    rate = pace.rate() or 0
+    assert rate == pytest.approx(WIRE * SHRINKS_TO)
+    time.now += 1
+    assert pace.rate() == pytest.approx(rate * (1 + GROWS_BY_SHARE))
+
+
+def test_what_aws_had_saved_up_is_not_taken_for_what_it_bears() -> None:
+    """It lets a second's calls through at once, and after that what the limit says: the rate goes below it at once."""
+    time = Time()
+    pace, bucket = Pace(time), Bucket(40, time)
+    made = play(pace, time, 300, bucket)
+    assert sum(is_refused for _, is_refused in made) <= 1 + SAMPLE
 
 
 @pytest.mark.parametrize(("limit", "most_in_vain"), [(20, 0.1), (40, 0.05), (100, 0.05)])

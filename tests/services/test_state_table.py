@@ -7,6 +7,7 @@ DynamoDB applies each of them atomically is its own promise, which moto does not
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import threading
 import time
@@ -34,8 +35,10 @@ from keycheck.model import (
     Notice,
     State,
 )
+from keycheck.rules import other_writes
+from keycheck.rules.standing import COMES_BACK_WITHIN, stands
 from keycheck.rules.writes import Given
-from keycheck.services import ClaimLost, ServiceError, state_table
+from keycheck.services import ClaimLost, ServiceError, state_opening, state_table
 from keycheck.services.state_items import HASH_KEY
 from keycheck.services.state_table import StateTable
 from sandbox.dynamodb import Dynalite, EngineTable
@@ -179,9 +182,9 @@ def addressee_of(table: StateTable, addressee: Addressee = OWNER) -> AddresseeRe
 
 
 def item_of(aws: MotoAws, name: str = KEY.access_key_id) -> dict[str, Any]:
-    """The item as it is stored; empty where there is none."""
+    """The item as it is stored, but when it expires; empty where there is none."""
     found = [item for item in aws.state_items() if item[HASH_KEY] == name]
-    return found[0] if found else {}
+    return {key: value for key, value in found[0].items() if key != "expires_at"} if found else {}
 
 
 def put(aws: MotoAws, name: str, **attributes: Any) -> None:
@@ -294,7 +297,7 @@ def test_a_table_that_is_being_made_is_waited_for(unopened: StateTable) -> None:
             answers.add_response("describe_table", described(status))
         assert unopened.open(create=True)
         answers.assert_no_pending_responses()
-    assert slept(unopened) == [state_table.POLL_SECONDS] * 2
+    assert slept(unopened) == [state_opening.POLL_SECONDS] * 2
 
 
 def test_a_table_just_made_may_not_be_seen_at_once(unopened: StateTable) -> None:
@@ -705,10 +708,14 @@ def test_a_brake_whose_token_is_not_ours_is_an_error_and_never_free(aws: MotoAws
         table.give_back_disabling(ACCOUNT, START)
 
 
-# Looking through an account
+# Looking through the table
 
 
-def test_an_account_shows_what_has_an_issue_an_intent_or_a_notice(aws: MotoAws, table: StateTable) -> None:
+def found_in(table: StateTable, since: datetime = LONG_AGO) -> dict[str, KeyRecord]:
+    return {record.access_key_id: record for record in table.look_through(since)}
+
+
+def test_the_table_shows_what_has_an_issue_an_intent_or_a_notice(aws: MotoAws, table: StateTable) -> None:
     mine = {"account_id": {"S": ACCOUNT}, "user_name": {"S": "dev_kramer"}}
     issue, ended, at_ = {"issue_key": {"S": "SEC-1"}}, {"issue_ended_at": {"N": "1750000001"}}, {"N": "1750000002"}
     put(aws, "AKIA-ISSUE", **mine, **issue)
@@ -727,18 +734,44 @@ def test_an_account_shows_what_has_an_issue_an_intent_or_a_notice(aws: MotoAws, 
         "AKIA-NOTICE": {"warned_at": instant(2), "warned_owner": "U1", "notice_kept_at": instant(2)},
         "AKIA-ENDED-AND-INTENT": {"issue_key": "SEC-1", "issue_ended_at": instant(1), "disabling_at": instant(2)},
     }
-    assert table.scan_account(ACCOUNT, LONG_AGO) == State(
-        {name: flat_record(name, ACCOUNT, "dev_kramer", **attributes) for name, attributes in shown.items()}
-    )
+    other = flat_record("AKIA-OTHER", "210987654321", "dev_kramer", issue_key="SEC-1", disabling_at=instant(2))
+    assert found_in(table) == {
+        "AKIA-OTHER": other,
+        **{name: flat_record(name, ACCOUNT, "dev_kramer", **attributes) for name, attributes in shown.items()},
+    }
 
 
 @pytest.mark.parametrize("attribute", ["issue_ended_at", "told_at", "reenabled_at"])
-def test_an_account_shows_also_what_may_come_back(aws: MotoAws, table: StateTable, attribute: str) -> None:
+def test_the_table_shows_also_what_may_come_back(aws: MotoAws, table: StateTable, attribute: str) -> None:
     mine = {"account_id": {"S": ACCOUNT}, "user_name": {"S": "dev_kramer"}, "disabled_at": {"N": "1"}}
     at_, issue = int(START.timestamp()), {"issue_key": {"S": "SEC-1"}} if attribute == "issue_ended_at" else {}
     put(aws, "AKIA-LATELY", **mine, **issue, **{attribute: {"N": str(at_)}})
     put(aws, "AKIA-LONG-AGO", **mine, **issue, **{attribute: {"N": str(at_ - 1)}})
-    assert table.scan_account(ACCOUNT, START).keys.keys() == {"AKIA-LATELY"}
+    assert found_in(table, START).keys() == {"AKIA-LATELY"}
+
+
+STANDING_PARTS = (
+    *("issue_key", "issue_ended_at", "told_at", "reenabled_at", "disabled_at", "inactive_at", "disabling_at"),
+    "exempt_until",
+)
+
+
+def test_what_the_table_shows_is_what_the_rule_says(aws: MotoAws, table: StateTable) -> None:
+    """The rule is said twice, in words of Python and of DynamoDB: for each combination they agree."""
+    since, expected = START, set()
+    for number, (chosen, is_late) in enumerate(
+        (set(chosen), is_late)
+        for size in range(4)
+        for chosen in itertools.combinations(STANDING_PARTS, size)
+        for is_late in (False, True)
+    ):
+        name, at = f"AKIA{number:016}", int(since.timestamp()) - (0 if is_late else 1)
+        values = {part: {"S": "SEC-1"} if part == "issue_key" else {"N": str(at)} for part in chosen}
+        put(aws, name, account_id={"S": ACCOUNT}, user_name={"S": "dev_kramer"}, **values)
+        if stands(table.read([name], []).key(name), since + COMES_BACK_WITHIN):
+            expected.add(name)
+    assert found_in(table, since).keys() == expected
+    assert 0 < len(expected) < number
 
 
 @pytest.mark.parametrize("name", [OWNER.record_id, DISABLINGS, EMAIL_ITEM, "new:kind"])
@@ -746,17 +779,14 @@ def test_no_item_of_another_kind_is_taken_for_an_access_keys(aws: MotoAws, table
     attributes = {"account_id": {"S": ACCOUNT}, "user_name": {"S": "x"}, "issue_key": {"S": "SEC-1"}}
     put(aws, name, **attributes)
     put(aws, f"{name}-unreadable", **attributes, disabling_at={"S": "x"})
-    assert table.scan_account(ACCOUNT, LONG_AGO) == State()
+    assert found_in(table) == {}
 
 
-def test_an_unreadable_item_of_an_account_costs_only_its_own_access_key(aws: MotoAws, table: StateTable) -> None:
+def test_an_unreadable_item_costs_only_its_own_access_key(aws: MotoAws, table: StateTable) -> None:
     begin_disabling(table, KEY, "mine", START, SETTLED)
     attributes = {"account_id": {"S": ACCOUNT}, "user_name": {"S": "x"}, "disabling_at": {"S": "yesterday"}}
     put(aws, "AKIAINVENTEDOTHER123", **attributes)
-    state = table.scan_account(ACCOUNT, LONG_AGO)
-    assert state == State(
-        {KEY.access_key_id: owned(disabling_at=START)}, unreadable=frozenset({"AKIAINVENTEDOTHER123"})
-    )
+    assert found_in(table) == {KEY.access_key_id: owned(disabling_at=START)}
 
 
 def page(*names: str, last: str = "") -> dict[str, Any]:
@@ -766,7 +796,7 @@ def page(*names: str, last: str = "") -> dict[str, Any]:
     return {"Items": [{HASH_KEY: {"S": name}, **owner} for name in names], **more}
 
 
-def test_all_pages_of_an_account_are_read_the_empty_ones_too(table: StateTable) -> None:
+def test_all_pages_are_read_the_empty_ones_too(table: StateTable) -> None:
     seen = requests_of(table, "Scan")
     with Stubber(table._client) as answers:
         for one in (
@@ -777,16 +807,16 @@ def test_all_pages_of_an_account_are_read_the_empty_ones_too(table: StateTable) 
             page(),
         ):
             answers.add_response("scan", one)
-        state = table.scan_account(ACCOUNT, LONG_AGO)
+        found = found_in(table)
         answers.assert_no_pending_responses()
-    assert set(state.keys) == {"AKIA1", "AKIA2", "AKIA3"}
+    assert set(found) == {"AKIA1", "AKIA2", "AKIA3"}
     starts = [call.get("ExclusiveStartKey", {}).get(HASH_KEY, {}).get("S") for call in seen]
     assert starts == [None, "k1", "k2", "k3", "k4"]
     assert {call["ConsistentRead"] for call in seen} == {True}
     assert len({call["FilterExpression"] for call in seen}) == 1
 
 
-def test_looking_through_an_account_stops_with_the_run(table: StateTable) -> None:
+def test_looking_through_the_table_stops_with_the_run(table: StateTable) -> None:
     clock = table._clock
     assert isinstance(clock, PatientClock)
     stop = functools.partial(clock.set_timeout, 0)
@@ -795,26 +825,26 @@ def test_looking_through_an_account_stops_with_the_run(table: StateTable) -> Non
         table._client.meta.events.register("after-call.dynamodb.Scan", lambda **_: stop(), unique_id="stop")
         try:
             with pytest.raises(Stopped):
-                table.scan_account(ACCOUNT, LONG_AGO)
+                table.look_through(LONG_AGO)
         finally:
             table._client.meta.events.unregister("after-call.dynamodb.Scan", unique_id="stop")
         answers.assert_no_pending_responses()
 
 
-def test_a_page_that_cannot_be_read_is_an_error_and_no_shorter_account(table: StateTable) -> None:
+def test_a_page_that_cannot_be_read_is_an_error_and_no_shorter_table(table: StateTable) -> None:
     with Stubber(table._client) as answers:
         answers.add_response("scan", page("AKIA1", last="k1"))
         answers.add_client_error("scan", "AccessDeniedException", "User: arn:aws:iam::1:user/x is not authorized")
         with pytest.raises(ServiceError, match="dynamodb:Scan was refused"):
-            table.scan_account(ACCOUNT, LONG_AGO)
+            table.look_through(LONG_AGO)
 
 
-def test_an_answer_without_items_is_an_error_and_no_empty_account(table: StateTable) -> None:
+def test_an_answer_without_items_is_an_error_and_no_empty_table(table: StateTable) -> None:
     """botocore takes any HTTP 200 for an answer."""
     with Stubber(table._client) as answers:
         answers.add_response("scan", {})
         with pytest.raises(ServiceError):
-            table.scan_account(ACCOUNT, LONG_AGO)
+            table.look_through(LONG_AGO)
 
 
 # Claims on issues
@@ -1130,7 +1160,7 @@ def test_the_last_word_ends_an_issue(table: StateTable, aws: MotoAws, gives: boo
     after = record_of(table)
     assert after.issue == IssueRecord("SEC-1", frozenset({"disabled"}), ended_at=START)
     assert told_owner(after) == ("kramer" if gives else None)
-    assert (KEY.access_key_id in table.scan_account(ACCOUNT, LONG_AGO).keys) is gives
+    assert (KEY.access_key_id in found_in(table)) is gives
 
 
 @pytest.mark.parametrize(
@@ -1926,10 +1956,10 @@ def test_each_of_the_tables_conditions_holds_on_a_real_engine(runners: tuple[Sta
         reenabled_at=START + SECOND,
     )
     assert record_of(other) == expected
-    assert other.scan_account(ACCOUNT, LONG_AGO) == State({KEY.access_key_id: expected})
+    assert found_in(other) == {KEY.access_key_id: expected}
     drop_disabling(other, KEY.access_key_id, day)
     record_exempt(table, KEY, date(2026, 12, 1), START)
-    assert table.scan_account(ACCOUNT, LONG_AGO) == State()
+    assert found_in(table) == {}
     record_inactive(table, record_of(table), START)
     record_reenabled(table, record_of(table), START + SECOND)
     keep_notice(table, replace(record_of(table), notice=Notice("lee", START, START)), START)
@@ -1950,12 +1980,48 @@ def test_each_of_the_tables_conditions_holds_on_a_real_engine(runners: tuple[Sta
     )
 
 
-def test_an_account_is_found_behind_pages_that_hold_nothing_of_it(runners: tuple[StateTable, StateTable]) -> None:
+def test_what_stands_is_listed_and_forgotten_on_a_real_engine(runners: tuple[StateTable, StateTable]) -> None:
+    table, other = runners
+
+    def standing() -> set[str]:
+        return set(other.read([], [], account_ids=[ACCOUNT]).standing.get(ACCOUNT, {"nothing on record"}))
+
+    assert standing() == {"nothing on record"}
+    table.apply(other_writes.note_standing(ACCOUNT, {"AKIA1", "AKIA2"}, START))
+    table.apply(other_writes.note_standing(ACCOUNT, {"AKIA2", "AKIA3"}, START))
+    assert standing() == {"AKIA1", "AKIA2", "AKIA3"}
+    table.apply(other_writes.forget_standing(ACCOUNT, {"AKIA1", "AKIA9"}))
+    assert standing() == {"AKIA2", "AKIA3"}
+    table.apply(other_writes.forget_standing(ACCOUNT, {"AKIA2", "AKIA3"}))
+    assert standing() == set()
+    table.apply(other_writes.note_standing(ACCOUNT, {"AKIA1"}, START))
+    assert standing() == {"AKIA1"}
+    assert other.read([], [], account_ids=[ACCOUNT]).lists_all is None
+    table.apply(other_writes.note_all_listed(START))
+    assert other.read([], [], account_ids=[ACCOUNT]).lists_all == START
+
+
+def test_as_many_access_keys_as_an_account_can_have_fit_into_its_list(runners: tuple[StateTable, StateTable]) -> None:
+    """An item is 400 kB at most; an account has 5,000 users at most, and a user two access keys."""
+    table, _ = runners
+    ids = {f"AKIA{number:016}" for number in range(10_000)}
+    table.apply(other_writes.note_standing(ACCOUNT, ids, START))
+    assert table.read([], [], account_ids=[ACCOUNT]).standing == {ACCOUNT: ids}
+
+
+@pytest.mark.parametrize("name", [f"standing:{ACCOUNT}", "standing:all"])
+def test_a_list_that_is_not_ours_is_an_error_and_no_empty_one(aws: MotoAws, table: StateTable, name: str) -> None:
+    put(aws, name, access_key_ids={"S": "AKIA1"}, all_listed_at={"S": "yesterday"})
+    with pytest.raises(ServiceError, match="holds something that keycheck did not write"):
+        table.read([], [], account_ids=[ACCOUNT])
+
+
+def test_what_stands_is_found_behind_pages_that_hold_nothing_of_it(runners: tuple[StateTable, StateTable]) -> None:
     """A page is 1 MB before the filter."""
     table, other = runners
     stored = table._client.put_item
     for number in range(12):
-        item = {"account_id": {"S": "210987654321"}, "user_name": {"S": "x" * 390_000}, "issue_key": {"S": "SEC-1"}}
+        item = {"account_id": {"S": "210987654321"}, "user_name": {"S": "x" * 390_000}}
         stored(TableName=table._table, Item={HASH_KEY: {"S": f"AKIA{number:016}"}, **item})
     mine = {f"AKIA9{number:015}" for number in range(4)}
     for access_key_id in mine:
@@ -1964,7 +2030,7 @@ def test_an_account_is_found_behind_pages_that_hold_nothing_of_it(runners: tuple
     other._client.meta.events.register(
         "after-call.dynamodb.Scan", lambda parsed, **_: found.append(len(parsed["Items"]))
     )
-    assert set(other.scan_account(ACCOUNT, LONG_AGO).keys) == mine
+    assert set(found_in(other)) == mine
     assert len(found) >= 4
     assert 0 in found
     assert sum(found) == 4
@@ -2002,6 +2068,7 @@ def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) ->
         "disabled_at",
         "disabling_at",
         "exempt_until",
+        "expires_at",
         "inactive_at",
         "issue_claim_until",
         "issue_ended_at",
@@ -2039,7 +2106,7 @@ def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) ->
         lambda table: begin_disabling(table, KEY, "mine", START, SETTLED),
         lambda table: record_disabled(table, KEY.access_key_id, START, "run7", "it expired"),
         lambda table: table.read([KEY.access_key_id], []),
-        lambda table: table.scan_account(ACCOUNT, LONG_AGO),
+        lambda table: table.look_through(LONG_AGO),
         lambda table: record_lookup(table, "kramer@example.com", Lookup(None, START)),
         lambda table: record_said(table, owned(issue_key="SEC-1"), "mine", "expired"),
         lambda table: record_assigned(table, owned(issue_key="SEC-1"), "kramer@example.com"),
@@ -2064,7 +2131,7 @@ def test_every_instant_is_stored_as_a_number(aws: MotoAws, table: StateTable) ->
         "begin_disabling",
         "record_disabled",
         "read",
-        "scan_account",
+        "look_through",
         "record_lookup",
         "record_said",
         "record_assigned",
