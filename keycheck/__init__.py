@@ -38,6 +38,11 @@
       issue.py      pure     the issue, and the comments on it
       message.py    pure     the one message to an addressee
       lines.py      pure     the dry run, and what was due and is not done
+    rows.py       pure       what is known of each access key, as one row
+    row_sources.py pure      what a run knows -> rows
+    row_formats.py pure      rows as JSON and CSV
+    row_table.py  shell      rows as a table, by rich
+    showing.py    shell      the options that say what is shown on stdout, and the writing of it
     metrics.py    pure       labelled keys + outcomes -> line protocol
     workers.py    shell      calls side by side, waited for no longer than somebody says
     run.py        shell      one run: scan, survey, plan, act, measure

@@ -279,13 +279,14 @@ class Chain:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All that is to be done for one profile, and all that is due but not to be done. `places`: by account id, how many
-    access keys the day's brake lets be disabled.
+    access keys the day's brake lets be disabled. `told`: by access key id, what anybody is told of it.
     """
 
     profile: str
     chains: tuple[Chain, ...] = ()
     skips: tuple[Skip, ...] = ()
     places: Mapping[str, int] = field(default_factory=dict)
+    told: Mapping[str, Outlook] = field(default_factory=dict)
 
 
 class Result(enum.Enum):

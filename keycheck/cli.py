@@ -35,6 +35,7 @@ from keycheck.report import (
     write_all,
 )
 from keycheck.settings import Settings, SettingsError, parse
+from keycheck.showing import Shown, add_options, lines_of, read_options
 from keycheck.tokens import kind_of_secret
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="exit 3 where an action or part of the scan failed; for cron and Jobs, never for Telegraf's inputs.exec",
     )
+    add_options(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
     parser.add_argument("--version", action="version", version=f"keycheck {__version__}")
     return parser
@@ -129,20 +131,28 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], clock: RunClock, 
         text = f"keycheck: what is given as an AWS profile looks like {secrets[0]}; name a profile; see --help"
         say([format_line(Level.ERROR, text)], clock)
         return EXIT_USAGE
+    shown = read_options(options)
+    if isinstance(shown, str):
+        say([format_line(Level.ERROR, f"keycheck: {shown}")], clock)
+        return EXIT_USAGE
     try:
         settings = parse(environ, DEFAULT_MAPPING_FILE)
     except SettingsError as error:
         problems = [Problem(Level.ERROR, profile, text) for text in error.problems for profile in profiles]
         say(problem_lines(problems, verbose=False), clock)
         return EXIT_USAGE
-    if settings.dump_metric_to_console and not stdout_is_open:
+    if (settings.dump_metric_to_console or shown.has_rows) and not stdout_is_open:
         return _cannot_write(profiles, "it is closed", clock)
     clock.set_timeout(settings.run_timeout_seconds)
     metrics = take_stdout()
     _silence_libraries()
     said = _Progress(is_shown_at_once=os.isatty(STDERR))
-    result = _supervise(profiles, settings, environ, clock, options, said)
-    return _finish(result, settings, metrics, profiles, clock, options, said)
+    result = _supervise(profiles, settings, environ, clock, options, shown, said)
+    if shown.has_rows:
+        lines = lines_of(result.rows, shown, metrics, environ)
+    else:
+        lines = list(result.lines) if settings.dump_metric_to_console else []
+    return _finish(result, lines, metrics, profiles, clock, options, said)
 
 
 def _supervise(
@@ -151,6 +161,7 @@ def _supervise(
     environ: Mapping[str, str],
     clock: RunClock,
     options: argparse.Namespace,
+    shown: Shown,
     said: _Progress,
 ) -> RunResult:
     """Let the run work in a thread of its own; this one is never in a network call, so a signal is always heard."""
@@ -169,6 +180,7 @@ def _supervise(
         clock,
         environment_key_id=environ.get("AWS_ACCESS_KEY_ID", "").strip(),
         is_dry_run=options.dry_run,
+        shown=shown,
         debug=debug,
         outside=RealServices(settings, clock),
     )
@@ -185,7 +197,7 @@ def _supervise(
 
 def _finish(
     result: RunResult,
-    settings: Settings,
+    lines: Sequence[str],
     metrics: int,
     profiles: Sequence[str],
     clock: RunClock,
@@ -196,11 +208,10 @@ def _finish(
     say(problem_lines(result.problems, verbose=options.verbose), clock)
     say(said.take(), clock)
     say([format_line(Level.INFO, f"{profile}: {text}") for profile, text in result.dry_run_lines], clock)
-    if settings.dump_metric_to_console:
-        try:
-            write_all(metrics, [f"{line}\n".encode() for line in result.lines], clock)
-        except CannotWrite as error:
-            return _cannot_write(profiles, str(error), clock)
+    try:
+        write_all(metrics, [f"{line}\n".encode("utf-8", "replace") for line in lines], clock)
+    except CannotWrite as error:
+        return _cannot_write(profiles, str(error), clock)
     if not result.was_anything_scanned:
         was_cut = clock.was_signalled or (clock.scan_is_over() and not result.has_scan_failed)
         if not was_cut:

@@ -29,6 +29,10 @@ EMAIL_CHARACTERS = 254
 EXAMPLE = 'mapping = {"dev_kramer": "U012AB3CD"}'
 
 
+FALLBACK = "fallback channel"
+"""What names the channel that hears of users whom nobody is known to own."""
+
+
 class OwnersError(Exception):
     """The mapping can't be used; the message says where and what to do."""
 
@@ -51,6 +55,16 @@ class Presence:
     gone: str = ""
     is_sure: bool = True
     is_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Who owns an IAM user, whether or not they can be told: `who` is a Slack id or an e-mail address, and `source`
+    what says so; both empty if nothing does.
+    """
+
+    who: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +137,21 @@ class Owners:
         name = user.user_name
         entries = (f"{user.account_id}/{name}", *(f"{one}/{name}" for one in sorted(user.profiles)), name)
         return next((entry for one in entries if (entry := one.casefold()) in self._folded), None)
+
+    def named(self, user: IamUser, tags: Mapping[str, str] | None, *, tags_were_read: bool) -> Named:
+        """Return who is named for a user, by the first that names anybody: for people who look, whichever channel is
+        on. `resolve` decides who is told.
+        """
+        if (mapped := self.mapped(user)) is not None:
+            return Named(mapped.slack_id, "mapping file")
+        if (tagged := parse_slack_name(tag_value(tags or {}, self.slack_tag) or "")) is not None:
+            return Named(tagged.slack_id, f"tag {self.slack_tag}")
+        for email in self.email_of(user.user_name, tags):
+            is_name = email == user.user_name.lower()
+            return Named(email, "user name" if is_name else f"tag {self.email_tag}")
+        if tags_were_read and self.tells_on_slack and self.fallback_channel is not None:
+            return Named(self.fallback_channel, FALLBACK)
+        return Named()
 
     def email_of(self, user_name: str, tags: Mapping[str, str] | None) -> tuple[str, ...]:
         """Return the e-mail addresses that may be the owner's, lower-cased, the likeliest first: the tag's, then a user

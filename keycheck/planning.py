@@ -132,7 +132,7 @@ def plan_profile(
         for chain in chains
         if chain.notes or chain.issue_actions or chain.message or chain.disablings or chain.reserves
     ]
-    return Plan(profile, (*noted, *acting), tuple(found.book.skips), found.places)
+    return Plan(profile, (*noted, *acting), tuple(found.book.skips), found.places, found.told)
 
 
 def _oldest_first(key: LabelledKey) -> tuple[int, str]:

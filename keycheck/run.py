@@ -22,11 +22,14 @@ from keycheck.labels import label_key
 from keycheck.metrics import labels_after, render
 from keycheck.model import LabelledKey, Level, Problem, Scan, State
 from keycheck.planning import Questions, count_exempt, due_keys, plan_profile, questions, watched_cases
+from keycheck.row_sources import KnownByRun, rows_of
+from keycheck.rows import Row
 from keycheck.rules import waiting
 from keycheck.rules.case import Case, Circumstances, Facts, SharedFacts
 from keycheck.scan import Scanner
 from keycheck.services import Iam, Messages, Outside
 from keycheck.settings import Settings
+from keycheck.showing import METRICS_ALONE, Shown
 from keycheck.survey import Ground, Survey, Surveyor
 from keycheck.words.lines import describe_skip, skip_problems, standing_still
 
@@ -44,9 +47,12 @@ class _Answered:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """`lines`: the metrics, profile after profile. `dry_run_lines`: (profile, what a real run would do)."""
+    """`lines`: the metrics, profile after profile; `rows`: the access keys, for people, if they are shown.
+    `dry_run_lines`: (profile, what a real run would do).
+    """
 
     lines: tuple[str, ...]
+    rows: tuple[Row, ...]
     problems: tuple[Problem, ...]
     dry_run_lines: tuple[tuple[str, str], ...]
     was_anything_scanned: bool
@@ -70,11 +76,13 @@ class Run:
         is_dry_run: bool,
         debug: Callable[[str, str], None],
         outside: Outside,
+        shown: Shown = METRICS_ALONE,
     ) -> None:
         self._profiles = profiles
         self._settings = settings
         self._clock = clock
         self._is_dry_run = is_dry_run
+        self._shown = shown
         self._debug = debug
         self._own_ids = frozenset({environment_key_id} if environment_key_id else ())
         self._scanner = Scanner(profiles, outside.open_iam, clock)
@@ -85,6 +93,7 @@ class Run:
         self._ground: Ground | None = None
         self._survey: Survey | None = None
         self._plans: tuple[Plan, ...] | None = None
+        self._facts: Mapping[str, Facts] = {}
         self._executor: Executor | None = None
 
     def work(self) -> None:
@@ -94,7 +103,10 @@ class Run:
             self._scans = self._scanner.scans()
             for scan in self._scans:
                 self._debug(scan.profile, f"scanned {scan.user_count} users, {len(scan.keys)} access keys")
-            self._act(accounts_of(self._scans))
+            accounts = accounts_of(self._scans)
+            self._act(accounts)
+            if self._shown.last_uses:
+                self._read_last_uses(accounts)
         except Stopped:
             return
         except Exception as error:  # noqa: BLE001 - the metrics are printed whatever happens to the actions
@@ -108,11 +120,13 @@ class Run:
         labelled = {account.profile: self._label(account.scan) for account in accounts}
         self._problems += [_about_profiles(account) for account in accounts if len(account.profiles) > 1]
         ground = self._ground = self._surveyor.ground(accounts, labelled)
+        self._facts = ground.facts
         if not self._settings.acts or (ground.claims is None and not any(ground.due.values())):
             return
         survey = self._survey = self._surveyor.survey(ground, self._own_ids)
         iams = self._iams_by_access_key(accounts)
         answered = self._answer(labelled, ground.facts, survey, iams)
+        self._facts = answered.facts
         known, settings, now = answered.known, self._settings, self._clock.now
         plans = self._plans = tuple(
             plan_profile(name, keys, answered.facts[name], known, settings, now) for name, keys in labelled.items()
@@ -161,6 +175,36 @@ class Run:
             for key in account.scan.keys
         }
 
+    # What is shown
+
+    def _read_last_uses(self, accounts: Sequence[Account]) -> None:
+        """Read those that nothing was decided on: for people alone."""
+        iams = self._iams_by_access_key(accounts)
+        for account in accounts:
+            facts = self._facts[account.profile]
+            wanted = [key for key in account.scan.keys if key.access_key_id not in facts.last_uses]
+            if iams and wanted:
+                read = self._surveyor.finder.read_uses(account.profile, facts, wanted, iams)
+                self._facts = {**self._facts, account.profile: read}
+
+    def _rows(self, scans: Sequence[Scan], outcomes: Outcomes) -> tuple[Row, ...]:
+        """Return what people are shown, as far as the run got."""
+        if not self._shown.has_rows:
+            return ()
+        accounts = accounts_of(scans)
+        known = KnownByRun(
+            accounts,
+            {account.profile: labels_after(self._label(account.scan), outcomes) for account in accounts},
+            self._facts,
+            self._state or State(),
+            outcomes,
+            (lambda record: record) if self._executor is None else self._executor.newest,
+            self._surveyor.finder.named,
+            {plan.profile: plan for plan in self._plans or ()},
+        )
+        days, now = self._settings.expiring_days, self._clock.utc_now()
+        return rows_of(known, expiring_days=days, now=now, is_dry_run=self._is_dry_run)
+
     # What came of it
 
     def result(self) -> RunResult:
@@ -184,6 +228,7 @@ class Run:
         problems += [Problem(Level.WARNING, self._profiles[0], text) for text in self._settings.warnings]
         return RunResult(
             tuple(lines),
+            self._rows(scans, outcomes),
             tuple(problems),
             (*self._surveyor.dry_run_lines, *self._dry_run_lines),
             was_anything_scanned=any(scan.was_scanned for scan in scans),

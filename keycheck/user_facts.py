@@ -35,7 +35,7 @@ from keycheck.model import (
     OwnerKind,
     Problem,
 )
-from keycheck.owners import IamUser, Known, MappingFile, Owners, OwnersError, parse_mapping, tag_problem
+from keycheck.owners import IamUser, Known, MappingFile, Named, Owners, OwnersError, parse_mapping, tag_problem
 from keycheck.rules.case import Facts, UserFacts
 from keycheck.services import Iam, ServiceError
 from keycheck.settings import Settings
@@ -239,6 +239,13 @@ class UserFactsReader:
         if self._owners is None:
             return Owner(OwnerKind.UNREAD)
         return self._owners.resolve(user, self._tags.get(user), known, tags_were_read=user in self._tags)
+
+    def named(self, account: Account, user_name: str) -> Named:
+        """Return who owns a user, as far as what this run has read says it: tags of those with nothing due are not."""
+        user = IamUser(account.profiles, account.scan.account_id, user_name)
+        if self._owners is None:
+            return Named()
+        return self._owners.named(user, self._tags.get(user), tags_were_read=user in self._tags)
 
     def _users(self, account: Account, keys: Sequence[LabelledKey]) -> list[IamUser]:
         names = dict.fromkeys((key.access_key.account_id, key.access_key.user_name) for key in keys)

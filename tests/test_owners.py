@@ -21,6 +21,7 @@ from keycheck.owners import (
     IamUser,
     Known,
     MappingFile,
+    Named,
     Owners,
     OwnersError,
     Presence,
@@ -828,3 +829,35 @@ def test_whatever_is_known_no_owner_contradicts_itself(
     if owner.addressee is not None and owner.addressee.slack_id == fallback:
         assert not owner.addressee.is_person
         assert owner.addressee.is_fallback == (SlackName(FALLBACK) not in mapping.values())
+
+
+# Who is named, for people who look
+
+
+@pytest.mark.parametrize(
+    ("mapping", "user_name", "tags", "expected"),
+    [
+        ({"dev": SlackName("U0DEV")}, "dev", {"slack_id": "U0TAG"}, Named("U0DEV", "mapping file")),
+        ({"dev": None}, "dev", {"slack_id": "U0TAG"}, Named("U0TAG", "tag slack_id")),
+        ({}, "dev", {"email": "Dev@Example.com"}, Named("dev@example.com", "tag email")),
+        ({}, "dev", {"slack_id": "nonsense", "email": "dev@example.com"}, Named("dev@example.com", "tag email")),
+        ({}, "Dev@example.com", {}, Named("dev@example.com", "user name")),
+        ({}, "dev", {}, Named("C0FALLBACK", "fallback channel")),
+        ({}, "dev", None, Named()),
+        ({"dev": SlackName("U0DEV")}, "dev", None, Named("U0DEV", "mapping file")),
+    ],
+)
+def test_who_is_named_and_by_what(
+    mapping: dict[str, SlackName | None], user_name: str, tags: dict[str, str] | None, expected: Named
+) -> None:
+    owners = Owners(mapping, "C0FALLBACK", "slack_id", "email")
+    user = IamUser(("acme-dev",), ACCOUNT, user_name)
+    assert owners.named(user, tags, tags_were_read=tags is not None) == expected
+    if tags is not None and expected.source != "fallback channel":
+        told = replace(owners, tells_on_slack=False).named(user, tags, tags_were_read=True)
+        assert told == expected, "whichever channel is on"
+
+
+def test_with_slack_off_nobody_hears_instead() -> None:
+    owners = Owners({}, "C0FALLBACK", "slack_id", "email", tells_on_slack=False)
+    assert owners.named(IamUser(("acme-dev",), ACCOUNT, "dev"), {}, tags_were_read=True) == Named()

@@ -24,7 +24,7 @@ PURE_FOLDERS = ("rules", "words")
 IN_FOLDERS = tuple(f"{one}.{path.stem}" for one in PURE_FOLDERS for path in sorted(PACKAGE.glob(f"{one}/[a-z]*.py")))
 PURE = (
     *("accounts", "actions", "exemptions", "labels", "metrics", "misspelt", "model", "owners", "planning", "tags"),
-    *("tokens", "values"),
+    *("row_formats", "row_sources", "rows", "tokens", "values"),
     *IN_FOLDERS,
 )
 LIBRARIES = frozenset({"boto3", "botocore", "jira", "slack_sdk", "credstash", "requests", "urllib3"})

@@ -36,7 +36,7 @@ from keycheck.actions import (
     SendMessage,
 )
 from keycheck.clock import RunClock, Stopped
-from keycheck.model import Level
+from keycheck.model import KeyRecord, Level
 from keycheck.settings import Settings
 from keycheck.workers import POLL_SECONDS, Workers, call_all
 
@@ -104,6 +104,10 @@ class Executor:
     def finish(self) -> Outcomes:
         """Return what became of everything: see Ledger.close."""
         return self._ledger.close()
+
+    def newest(self, record: KeyRecord) -> KeyRecord:
+        """Return the record of an access key as this run last wrote it, as far as it has; else the one given."""
+        return self._ledger.newest(record)
 
     def _walk(self, walk: _Walk) -> None:
         try:

@@ -1,0 +1,112 @@
+"""Rows as a table for a terminal, by rich, which is imported nowhere else. Shell.
+
+In: Rows, how wide the terminal is, whether it has colours. Out: lines of text. Columns that hold nothing are left out.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+
+from keycheck.model import AgeLabel
+from keycheck.rows import Row, summary
+from keycheck.words.parts import day_of, when_used
+
+WIDEST = 500
+"""Where the output is no terminal: nothing is cut."""
+COLOURS = {AgeLabel.EXPIRED: "bold red", AgeLabel.EXPIRING: "yellow", AgeLabel.OK: "green", AgeLabel.DISABLED: "dim"}
+ENOUGH = 32
+"""So many characters of a column are always shown."""
+GAP = 3
+"""Characters between two columns."""
+EMPTY = ""
+
+COLUMNS: Mapping[str, Callable[[Row], str]] = {
+    "profile": lambda row: row.profile,
+    "user name": lambda row: row.user_name,
+    "access key": lambda row: f"...{row.last_five}",
+    "label": lambda row: row.label.value,
+    "age": lambda row: str(row.age_days),
+    "expires": lambda row: day_of(row.expires_at),
+    "owner": lambda row: row.owner.who,
+    "from": lambda row: row.owner.source,
+    "issue": lambda row: row.issue,
+    "last told": lambda row: EMPTY if row.told_at is None else day_of(row.told_at),
+    "last used": lambda row: EMPTY if row.last_use is None else when_used(row.last_use),
+    "next": lambda row: row.next_step,
+    "why exempt": lambda row: EMPTY if row.exemption is None else row.exemption.reason,
+}
+MOST_IMPORTANT = (
+    "user name",
+    "access key",
+    "label",
+    "age",
+    "next",
+    "owner",
+    "expires",
+    "issue",
+    "last told",
+    "profile",
+)
+"""In this order columns are kept, as far as each fits, where the terminal is too narrow for all."""
+
+
+def as_table(rows: Sequence[Row], width: int | None, *, has_colours: bool) -> list[str]:
+    """Return the table and a summary below it. `width`: of the terminal; None if there is none."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    cells = {name: [printable(cell(row)) for row in rows] for name, cell in COLUMNS.items()}
+    is_one_profile = len({row.profile for row in rows}) < 2
+    filled = [name for name in COLUMNS if any(cells[name]) and not (name == "profile" and is_one_profile)]
+    kept = _fitting(filled, cells, width or WIDEST)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for name in kept:
+        table.add_column(
+            name,
+            no_wrap=True,
+            overflow="ellipsis",
+            justify="right" if name == "age" else "left",
+            min_width=min(_width(name, cells), ENOUGH, width or WIDEST),
+        )
+    for number, row in enumerate(rows):
+        style = COLOURS[row.label]
+        texts = (Text(cells[name][number], style if name == "label" else "") for name in kept)
+        table.add_row(*texts)
+    out = io.StringIO()
+    console = Console(
+        file=out,
+        width=width or WIDEST,
+        force_terminal=has_colours,
+        color_system="standard" if has_colours else None,
+        no_color=not has_colours,
+        emoji=False,
+        markup=False,
+        highlight=False,
+        legacy_windows=False,
+    )
+    if rows:
+        console.print(table)
+    return [*(line.rstrip() for line in out.getvalue().splitlines()), summary(rows)]
+
+
+def printable(text: str) -> str:
+    """Return a text without anything that a terminal acts on."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _width(name: str, cells: Mapping[str, Sequence[str]]) -> int:
+    return max(len(name), *(len(cell) for cell in cells[name]))
+
+
+def _fitting(names: Sequence[str], cells: Mapping[str, Sequence[str]], width: int) -> list[str]:
+    """Return the columns that there is room for; the last that is kept may be cut."""
+    order = [name for name in MOST_IMPORTANT if name in names] + [name for name in names if name not in MOST_IMPORTANT]
+    kept: list[str] = []
+    for name in order:
+        used = sum(min(_width(one, cells), ENOUGH) + GAP for one in kept)
+        if not kept or used + min(_width(name, cells), ENOUGH) <= width:
+            kept.append(name)
+    return [name for name in names if name in kept]

@@ -1,0 +1,116 @@
+"""The options that say what a person is shown, and the writing of it: rows as a table, JSON or CSV. Shell.
+
+In: options, rows, the descriptor that they go to. Out: lines of text. What is shown never decides what is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from keycheck.model import AgeLabel
+from keycheck.rows import Choice, Order, Row, chosen
+
+FORMATS = ("influx", "table", "json", "csv")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is printed on stdout. `last_uses`: IAM is asked when each access key was last used, a call each."""
+
+    format: str = "influx"
+    choice: Choice = field(default_factory=Choice)
+    last_uses: bool = False
+
+    @property
+    def has_rows(self) -> bool:
+        return self.format != "influx"
+
+
+METRICS_ALONE = Shown()
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what is about stdout to the command line."""
+    group = parser.add_argument_group(
+        "what is shown on stdout",
+        "The last four only with another format than influx. They change nothing of what is done.",
+    )
+    group.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="influx",
+        help="influx: line protocol, for Telegraf (default); table: for people; json, csv: docs/output.md",
+    )
+    group.add_argument(
+        "--only",
+        metavar="LABELS",
+        type=_labels,
+        help="only access keys with these labels, such as expiring,expired",
+    )
+    group.add_argument("--user", metavar="PATTERN", help="only users of this name; * and ? stand for any characters")
+    group.add_argument(
+        "--sort",
+        choices=[order.value for order in Order],
+        help="age: oldest first (default); user; label: most urgent first; owner; next: what has the nearest day",
+    )
+    group.add_argument(
+        "--last-used",
+        action="store_true",
+        help="when and by what each access key was last used, which costs a call each",
+    )
+
+
+def _labels(text: str) -> frozenset[AgeLabel]:
+    known = {label.value: label for label in AgeLabel}
+    names = [name.strip() for name in text.split(",")]
+    if wrong := [name for name in names if name not in known]:
+        what = repr(wrong[0]) if len(wrong[0]) <= 20 else f"a word of {len(wrong[0])} characters"
+        raise argparse.ArgumentTypeError(f"{what} is no label; they are {', '.join(known)}")
+    return frozenset(known[name] for name in names)
+
+
+def read_options(options: argparse.Namespace) -> Shown | str:
+    """Return what is to be shown, or why it cannot be."""
+    given = [
+        name
+        for name, is_given in (
+            ("--only", options.only is not None),
+            ("--user", options.user is not None),
+            ("--sort", options.sort is not None),
+            ("--last-used", options.last_used),
+        )
+        if is_given
+    ]
+    if options.format == "influx" and given:
+        return f"{given[0]} needs --format table, json or csv; see --help"
+    if options.format == "table" and importlib.util.find_spec("rich") is None:
+        return (
+            "--format table needs the Python package rich; run: pip install rich, or take --format csv, which needs "
+            "nothing more"
+        )
+    choice = Choice(options.only or frozenset(AgeLabel), options.user or "*", Order(options.sort or "age"))
+    return Shown(options.format, choice, options.last_used)
+
+
+def lines_of(rows: Sequence[Row], shown: Shown, descriptor: int, environ: Mapping[str, str]) -> list[str]:
+    """Return what goes to stdout. Only a terminal is given colours, and only without NO_COLOR (no-color.org)."""
+    found = chosen(rows, shown.choice)
+    match shown.format:
+        case "json":
+            from keycheck.row_formats import as_json
+
+            return as_json(found)
+        case "csv":
+            from keycheck.row_formats import as_csv
+
+            return as_csv(found)
+        case _:
+            from keycheck.row_table import as_table
+
+            is_terminal = os.isatty(descriptor)
+            width = os.get_terminal_size(descriptor).columns if is_terminal else None
+            return as_table(found, width or None, has_colours=is_terminal and not environ.get("NO_COLOR"))

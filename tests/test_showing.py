@@ -1,0 +1,194 @@
+"""`--format` as a person types it: whole runs, on a terminal and in a pipe, with right words and wrong ones."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+from typing import Final
+
+import pytest
+
+from keycheck.showing import add_options, read_options
+from sandbox.warm_parent import ENTRY
+from sandbox.world import World
+from tests.builders import ALL_ON, AT_ONCE
+from tests.running import KRAMER, issue_posts, sends, statuses
+from tests.test_row_formats import read_csv, read_json
+
+pytestmark = pytest.mark.process
+COLUMNS: Final = 100
+ESCAPE: Final = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.fixture
+def staffed(world: World) -> World:
+    world.aws.add_user("dev_kramer", [197, 3])
+    world.aws.add_user("dev_jones", [170])
+    world.owners["dev_kramer"] = KRAMER
+    return world
+
+
+def test_without_a_format_it_is_line_protocol_on_every_terminal(staffed: World) -> None:
+    shown = on_a_terminal(staffed, "acme-dev")
+    assert [line.partition(",")[0] for line in shown.splitlines()] == ["iam", "iam", "iam", "iam_run"]
+    assert ESCAPE.search(shown) is None
+
+
+def on_a_terminal(world: World, *arguments: str, **environ: str) -> str:
+    """What a run prints where stdout is a terminal, of 100 columns."""
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    termios.tcsetwinsize(theirs, (40, COLUMNS))
+    command = [sys.executable, str(ENTRY), *arguments]
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env={**world.environ, **environ},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(ours, 65536)
+        except OSError:
+            break
+        if not shown:
+            break
+    os.close(ours)
+    return shown.decode().replace("\r\n", "\n")
+
+
+def test_a_table_is_coloured_on_a_terminal_and_cut_to_its_width(staffed: World) -> None:
+    shown = on_a_terminal(staffed, "--format", "table", "acme-dev")
+    assert ESCAPE.search(shown) is not None
+    assert max(len(ESCAPE.sub("", line)) for line in shown.splitlines()) <= COLUMNS
+    plain = on_a_terminal(staffed, "--format", "table", "acme-dev", NO_COLOR="1")
+    assert ESCAPE.search(plain) is None
+    assert [line.rstrip() for line in ESCAPE.sub("", shown).splitlines()] == plain.splitlines()
+
+
+def test_a_table_in_a_pipe_has_no_colours_and_is_whole(staffed: World) -> None:
+    ran = staffed.run("acme-dev", "--format", "table")
+    assert (ran.code, ran.stderr) == (0, "")
+    lines = ran.stdout.splitlines()
+    assert [line.split()[:3] for line in lines[2:5]] == [
+        ["dev_kramer", f"...{staffed.aws.keys('dev_kramer')[0][0][-5:]}", "expired"],
+        ["dev_jones", f"...{staffed.aws.keys('dev_jones')[0][0][-5:]}", "expiring"],
+        ["dev_kramer", f"...{staffed.aws.keys('dev_kramer')[1][0][-5:]}", "ok"],
+    ]
+    assert lines[5:] == ["3 access keys of 2 users: 1 expired, 1 expiring, 1 ok"]
+
+
+def test_a_dry_run_shows_what_would_be_and_a_run_what_is(staffed: World) -> None:
+    settings = {**ALL_ON, **AT_ONCE, "slack_fallback_channel": "C0FALLBACK"}
+    planned = staffed.run("acme-dev", "--format", "json", "--dry-run", "--last-used", **settings)
+    assert planned.code == 0
+    assert (sends(staffed), issue_posts(staffed)) == (0, 0)
+    rows = {(one["user_name"], one["label"]): one for one in json.loads(planned.stdout)}
+    kramer = rows["dev_kramer", "expired"]
+    assert (kramer["next"], kramer["owner"], kramer["owner_from"]) == (
+        "disabled by the next run",
+        KRAMER,
+        "mapping file",
+    )
+    assert (kramer["issue"], kramer["told_at"], kramer["was_used"]) == (None, None, False)
+    jones = rows["dev_jones", "expiring"]
+    assert (jones["owner"], jones["owner_from"]) == ("C0FALLBACK", "fallback channel")
+    assert jones["disabled_from"] == jones["expires_at"][:10] == jones["next_on"]
+    young = rows["dev_kramer", "ok"]
+    assert (young["owner"], young["was_used"]) == (KRAMER, False)
+
+    ran = staffed.run("acme-dev", "--format", "csv", **settings)
+    assert (ran.code, ran.stderr) == (0, "")
+    assert statuses(staffed, "dev_kramer") == ["Inactive", "Active"]
+    done = {(one["user_name"], one["label"]): one for one in read_csv(ran.stdout.splitlines())}
+    kramer = done["dev_kramer", "disabled"]
+    assert kramer["issue"] in staffed.jira.issues
+    assert kramer["told_at"].startswith(kramer["next"].rpartition(" ")[2])
+    assert kramer["next"].startswith("disabled by keycheck on ")
+    assert done["dev_kramer", "ok"]["was_used"] == ""
+
+
+def test_what_is_shown_does_not_decide_what_is_done(staffed: World) -> None:
+    settings = {**ALL_ON, **AT_ONCE, "slack_fallback_channel": "C0FALLBACK"}
+    ran = staffed.run("acme-dev", "--format", "json", "--user", "nobody", "--only", "ok", **settings)
+    assert (ran.code, read_json(ran.stdout.splitlines())) == (0, [])
+    assert statuses(staffed, "dev_kramer") == ["Inactive", "Active"]
+    assert issue_posts(staffed) == 2
+
+
+def test_no_row_and_no_table_holds_a_full_access_key_id(staffed: World) -> None:
+    ids = [key_id for user in ("dev_kramer", "dev_jones") for key_id, _, _ in staffed.aws.keys(user)]
+    for name in ("table", "json", "csv"):
+        ran = staffed.run("acme-dev", "--format", name, "--last-used", "--dry-run", **ALL_ON)
+        assert ran.code == 0
+        assert not any(key_id in ran.stdout for key_id in ids)
+
+
+def test_two_profiles_of_one_account_are_shown_once(staffed: World) -> None:
+    config = staffed.config_file.read_text(encoding="utf-8")
+    again = re.search(r"\[profile acme-dev\]\n(.*?)(?=\n\[|\Z)", config, re.DOTALL)
+    assert again is not None
+    staffed.config_file.write_text(f"{config}\n[profile again]\n{again[1]}\n", encoding="utf-8")
+    ran = staffed.run("acme-dev", "again", "--format", "json")
+    assert ran.code == 0
+    assert [one["profile"] for one in json.loads(ran.stdout)] == ["acme-dev"] * 3
+
+
+def test_an_account_that_cannot_be_scanned_has_no_rows_and_is_said(staffed: World) -> None:
+    ran = staffed.run("acme-dv", "--format", "json")
+    assert (ran.code, json.loads(ran.stdout)) == (1, [])
+    assert ran.stderr.startswith("E! acme-dv: there is no such AWS profile")
+
+
+# What is typed wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--format", "xml"], "argument --format: invalid choice: 'xml'"),
+        (["--format", "csv", "--only", "old"], "argument --only: 'old' is no label; they are ok, expiring, expired"),
+        (["--format", "csv", "--only", ""], "argument --only: '' is no label"),
+        (["--format", "csv", "--sort", "size"], "argument --sort: invalid choice: 'size'"),
+        (["--only", "expired"], "--only needs --format table, json or csv"),
+        (["--user", "x"], "--user needs --format"),
+        (["--sort", "age"], "--sort needs --format"),
+        (["--last-used"], "--last-used needs --format"),
+    ],
+)
+def test_what_is_typed_wrong_is_one_line_and_nothing_is_done(world: World, arguments: list[str], says: str) -> None:
+    ran = world.run("acme-dev", *arguments)
+    assert (ran.code, ran.stdout) == (2, "")
+    assert ran.stderr.startswith(f"E! keycheck: {says}")
+    assert ran.stderr.count("\n") == 1
+    assert world.gate.requests == []
+
+
+def test_without_rich_a_table_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    said = read_options(parser.parse_args(["--format", "table"]))
+    assert isinstance(said, str)
+    assert "needs the Python package rich; run: pip install rich" in said
+    for name in ("influx", "json", "csv"):
+        assert not isinstance(read_options(parser.parse_args(["--format", name])), str)
+
+
+@pytest.mark.parametrize("name", ["influx", "json", "csv"])
+def test_rich_is_imported_for_a_table_alone(staffed: World, name: str) -> None:
+    command = [sys.executable, "-X", "importtime", str(ENTRY), "acme-dev", "--format", name]
+    done = subprocess.run(command, capture_output=True, text=True, env=staffed.environ, check=True)
+    assert "keycheck.run" in done.stderr
+    assert not re.search(r"\brich\b", done.stderr)
