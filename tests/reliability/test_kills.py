@@ -85,7 +85,7 @@ def test_a_first_run_killed_before_its_first_claim_has_done_nothing(world: World
             killed, name = run_cut(world, number, moment, signal.SIGKILL, "acme-dev", **ALL_ON)
             assert (killed.code, killed.stdout) == (-signal.SIGKILL, ""), name
             assert (world.jira.issues, world.slack.messages) == ({}, []), name
-            noted = {f"told:{KRAMER}", f"account:{ACCOUNT}"}
+            noted = {f"told:{KRAMER}", f"account:{ACCOUNT}", f"standing:{ACCOUNT}", "standing:all"}
             assert records(world).keys() <= noted, f"{name}: what Slack said, and that keycheck was here, is all of it"
             assert statuses(world, "dev_kramer") == ["Active"], name
             world.drop_state()
