@@ -38,6 +38,9 @@
       issue.py      pure     the issue, and the comments on it
       message.py    pure     the one message to an addressee
       lines.py      pure     the dry run, and what was due and is not done
+      done.py       pure     what a run has done
+    watch.py      pure       what does not move: the counts that rest on it, and what is said of it
+    forecast.py   pure       a dry run's totals, its calendar, and the policy in one line
     rows.py       pure       what is known of each access key, as one row
     row_sources.py pure      what a run knows -> rows
     row_formats.py pure      rows as JSON and CSV

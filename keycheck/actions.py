@@ -304,11 +304,12 @@ class Result(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One action of one profile and how it ended."""
+    """One action of one profile and how it ended. `issue_key`: the issue that was filed, or found."""
 
     profile: str
     action: Action
     result: Result
+    issue_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from keycheck.words.parts import shown
 UNTIL_TAG = "keycheck:exempt-until"
 REASON_TAG = "keycheck:exempt-reason"
 DAYS_AHEAD = 366
+DAYS_SHOWN_BEFORE = 14
 REASON_CHARACTERS = 200
 USER_NAME_CHARACTERS = 64
 """The longest that IAM allows; a pattern that is longer is not repeated in an error."""
@@ -93,6 +94,31 @@ def file_exemption(
     ]
     last = max(in_force, key=lambda rule: rule.until, default=None)
     return None if last is None else Exemption(last.until, last.reason)
+
+
+def worth_a_look(rules: Iterable[ExemptionRule], users: Mapping[str, Collection[str]], today: date) -> list[str]:
+    """Return what a person should know of the file, a sentence a rule: it is over, or soon will be, or matches nobody.
+
+    `users`: by each name of an account that was seen whole, the names of its users who have access keys. Of a rule for
+    another account nothing is known.
+    """
+    named = {account.casefold(): {name.casefold() for name in names} for account, names in users.items()}
+    said = []
+    for number, rule in enumerate(rules, 1):
+        which = f"exemption {number} ({shown_rule(rule)})"
+        of_account = named.get(rule.account.casefold())
+        if rule.until < today:
+            said.append(f"{which} is over; delete it")
+        elif of_account is not None and not any(fnmatchcase(one, rule.user.casefold()) for one in of_account):
+            said.append(f"{which} is for no user who has an access key; look at its user, or delete it")
+        elif (rule.until - today).days <= DAYS_SHOWN_BEFORE:
+            said.append(f"{which} ends soon; after that day it is given a notice")
+    return said
+
+
+def shown_rule(rule: ExemptionRule) -> str:
+    user = rule.user if len(rule.user) <= USER_NAME_CHARACTERS and kind_of_secret(rule.user) is None else "..."
+    return f"user {user!r}, until {rule.until}"
 
 
 def tag_exemption(tags: Mapping[str, str], today: date) -> Exemption | BadTag | None:

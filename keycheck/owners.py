@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from keycheck.model import Addressee, Owner, OwnerKind
@@ -236,6 +236,22 @@ class Owners:
         """Return the fallback channel as an addressee: one that owns users itself gets one message about all."""
         channel = self.fallback_channel or ""
         return Addressee(channel, account_id, is_person=False, is_fallback=channel not in self._ids)
+
+
+def of_nobody(entries: Iterable[str], users: Mapping[str, Collection[str]]) -> list[str]:
+    """Return the entries of the mapping for users who have no access key in any of these accounts.
+
+    `users`: by each name of an account, the names of its users who have access keys. An entry for another account is
+    not among them.
+    """
+    named = {account.casefold(): {name.casefold() for name in names} for account, names in users.items()}
+    everybody = {name for names in named.values() for name in names}
+
+    def is_anybodys(entry: str) -> bool:
+        account, slash, name = entry.casefold().rpartition("/")
+        return name in named.get(account, {name}) if slash else name in everybody
+
+    return [entry for entry in entries if not is_anybodys(entry)]
 
 
 def parse_slack_name(text: str) -> SlackName | None:

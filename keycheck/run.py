@@ -18,20 +18,22 @@ from keycheck.acting.ledger import cut_off_by
 from keycheck.acting.means import Services
 from keycheck.actions import Outcomes, Plan, Skip, Step
 from keycheck.clock import RunClock, Stopped
+from keycheck.forecast import last_lines, policy
 from keycheck.labels import label_key
 from keycheck.metrics import labels_after, render
-from keycheck.model import LabelledKey, Level, Problem, Scan, State
-from keycheck.planning import Questions, count_exempt, due_keys, plan_profile, questions, watched_cases
+from keycheck.model import AgeLabel, LabelledKey, Level, Problem, Scan, State
+from keycheck.planning import Questions, due_keys, plan_profile, questions
 from keycheck.row_sources import KnownByRun, rows_of
 from keycheck.rows import Row
-from keycheck.rules import waiting
-from keycheck.rules.case import Case, Circumstances, Facts, SharedFacts
+from keycheck.rules.case import Facts, SharedFacts
 from keycheck.scan import Scanner
 from keycheck.services import Iam, Messages, Outside
 from keycheck.settings import Settings
 from keycheck.showing import METRICS_ALONE, Shown
 from keycheck.survey import Ground, Survey, Surveyor
-from keycheck.words.lines import describe_skip, skip_problems, standing_still
+from keycheck.watch import Watch, watch
+from keycheck.words.done import describe_done
+from keycheck.words.lines import describe_skip, skip_problems
 
 _Iams = Mapping[str, Sequence[Iam]]
 
@@ -106,7 +108,7 @@ class Run:
             accounts = accounts_of(self._scans)
             self._act(accounts)
             if self._shown.last_uses:
-                self._read_last_uses(accounts)
+                self._read_last_uses(accounts, {one.profile: self._label(one.scan) for one in accounts})
         except Stopped:
             return
         except Exception as error:  # noqa: BLE001 - the metrics are printed whatever happens to the actions
@@ -121,6 +123,7 @@ class Run:
         self._problems += [_about_profiles(account) for account in accounts if len(account.profiles) > 1]
         ground = self._ground = self._surveyor.ground(accounts, labelled)
         self._facts = ground.facts
+        self._say_what_is_worth_a_look(accounts)
         if not self._settings.acts or (ground.claims is None and not any(ground.due.values())):
             return
         survey = self._survey = self._surveyor.survey(ground, self._own_ids)
@@ -134,10 +137,21 @@ class Run:
         if self._is_dry_run:
             self._dry_run_lines += dry_run(plans, survey.issues, self._settings.jira_site)
             self._dry_run_lines += [(skip.profile, describe_skip(skip)) for plan in plans for skip in plan.skips]
+            if settings.disable_key:
+                self._read_last_uses(accounts, labelled)
+            self._dry_run_lines += last_lines(plans, labelled, self._facts, settings, now)
         elif survey.claims is not None:
             services = Services(survey.claims, survey.issues, answered.messages, iams)
             self._executor = Executor(plans, services, self._settings, self._clock)
             self._executor.run()
+
+    def _say_what_is_worth_a_look(self, accounts: Sequence[Account]) -> None:
+        """About the exemptions and the mapping: with -v, and in a dry run."""
+        for text in self._surveyor.finder.worth_a_look(accounts):
+            if self._is_dry_run:
+                self._dry_run_lines.append((self._profiles[0], text))
+            else:
+                self._problems.append(Problem(Level.INFO, self._profiles[0], text))
 
     # Planning
 
@@ -177,12 +191,17 @@ class Run:
 
     # What is shown
 
-    def _read_last_uses(self, accounts: Sequence[Account]) -> None:
-        """Read those that nothing was decided on: for people alone."""
+    def _read_last_uses(self, accounts: Sequence[Account], keys: Mapping[str, Sequence[LabelledKey]]) -> None:
+        """Read those that nothing was decided on: for people alone. A dry run's totals need those of expired ones."""
         iams = self._iams_by_access_key(accounts)
         for account in accounts:
             facts = self._facts[account.profile]
-            wanted = [key for key in account.scan.keys if key.access_key_id not in facts.last_uses]
+            wanted = [
+                key.access_key
+                for key in keys[account.profile]
+                if key.access_key.access_key_id not in facts.last_uses
+                and (self._shown.last_uses or key.label is AgeLabel.EXPIRED)
+            ]
             if iams and wanted:
                 read = self._surveyor.finder.read_uses(account.profile, facts, wanted, iams)
                 self._facts = {**self._facts, account.profile: read}
@@ -211,6 +230,8 @@ class Run:
         """Return what came of the run, as far as it got."""
         scans = self._scans if self._scans is not None else self._scanner.scans()
         outcomes = self._executor.finish() if self._executor is not None else self._unacted(scans)
+        watches = self._watches(scans, outcomes)
+        counts = {name: watches[one.profile] for one in accounts_of(scans) if watches for name in one.profiles}
         lines: list[str] = []
         problems: list[Problem] = []
         for scan in scans:
@@ -218,12 +239,18 @@ class Run:
             found = [one for one in (*self._problems, *self._surveyor.problems) if one.profile == scan.profile]
             own = Outcomes(own.outcomes, own.skips, (*own.problems, *found))
             keys = labels_after(self._label(scan), outcomes)
-            more = self._more_counts(scan, keys, outcomes)
+            more = counts[scan.profile].counts(self._settings) if scan.profile in counts else {}
+            if scan.root_access_keys is not None:
+                more["root_access_keys"] = scan.root_access_keys
             rendered = render(scan, keys, own, self._clock.elapsed_seconds, self._clock.utc_now(), more)
             lines += rendered.lines
+            problems += self._what_was_done(own)
             skipped = skip_problems(own.skips, scan.profile, issues_are_filed=self._settings.create_jira)
             problems += [*scan.problems, *own.problems, *rendered.problems, *skipped]
-        problems += self._what_stands_still(outcomes)
+        if self._settings.acts:
+            problems += [one for profile, seen in watches.items() for one in seen.standing_still(profile)]
+        if self._settings.disable_key and not self._is_dry_run:
+            problems.append(Problem(Level.INFO, self._profiles[0], f"policy: {policy(self._settings)}"))
         # Last: they are the same in each run, and Telegraf shows the first line alone.
         problems += [Problem(Level.WARNING, self._profiles[0], text) for text in self._settings.warnings]
         return RunResult(
@@ -244,43 +271,24 @@ class Run:
             return self._survey.known.state
         return None if self._ground is None else self._ground.state
 
-    def _more_counts(self, scan: Scan, keys: Sequence[LabelledKey], outcomes: Outcomes) -> dict[str, int]:
-        """Return what can be counted only if it is known: a number that is not known is not there, and never 0."""
-        counts = {}
-        if self._ground is not None:
-            facts = next(one for one in self._ground.facts.values() if one.is_about(scan))
-            state = self._state
-            counts["exempt"] = count_exempt(keys, facts)
-            if state is not None:
-                cases, done = self._watched(keys, facts, state, outcomes)
-                if self._settings.disable_key:  # else nothing is meant to be disabled
-                    counts["overdue"] = sum(waiting.overdue_since(case, done) is not None for case in cases)
-                if self._settings.acts:
-                    counts["waiting"] = sum(waiting.is_waiting(case, done) for case in cases)
-        if scan.root_access_keys is not None:
-            counts["root_access_keys"] = scan.root_access_keys
-        return counts
+    def _watches(self, scans: Sequence[Scan], outcomes: Outcomes) -> dict[str, Watch]:
+        """Return what is known of each account, by the profile that speaks for it; nothing before it is known."""
+        if self._ground is None:
+            return {}
+        settings, now, facts = self._settings, self._clock.now, self._ground.facts
+        return {
+            one.profile: watch(
+                labels_after(self._label(one.scan), outcomes), facts[one.profile], self._state, outcomes, settings, now
+            )
+            for one in accounts_of(scans)
+        }
 
-    def _watched(
-        self, keys: Sequence[LabelledKey], facts: Facts, state: State, outcomes: Outcomes
-    ) -> tuple[list[Case], waiting.Done]:
-        run = Circumstances(self._settings, self._clock.now)
-        noticed, named = outcomes.told_access_key_ids(), outcomes.named_access_key_ids()
-        known_since = state.account(facts.scan.account_id).first_seen_at
-        done = waiting.Done(known_since, noticed, named, outcomes.filed_access_key_ids())
-        return watched_cases(keys, facts, state, run), done
-
-    def _what_stands_still(self, outcomes: Outcomes) -> list[Problem]:
-        """Return what a person should know of that does not move: once a run and account."""
-        state = self._state
-        if self._ground is None or state is None or not self._settings.acts or self._scans is None:
+    def _what_was_done(self, outcomes: Outcomes) -> list[Problem]:
+        """Return a line an action of one profile, for -v."""
+        if self._executor is None:
             return []
-        found: list[Problem] = []
-        for account in accounts_of(self._scans):
-            keys = labels_after(self._label(account.scan), outcomes)
-            cases, done = self._watched(keys, self._ground.facts[account.profile], state, outcomes)
-            found += standing_still(account.profile, cases, done)
-        return found
+        lines = ((one.profile, describe_done(one, self._executor.run_id)) for one in outcomes.outcomes)
+        return [Problem(Level.INFO, profile, line) for profile, line in lines if line is not None]
 
     def _unacted(self, scans: Sequence[Scan]) -> Outcomes:
         """Return what there is to say if nothing was carried out: the plans' skips, or that time was over before."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from keycheck.exemptions import (
     file_exemption,
     parse_exemptions,
     tag_exemption,
+    worth_a_look,
 )
 from keycheck.model import (
     AccessKey,
@@ -35,7 +37,17 @@ from keycheck.model import (
     OwnerKind,
     Problem,
 )
-from keycheck.owners import IamUser, Known, MappingFile, Named, Owners, OwnersError, parse_mapping, tag_problem
+from keycheck.owners import (
+    IamUser,
+    Known,
+    MappingFile,
+    Named,
+    Owners,
+    OwnersError,
+    of_nobody,
+    parse_mapping,
+    tag_problem,
+)
 from keycheck.rules.case import Facts, UserFacts
 from keycheck.services import Iam, ServiceError
 from keycheck.settings import Settings
@@ -95,6 +107,11 @@ class UserFactsReader:
             tells_on_slack=settings.send_slack,
             assigns=settings.create_jira and settings.jira_assign_owner,
         )
+
+    def worth_a_look(self, accounts: Sequence[Account]) -> list[str]:
+        """Return what a person should know of both files."""
+        entries = () if self._owners is None else tuple(self._owners.slack_ids)
+        return _about_files(self._rules or (), entries, accounts, self._clock.now.date())
 
     @property
     def is_mapping_usable(self) -> bool:
@@ -288,6 +305,24 @@ class UserFactsReader:
         uses: dict[str, LastUse | None] = {key.access_key_id: None for key in unknown}
         uses |= {key.access_key_id: use for key, use in read.items()}
         return replace(facts, last_uses={**facts.last_uses, **uses})
+
+
+def _about_files(
+    rules: Iterable[ExemptionRule], entries: Sequence[str], accounts: Sequence[Account], today: date
+) -> list[str]:
+    """Return what is over, ends soon, or is about nobody in these accounts, as far as they were seen whole."""
+    whole = [account for account in accounts if account.scan.is_complete and account.scan.was_scanned]
+    users = {
+        called: {key.user_name for key in account.scan.keys}
+        for account in whole
+        for called in (account.scan.account_id, *account.profiles)
+    }
+    said = [f"exemptions_file: {one}" for one in worth_a_look(rules, users, today)]
+    if len(whole) == len(accounts) and (found := of_nobody(entries, users)):
+        what = "1 entry is" if len(found) == 1 else f"{len(found)} entries are"
+        text = f"{what} for users who have no access key in the accounts of this run: {list_cut(sorted(found))}"
+        said.append(f"slack_id_mapping_file: {text}")
+    return said
 
 
 def _first(iams: Sequence[Iam], ask: Callable[[Iam], R]) -> R:

@@ -18,6 +18,7 @@ from keycheck.exemptions import (
     file_exemption,
     parse_exemptions,
     tag_exemption,
+    worth_a_look,
 )
 from keycheck.model import Exemption
 from tests.builders import ACCOUNT, DAY
@@ -387,3 +388,33 @@ def test_any_tags_give_an_exemption_or_none_or_what_is_wrong(tags: dict[str, str
             assert why.startswith("the tag keycheck:exempt-")
         case None:
             assert REASON_TAG not in tags or UNTIL_TAG in tags
+
+
+# What a person should know of the file
+
+
+@pytest.mark.parametrize(
+    ("account", "user", "until", "says"),
+    [
+        ("acme-dev", "dev_*", date(2027, 1, 31), []),
+        ("ACME-DEV", "Dev_Kramer", date(2027, 1, 31), []),
+        (
+            "acme-dev",
+            "gone",
+            date(2027, 1, 31),
+            ["is for no user who has an access key; look at its user, or delete it"],
+        ),
+        ("acme-prod", "gone", date(2027, 1, 31), []),
+        ("acme-dev", "dev_*", TODAY - timedelta(days=1), ["is over; delete it"]),
+        ("acme-prod", "gone", TODAY - timedelta(days=1), ["is over; delete it"]),
+        ("acme-dev", "dev_*", TODAY, ["ends soon; after that day it is given a notice"]),
+        ("acme-dev", "dev_*", TODAY + timedelta(days=14), ["ends soon; after that day it is given a notice"]),
+        ("acme-dev", "dev_*", TODAY + timedelta(days=15), []),
+    ],
+)
+def test_what_is_over_ends_soon_or_is_about_nobody_is_worth_a_look(
+    account: str, user: str, until: date, says: list[str]
+) -> None:
+    rule = ExemptionRule(account, user, until, "a freeze")
+    found = worth_a_look([rule], {"acme-dev": {"dev_kramer"}}, TODAY)
+    assert found == [f"exemption 1 (user {user!r}, until {until}) {one}" for one in says]

@@ -26,6 +26,7 @@ from keycheck.owners import (
     OwnersError,
     Presence,
     SlackName,
+    of_nobody,
     parse_mapping,
     parse_slack_name,
     tag_problem,
@@ -861,3 +862,21 @@ def test_who_is_named_and_by_what(
 def test_with_slack_off_nobody_hears_instead() -> None:
     owners = Owners({}, "C0FALLBACK", "slack_id", "email", tells_on_slack=False)
     assert owners.named(IamUser(("acme-dev",), ACCOUNT, "dev"), {}, tags_were_read=True) == Named()
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_of_nobody"),
+    [
+        ("dev_kramer", False),
+        ("DEV_Kramer", False),
+        ("gone", True),
+        ("acme-dev/gone", True),
+        ("acme-dev/dev_kramer", False),
+        (f"{ACCOUNT}/gone", True),
+        ("acme-other/gone", False),
+        ("acme-prod/dev_kramer", True),
+    ],
+)
+def test_entries_for_users_who_have_no_access_key(entry: str, is_of_nobody: bool) -> None:
+    users = {"acme-dev": {"dev_kramer"}, ACCOUNT: {"dev_kramer"}, "acme-prod": {"svc"}}
+    assert of_nobody([entry], users) == ([entry] if is_of_nobody else [])

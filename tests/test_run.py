@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from keycheck.forecast import policy
 from keycheck.model import AccessKey, Level
 from keycheck.run import Run, RunResult
 from keycheck.services import ServiceError
 from keycheck.settings import SWITCHES, parse
 from sandbox.in_memory import HourlyClock, MemoryAccount
-from tests.builders import ACCOUNT, DAY, EVERYTHING, NOW, PROFILE, make_access_key
+from tests.builders import ACCOUNT, DAY, EVERYTHING, NOW, PROFILE, make_access_key, make_settings
 from tests.opened import Opened
 
 OFF = dict.fromkeys(SWITCHES, "False")
@@ -190,10 +191,14 @@ def test_the_access_key_of_the_environment_is_never_disabled(account: MemoryAcco
 
 def test_a_dry_run_says_what_a_run_would_do_and_writes_nothing(account: MemoryAccount, mapping: Path) -> None:
     result = result_of(Opened(account), mapping, is_dry_run=True)
-    assert [line.partition(" for ")[0].partition(" about ")[0] for _, line in result.dry_run_lines] == [
+    lines = [line for _, line in result.dry_run_lines]
+    assert [line.partition(" for ")[0].partition(" about ")[0] for line in lines[:3]] == [
         "would file an issue",
         f"would send a message to {OWNER}",
         "would disable access key ...VHXVM of dev_kramer (expired, 197 days old), once the notice above is delivered",
     ]
+    assert [line.partition(" ")[0] for line in lines[3:]] == ["in", "if", "policy:"]
+    assert lines[3].startswith("in all 1 expired and 0 expiring access keys; of the expired ones 1 never used")
+    assert lines[5] == f"policy: {policy(make_settings())}"
     assert (account.items, account.issues, account.sent, account.disabled) == ({}, {}, [], [])
     assert counted(result, "expired") == 1

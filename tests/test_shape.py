@@ -23,8 +23,20 @@ DATA = PACKAGE / "slack_ID_mapping.py"
 PURE_FOLDERS = ("rules", "words")
 IN_FOLDERS = tuple(f"{one}.{path.stem}" for one in PURE_FOLDERS for path in sorted(PACKAGE.glob(f"{one}/[a-z]*.py")))
 PURE = (
-    *("accounts", "actions", "exemptions", "labels", "metrics", "misspelt", "model", "owners", "planning", "tags"),
-    *("row_formats", "row_sources", "rows", "tokens", "values"),
+    *(
+        "accounts",
+        "actions",
+        "exemptions",
+        "forecast",
+        "labels",
+        "metrics",
+        "misspelt",
+        "model",
+        "owners",
+        "planning",
+        "tags",
+    ),
+    *("row_formats", "row_sources", "rows", "tokens", "values", "watch"),
     *IN_FOLDERS,
 )
 LIBRARIES = frozenset({"boto3", "botocore", "jira", "slack_sdk", "credstash", "requests", "urllib3"})

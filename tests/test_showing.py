@@ -10,15 +10,17 @@ import re
 import subprocess
 import sys
 import termios
+from datetime import date, timedelta
 from typing import Final
 
 import pytest
 
+from keycheck.forecast import policy
 from keycheck.showing import add_options, read_options
 from sandbox.warm_parent import ENTRY
 from sandbox.world import World
-from tests.builders import ALL_ON, AT_ONCE
-from tests.running import KRAMER, issue_posts, sends, statuses
+from tests.builders import ALL_ON, AT_ONCE, make_settings
+from tests.running import KRAMER, issue_posts, records, sends, statuses
 from tests.test_row_formats import read_csv, read_json
 
 pytestmark = pytest.mark.process
@@ -149,6 +151,54 @@ def test_an_account_that_cannot_be_scanned_has_no_rows_and_is_said(staffed: Worl
     ran = staffed.run("acme-dv", "--format", "json")
     assert (ran.code, json.loads(ran.stdout)) == (1, [])
     assert ran.stderr.startswith("E! acme-dv: there is no such AWS profile")
+
+
+# What a run says that it did
+
+
+def test_a_run_says_what_it_did_a_line_an_action_and_which_run_it_was(staffed: World) -> None:
+    settings = {**ALL_ON, **AT_ONCE, "slack_fallback_channel": "C0FALLBACK"}
+    ran = staffed.run("acme-dev", "-v", **settings)
+    assert ran.code == 0
+    said = [line.removeprefix("I! acme-dev: ") for line in ran.stderr.splitlines() if line.startswith("I! ")]
+    run_id = str(records(staffed)[staffed.aws.keys("dev_kramer")[0][0]]["disabled_by"])[:8]
+    done = [line.removesuffix(f" (run {run_id})") for line in said if line.endswith(f" (run {run_id})")]
+    old, due = (staffed.aws.keys(user)[0][0][-5:] for user in ("dev_kramer", "dev_jones"))
+    filed = {line for line in done if line.startswith("filed ")}
+    assert filed == {
+        f"filed {key} for access key ...{five} of {user} ({age} days old)"
+        for key, issue in staffed.jira.issues.items()
+        for five, user, age in ((old, "dev_kramer", "expired, 197"), (due, "dev_jones", "expiring, 170"))
+        if five in issue.summary
+    }
+    assert {line for line in done if line.startswith("sent ")} == {
+        f"sent a message to {KRAMER} about 1 access key: dev_kramer ...{old}",
+        f"sent a message to C0FALLBACK about 1 access key: dev_jones ...{due}",
+    }
+    assert f"disabled access key ...{old} of dev_kramer (expired, 197 days old), with notice to {KRAMER}" in done
+    assert [line for line in said if line.startswith("policy: ")] == [f"policy: {policy(make_settings())}"]
+    assert "(run " not in staffed.run("acme-dev", **settings).stderr, "only with -v"
+
+
+def test_what_is_about_nobody_or_over_is_said(staffed: World) -> None:
+    staffed.owners["left.long.ago"] = "U0LEFT"
+    until = date.today() + timedelta(days=9)  # noqa: DTZ011 - of whoever writes the file
+    rules = [("nobody", until + timedelta(days=90)), ("dev_kramer", until)]
+    text = "".join(
+        f'[[exemption]]\naccount = "acme-dev"\nuser = "{user}"\nuntil = {day}\nreason = "a freeze"\n'
+        for user, day in rules
+    )
+    (staffed.folder / "exemptions.toml").write_text(text, encoding="utf-8")
+    settings = {**ALL_ON, "exemptions_file": str(staffed.folder / "exemptions.toml")}
+    ran = staffed.run("acme-dev", "--dry-run", **settings)
+    assert ran.code == 0
+    for says in (
+        "exemptions_file: exemption 1 (user 'nobody', until ",
+        "exemptions_file: exemption 2 (user 'dev_kramer', until ",
+        "slack_id_mapping_file: 1 entry is for users who have no access key in the accounts of this run: left.long.ago",
+    ):
+        assert f"I! acme-dev: {says}" in ran.stderr
+    assert "left.long.ago" not in staffed.run("acme-dev", **settings).stderr, "no warning in each run"
 
 
 # What is typed wrong

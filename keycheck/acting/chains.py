@@ -105,6 +105,11 @@ class Executor:
         """Return what became of everything: see Ledger.close."""
         return self._ledger.close()
 
+    @property
+    def run_id(self) -> str:
+        """Which run this is, as the state table has it where it disables."""
+        return self._means.run_id
+
     def newest(self, record: KeyRecord) -> KeyRecord:
         """Return the record of an access key as this run last wrote it, as far as it has; else the one given."""
         return self._ledger.newest(record)

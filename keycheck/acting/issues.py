@@ -77,7 +77,7 @@ class IssueWork:
             return None
         if found is not None:
             self._record_found(task, filing, record, token, found)
-            self._ledger.done(task, Result.NOT_NEEDED)
+            self._ledger.done(task, Result.NOT_NEEDED, found.key)
             return found.key
         if reason is not None:
             release_issue(self._means, record, token)
@@ -96,7 +96,7 @@ class IssueWork:
             )
             if issue_key is None:
                 return None
-            self._ledger.done(task, Result.DONE)
+            self._ledger.done(task, Result.DONE, issue_key)
             self._record_issue(task, filing, record, token, issue_key, (*record.answered_filings, at))
             if filing.email is not None:
                 self._assign_new(task, issues, filing, replace(record, issue=IssueRecord(issue_key)), filing.email)

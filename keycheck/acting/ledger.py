@@ -191,10 +191,10 @@ class Ledger:
 
     # Entries
 
-    def done(self, task: Task, result: Result) -> None:
+    def done(self, task: Task, result: Result, issue_key: str = "") -> None:
         with self._lock:
             if not self._is_closed:
-                self._outcomes[task] = Outcome(task.profile, task.action, result)
+                self._outcomes[task] = Outcome(task.profile, task.action, result, issue_key)
 
     def refused(self, task: Task, error: ServiceError) -> None:
         """Enter what was surely not done; the next run tries again."""

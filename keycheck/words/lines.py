@@ -36,7 +36,7 @@ def describe(action: Action) -> str:
         case SendMessage(addressee=addressee, keys=keys):
             kind = "a digest to the fallback channel" if addressee.is_fallback else "a message to"
             named = list_cut([name_in_short(one.key) for one in keys])
-            return f"would send {kind} {addressee.slack_id} about {_count(keys)}: {named}"
+            return f"would send {kind} {addressee.slack_id} about {count_keys(keys)}: {named}"
         case DisableKey(key=key, owner=owner, has_notice=has_notice):
             only = ", once the notice above is delivered" if owner is not None and not has_notice else ""
             return f"would disable {name_key(key)}{only}"
@@ -44,13 +44,13 @@ def describe(action: Action) -> str:
             return f"would assign {record.issue_key} to the owner of {name_key(key)}"
         case CommentIssue(record=record, event=event, key=shown):
             what = "comment on and close" if event.closes else "comment on"
-            return f"would {what} {record.issue_key} ({_EVENTS[event]}): {name_key(shown or record)}"
+            return f"would {what} {record.issue_key} ({EVENTS[event]}): {name_key(shown or record)}"
         case Observation(record=record, kind=kind, key=shown, why=why):
             void = f" ({why.value})" if kind is ObservationKind.VOID and why is not None else ""
-            return f"would note in the state table that {_NOTES[kind]}{void}: {name_key(shown or record)}"
+            return f"would note in the state table that {NOTES[kind]}{void}: {name_key(shown or record)}"
 
 
-_EVENTS = {
+EVENTS = {
     IssueEvent.EXPIRED: "it has expired",
     IssueEvent.NO_LONGER_DUE: "it needs no rotating any more",
     IssueEvent.EXEMPTION_ENDED: "its exemption has ended",
@@ -64,7 +64,7 @@ _EVENTS = {
 }
 
 
-_NOTES = {
+NOTES = {
     ObservationKind.CONFIRMED: "a disabling that was begun was carried out",
     ObservationKind.DROPPED: "a disabling that was begun came to nothing",
     ObservationKind.INACTIVE: "somebody else deactivated it, so that its notice is void",
@@ -184,7 +184,7 @@ def skip_problems(skips: Iterable[Skip], profile: str, *, issues_are_filed: bool
         unique = sorted(set(keys), key=_oldest_first)
         said = SAID[reason]
         is_told_otherwise = reason is SkipReason.UNKNOWN_OWNER and issues_are_filed
-        text = said.text.format(count=_count(unique), why=said.why)
+        text = said.text.format(count=count_keys(unique), why=said.why)
         problems.append(Problem(Level.INFO if is_told_otherwise else said.level, profile, f"{text}: {_some(unique)}"))
     return problems
 
@@ -195,7 +195,7 @@ def _oldest_first(key: LabelledKey | KeyRecord) -> tuple[int, str, str]:
     return (-key.age_days, key.access_key.user_name, key.access_key.last_five)
 
 
-def _count(keys: Sequence[object]) -> str:
+def count_keys(keys: Sequence[object]) -> str:
     return "1 access key" if len(keys) == 1 else f"{len(keys)} access keys"
 
 
@@ -208,7 +208,7 @@ def standing_still(profile: str, cases: Sequence[Case], done: waiting.Done) -> l
 
     def said(text: str, found: Sequence[Case]) -> Problem:
         keys = sorted((case.key for case in found), key=_oldest_first)
-        return Problem(Level.WARNING, profile, f"{text.format(count=_count(keys))}: {_some(keys)}")
+        return Problem(Level.WARNING, profile, f"{text.format(count=count_keys(keys))}: {_some(keys)}")
 
     untold = {case.owner.addressee.slack_id for case in cases if case.owner.addressee and waiting.is_untold(case, done)}
     found = []

@@ -181,5 +181,5 @@ def test_without_skips_nothing_is_said() -> None:
 def test_there_are_words_for_every_reason_every_next_step_and_every_event() -> None:
     assert set(lines.SAID) == set(SkipReason)
     assert set(parts.TOLD) == set(NextStep)
-    assert set(lines._EVENTS) == set(IssueEvent)
-    assert set(lines._NOTES) == set(ObservationKind)
+    assert set(lines.EVENTS) == set(IssueEvent)
+    assert set(lines.NOTES) == set(ObservationKind)
