@@ -43,6 +43,7 @@
     forecast.py   pure       a dry run's totals, its calendar, and the policy in one line
     rows.py       pure       what is known of each access key, as one row
     row_sources.py pure      what a run knows -> rows
+    explain.py    pure       all that is known of one access key, in sentences
     row_formats.py pure      rows as JSON and CSV
     row_table.py  shell      rows as a table, by rich
     showing.py    shell      the options that say what is shown on stdout, and the writing of it

@@ -236,6 +236,21 @@ class DisableKey:
 Action = Observation | FileIssue | AssignIssue | CommentIssue | SendMessage | DisableKey
 
 
+def access_key_ids(action: Action) -> tuple[str, ...]:
+    match action:
+        case SendMessage(keys=keys):
+            return tuple(one.key.access_key.access_key_id for one in keys)
+        case DisableKey(key=key):
+            return (key.access_key.access_key_id,)
+        case (
+            Observation(record=record)
+            | FileIssue(record=record)
+            | AssignIssue(record=record)
+            | CommentIssue(record=record)
+        ):
+            return (record.access_key_id,)
+
+
 class Step(enum.Enum):
     """What is skipped; the value is how a line says it. ACT: all that may be due for an access key."""
 
@@ -275,6 +290,12 @@ class Chain:
     disablings: tuple[DisableKey, ...] = ()
     reserves: tuple[DisableKey, ...] = ()
 
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """All of them, in the order in which they are taken."""
+        message = () if self.message is None else (self.message,)
+        return (*self.notes, *self.issue_actions, *message, *self.disablings)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -286,7 +307,7 @@ class Plan:
     chains: tuple[Chain, ...] = ()
     skips: tuple[Skip, ...] = ()
     places: Mapping[str, int] = field(default_factory=dict)
-    told: Mapping[str, Outlook] = field(default_factory=dict)
+    told: Mapping[str, Outlook] = field(default_factory=dict, compare=False)
 
 
 class Result(enum.Enum):

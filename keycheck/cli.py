@@ -37,6 +37,7 @@ from keycheck.report import (
 from keycheck.settings import Settings, SettingsError, parse
 from keycheck.showing import Shown, add_options, lines_of, read_options
 from keycheck.tokens import kind_of_secret
+from keycheck.words.parts import cut_name
 
 if TYPE_CHECKING:
     from keycheck.run import RunResult
@@ -148,7 +149,13 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], clock: RunClock, 
     _silence_libraries()
     said = _Progress(is_shown_at_once=os.isatty(STDERR))
     result = _supervise(profiles, settings, environ, clock, options, shown, said)
-    if shown.has_rows:
+    if shown.explained:
+        lines = list(result.explained)
+        if not lines and result.was_anything_scanned:
+            text = f"no user or access key {cut_name(shown.explained)} was found in {', '.join(profiles)}"
+            say([format_line(Level.ERROR, f"keycheck: {text}")], clock)
+            return EXIT_NOTHING
+    elif shown.has_rows:
         lines = lines_of(result.rows, shown, metrics, environ)
     else:
         lines = list(result.lines) if settings.dump_metric_to_console else []
@@ -179,7 +186,7 @@ def _supervise(
         settings,
         clock,
         environment_key_id=environ.get("AWS_ACCESS_KEY_ID", "").strip(),
-        is_dry_run=options.dry_run,
+        is_dry_run=options.dry_run or bool(shown.explained),
         shown=shown,
         debug=debug,
         outside=RealServices(settings, clock),
@@ -207,7 +214,8 @@ def _finish(
     """Print everything: people's lines first, since a broken stdout ends the rest."""
     say(problem_lines(result.problems, verbose=options.verbose), clock)
     say(said.take(), clock)
-    say([format_line(Level.INFO, f"{profile}: {text}") for profile, text in result.dry_run_lines], clock)
+    if options.explain is None:
+        say([format_line(Level.INFO, f"{profile}: {text}") for profile, text in result.dry_run_lines], clock)
     try:
         write_all(metrics, [f"{line}\n".encode("utf-8", "replace") for line in lines], clock)
     except CannotWrite as error:

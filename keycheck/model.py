@@ -223,8 +223,9 @@ class KeyRecord:
     latest day told to anybody, as its first instant in UTC: it outlives every notice. `disabling_at`: an intent to
     disable that was never confirmed. `inactive_at`: since when it is seen inactive, though keycheck is not on record as
     having done that. `reenabled_at`: when it was first seen active after any of these. `exempt_until`: the exemption
-    last seen, until it is said that it has ended. `voided_at`: when the last notice became void: no rule rests on it,
-    only what tells one notice in an issue from the next. `times_taken_back`: how often a person did that, ever.
+    last seen, until it is said that it has ended. `voided_at`, `voided_why`: when and why the last notice became void:
+    nothing rests on them but what tells one notice in an issue from the next. `times_taken_back`: how often a person
+    did that, ever.
 
     `issue_filings`: when a POST of an issue was begun, oldest first, kept also if its outcome is unknown;
     `answered_filings`: those of them that Jira answered with an issue; `issue_tried_at`: when Jira last refused one.
@@ -248,6 +249,7 @@ class KeyRecord:
     reenabled_at: datetime | None = None
     exempt_until: date | None = None
     voided_at: datetime | None = field(default=None, compare=False)
+    voided_why: str = field(default="", compare=False)
     times_taken_back: int = 0
 
     @property

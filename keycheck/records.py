@@ -38,10 +38,13 @@ class RecordsReader:
         self.dry_run_lines: list[tuple[str, str]] = []
 
     def read(
-        self, accounts: Sequence[Account], due: Mapping[str, Sequence[LabelledKey]]
+        self,
+        accounts: Sequence[Account],
+        due: Mapping[str, Sequence[LabelledKey]],
+        also: Sequence[LabelledKey] = (),
     ) -> tuple[State | None, Claims | None]:
         """Return what the table holds about these access keys and accounts, and the table itself. No state if it cannot
-        be used; no table if it is not needed yet: it is made only once something is due.
+        be used; no table if it is not needed yet: it is made only once something is due. `also`: read, and no more.
         """
         settings = self._settings
         concerned = [profile for profile, keys in due.items() if keys]
@@ -52,7 +55,7 @@ class RecordsReader:
                     self.dry_run_lines.append((concerned[0], f"would create the table {settings.dynamodb_table_name}"))
                 return State(), claims if concerned else None
             self._remark(concerned, claims.remarks)
-            state = self._read(claims, accounts, due)
+            state = self._read(claims, accounts, due, also)
             if concerned and not self._is_dry_run:
                 self._note_accounts(claims, [one for one in _ids(accounts) if state.account(one).first_seen_at is None])
         except ServiceError as error:
@@ -62,9 +65,16 @@ class RecordsReader:
             return None, None
         return state, claims
 
-    def _read(self, claims: Claims, accounts: Sequence[Account], due: Mapping[str, Sequence[LabelledKey]]) -> State:
+    def _read(
+        self,
+        claims: Claims,
+        accounts: Sequence[Account],
+        due: Mapping[str, Sequence[LabelledKey]],
+        also: Sequence[LabelledKey],
+    ) -> State:
         ids = {profile: [key.access_key.access_key_id for key in keys] for profile, keys in due.items()}
-        state = claims.read([one for own in ids.values() for one in own], (), account_ids=_ids(accounts))
+        every = [*(one for own in ids.values() for one in own), *(key.access_key.access_key_id for key in also)]
+        state = claims.read(every, (), account_ids=_ids(accounts))
         if state.lists_all is None:
             state = self._listed(claims, state)
         for account in accounts:

@@ -23,7 +23,7 @@ from keycheck.labels import label_key
 from keycheck.metrics import labels_after, render
 from keycheck.model import AgeLabel, LabelledKey, Level, Problem, Scan, State
 from keycheck.planning import Questions, due_keys, plan_profile, questions
-from keycheck.row_sources import KnownByRun, rows_of
+from keycheck.row_sources import KnownByRun, explained, rows_of
 from keycheck.rows import Row
 from keycheck.rules.case import Facts, SharedFacts
 from keycheck.scan import Scanner
@@ -31,7 +31,7 @@ from keycheck.services import Iam, Messages, Outside
 from keycheck.settings import Settings
 from keycheck.showing import METRICS_ALONE, Shown
 from keycheck.survey import Ground, Survey, Surveyor
-from keycheck.watch import Watch, watch
+from keycheck.watch import Watch, as_planned, watch
 from keycheck.words.done import describe_done
 from keycheck.words.lines import describe_skip, skip_problems
 
@@ -49,12 +49,13 @@ class _Answered:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """`lines`: the metrics, profile after profile; `rows`: the access keys, for people, if they are shown.
-    `dry_run_lines`: (profile, what a real run would do).
+    """`lines`: the metrics, profile after profile; `rows`: the access keys, for people, if they are shown;
+    `explained`: what was asked about some of them. `dry_run_lines`: (profile, what a real run would do).
     """
 
     lines: tuple[str, ...]
     rows: tuple[Row, ...]
+    explained: tuple[str, ...]
     problems: tuple[Problem, ...]
     dry_run_lines: tuple[tuple[str, str], ...]
     was_anything_scanned: bool
@@ -107,7 +108,7 @@ class Run:
                 self._debug(scan.profile, f"scanned {scan.user_count} users, {len(scan.keys)} access keys")
             accounts = accounts_of(self._scans)
             self._act(accounts)
-            if self._shown.last_uses:
+            if self._shown.has_rows:
                 self._read_last_uses(accounts, {one.profile: self._label(one.scan) for one in accounts})
         except Stopped:
             return
@@ -121,7 +122,8 @@ class Run:
     def _act(self, accounts: Sequence[Account]) -> None:
         labelled = {account.profile: self._label(account.scan) for account in accounts}
         self._problems += [_about_profiles(account) for account in accounts if len(account.profiles) > 1]
-        ground = self._ground = self._surveyor.ground(accounts, labelled)
+        also = [one for keys in labelled.values() for one in keys if self._shown.explains(one)]
+        ground = self._ground = self._surveyor.ground(accounts, labelled, also)
         self._facts = ground.facts
         self._say_what_is_worth_a_look(accounts)
         if not self._settings.acts or (ground.claims is None and not any(ground.due.values())):
@@ -138,7 +140,7 @@ class Run:
             self._dry_run_lines += dry_run(plans, survey.issues, self._settings.jira_site)
             self._dry_run_lines += [(skip.profile, describe_skip(skip)) for plan in plans for skip in plan.skips]
             if settings.disable_key:
-                self._read_last_uses(accounts, labelled)
+                self._read_last_uses(accounts, labelled, is_total=True)
             self._dry_run_lines += last_lines(plans, labelled, self._facts, settings, now)
         elif survey.claims is not None:
             services = Services(survey.claims, survey.issues, answered.messages, iams)
@@ -191,7 +193,9 @@ class Run:
 
     # What is shown
 
-    def _read_last_uses(self, accounts: Sequence[Account], keys: Mapping[str, Sequence[LabelledKey]]) -> None:
+    def _read_last_uses(
+        self, accounts: Sequence[Account], keys: Mapping[str, Sequence[LabelledKey]], *, is_total: bool = False
+    ) -> None:
         """Read those that nothing was decided on: for people alone. A dry run's totals need those of expired ones."""
         iams = self._iams_by_access_key(accounts)
         for account in accounts:
@@ -200,29 +204,32 @@ class Run:
                 key.access_key
                 for key in keys[account.profile]
                 if key.access_key.access_key_id not in facts.last_uses
-                and (self._shown.last_uses or key.label is AgeLabel.EXPIRED)
+                and (self._shown.asks_for_use_of(key) or (is_total and key.label is AgeLabel.EXPIRED))
             ]
             if iams and wanted:
                 read = self._surveyor.finder.read_uses(account.profile, facts, wanted, iams)
                 self._facts = {**self._facts, account.profile: read}
 
-    def _rows(self, scans: Sequence[Scan], outcomes: Outcomes) -> tuple[Row, ...]:
-        """Return what people are shown, as far as the run got."""
+    def _rows(self, scans: Sequence[Scan], outcomes: Outcomes) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+        """Return what people are shown, as far as the run got: rows, or what explains some of them."""
         if not self._shown.has_rows:
-            return ()
+            return (), ()
         accounts = accounts_of(scans)
         known = KnownByRun(
             accounts,
             {account.profile: labels_after(self._label(account.scan), outcomes) for account in accounts},
             self._facts,
-            self._state or State(),
+            self._state,
             outcomes,
             (lambda record: record) if self._executor is None else self._executor.newest,
             self._surveyor.finder.named,
             {plan.profile: plan for plan in self._plans or ()},
+            None if self._survey is None else self._survey.known.open_issues,
         )
         days, now = self._settings.expiring_days, self._clock.utc_now()
-        return rows_of(known, expiring_days=days, now=now, is_dry_run=self._is_dry_run)
+        rows = rows_of(known, expiring_days=days, now=now, is_dry_run=self._is_dry_run)
+        lines = explained(known, rows, self._settings, self._clock.now, self._shown.explains)
+        return tuple(rows.values()), tuple(lines)
 
     # What came of it
 
@@ -255,7 +262,7 @@ class Run:
         problems += [Problem(Level.WARNING, self._profiles[0], text) for text in self._settings.warnings]
         return RunResult(
             tuple(lines),
-            self._rows(scans, outcomes),
+            *self._rows(scans, outcomes),
             tuple(problems),
             (*self._surveyor.dry_run_lines, *self._dry_run_lines),
             was_anything_scanned=any(scan.was_scanned for scan in scans),
@@ -276,9 +283,10 @@ class Run:
         if self._ground is None:
             return {}
         settings, now, facts = self._settings, self._clock.now, self._ground.facts
+        done = as_planned(self._plans or ()) if self._is_dry_run else outcomes  # what a real run would not leave undone
         return {
             one.profile: watch(
-                labels_after(self._label(one.scan), outcomes), facts[one.profile], self._state, outcomes, settings, now
+                labels_after(self._label(one.scan), outcomes), facts[one.profile], self._state, done, settings, now
             )
             for one in accounts_of(scans)
         }

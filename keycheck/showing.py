@@ -11,7 +11,8 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from keycheck.model import AgeLabel
+from keycheck.explain import is_meant
+from keycheck.model import AgeLabel, LabelledKey
 from keycheck.rows import Choice, Order, Row, chosen
 
 FORMATS = ("influx", "table", "json", "csv")
@@ -19,15 +20,25 @@ FORMATS = ("influx", "table", "json", "csv")
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What is printed on stdout. `last_uses`: IAM is asked when each access key was last used, a call each."""
+    """What is printed on stdout. `last_uses`: IAM is asked when each access key was last used, a call each.
+    `explained`: whose access keys are explained instead of all of them shown: a user name, or the last five characters.
+    """
 
     format: str = "influx"
     choice: Choice = field(default_factory=Choice)
     last_uses: bool = False
+    explained: str = ""
 
     @property
     def has_rows(self) -> bool:
-        return self.format != "influx"
+        return self.format != "influx" or bool(self.explained)
+
+    def explains(self, key: LabelledKey) -> bool:
+        return bool(self.explained) and is_meant(key, self.explained)
+
+    def asks_for_use_of(self, key: LabelledKey) -> bool:
+        """Return whether its last use is read for this alone."""
+        return self.last_uses or self.explains(key)
 
 
 METRICS_ALONE = Shown()
@@ -37,7 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what is about stdout to the command line."""
     group = parser.add_argument_group(
         "what is shown on stdout",
-        "The last four only with another format than influx. They change nothing of what is done.",
+        "--only, --user, --sort and --last-used go with another format than influx. None of them changes what is done.",
     )
     group.add_argument(
         "--format",
@@ -63,6 +74,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="when and by what each access key was last used, which costs a call each",
     )
 
+    group.add_argument(
+        "--explain",
+        metavar="USER_OR_LAST5",
+        help="say all that is known of a user's access keys, or of the one with these last five characters, and what "
+        "the next run would do; writes nothing anywhere",
+    )
+
 
 def _labels(text: str) -> frozenset[AgeLabel]:
     known = {label.value: label for label in AgeLabel}
@@ -85,6 +103,12 @@ def read_options(options: argparse.Namespace) -> Shown | str:
         )
         if is_given
     ]
+    if options.explain is not None:
+        if options.format != "influx" or given:
+            return "--explain goes with no other option about stdout; see --help"
+        if not options.explain.strip():
+            return "--explain needs a user name, or the last five characters of an access key; see --help"
+        return Shown(explained=options.explain.strip())
     if options.format == "influx" and given:
         return f"{given[0]} needs --format table, json or csv; see --help"
     if options.format == "table" and importlib.util.find_spec("rich") is None:

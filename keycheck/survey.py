@@ -96,8 +96,8 @@ class Surveyor:
 
     # First what may be counted
 
-    def ground(self, accounts: Sequence[Account], labelled: Labelled) -> Ground:
-        """Files, tags, the state table, owners."""
+    def ground(self, accounts: Sequence[Account], labelled: Labelled, also: Sequence[LabelledKey] = ()) -> Ground:
+        """Files, tags, the state table, owners. `also`: access keys whose records are read, due or not."""
         self.finder.read_files()
         attention = {name: [key for key in keys if key.needs_attention] for name, keys in labelled.items()}
         if not self._settings.acts:
@@ -107,7 +107,7 @@ class Surveyor:
             return Ground(self._facts(accounts, attention, Known()), State())
         due = {profile: due_keys(keys, self._settings) for profile, keys in labelled.items()}
         self._clock.check()
-        state, claims = self._records.read(accounts, due)
+        state, claims = self._records.read(accounts, due, also)
         self._read_tags(accounts, attention, state, claims)
         self._clock.check()
         emails = [email for one in accounts for email in self.finder.emails(one, attention[one.profile])]

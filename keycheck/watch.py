@@ -6,11 +6,11 @@ is not there, and never 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from keycheck.actions import Outcomes
+from keycheck.actions import Outcome, Outcomes, Plan, Result
 from keycheck.model import LabelledKey, Problem, State
 from keycheck.planning import count_exempt, watched_cases
 from keycheck.rules import waiting
@@ -43,6 +43,18 @@ class Watch:
     def standing_still(self, profile: str) -> list[Problem]:
         """Return what a person should know of: once a run and account."""
         return [] if self.cases is None or self.done is None else standing_still(profile, self.cases, self.done)
+
+
+def as_planned(plans: Iterable[Plan]) -> Outcomes:
+    """Return what becomes of plans if everything in them goes well."""
+    return Outcomes(
+        tuple(
+            Outcome(plan.profile, action, Result.DONE)
+            for plan in plans
+            for chain in plan.chains
+            for action in chain.actions
+        )
+    )
 
 
 def watch(

@@ -36,7 +36,7 @@ PURE = (
         "planning",
         "tags",
     ),
-    *("row_formats", "row_sources", "rows", "tokens", "values", "watch"),
+    *("explain", "row_formats", "row_sources", "rows", "tokens", "values", "watch"),
     *IN_FOLDERS,
 )
 LIBRARIES = frozenset({"boto3", "botocore", "jira", "slack_sdk", "credstash", "requests", "urllib3"})

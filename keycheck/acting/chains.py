@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ from functools import partial
 
 from keycheck.acting.disabling import disable
 from keycheck.acting.issues import IssueWork
-from keycheck.acting.ledger import Ledger, Task, access_key_ids
+from keycheck.acting.ledger import Ledger, Task
 from keycheck.acting.means import Means, Services
 from keycheck.acting.messages import send
 from keycheck.acting.notes import note
@@ -34,6 +34,7 @@ from keycheck.actions import (
     Outcomes,
     Plan,
     SendMessage,
+    access_key_ids,
 )
 from keycheck.clock import RunClock, Stopped
 from keycheck.model import KeyRecord, Level
@@ -85,7 +86,7 @@ class Executor:
             return tuple(Task(next(numbers), plan.profile, one) for one in actions)
 
         walks = [
-            [_Walk(chain, tasks_of(plan, actions_of(chain)), tasks_of(plan, chain.reserves)) for chain in plan.chains]
+            [_Walk(chain, tasks_of(plan, chain.actions), tasks_of(plan, chain.reserves)) for chain in plan.chains]
             for plan in plans
         ]
         self._places = _places(plans, [one for of_plan in walks for one in of_plan])
@@ -190,15 +191,6 @@ class Executor:
             if future.done() and not future.cancelled():
                 found |= future.result()
         return found
-
-
-def actions_of(chain: Chain) -> Iterator[Action]:
-    """Return all actions of a chain in the order in which they are taken."""
-    yield from chain.notes
-    yield from chain.issue_actions
-    if chain.message is not None:
-        yield chain.message
-    yield from chain.disablings
 
 
 def _places(plans: Sequence[Plan], walks: Sequence[_Walk]) -> Places:

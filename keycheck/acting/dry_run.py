@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from keycheck.acting.chains import actions_of
 from keycheck.acting.issue_claims import find_open_issue
 from keycheck.actions import Action, FileIssue, Plan
 from keycheck.clock import Stopped
@@ -15,7 +14,7 @@ from keycheck.words.lines import describe, describe_found
 def dry_run(plans: Sequence[Plan], issues: Issues | None, site: str) -> Iterator[tuple[str, str]]:
     """(profile, line) for each action that would be taken."""
     for plan in plans:
-        for action in (action for chain in plan.chains for action in actions_of(chain)):
+        for action in (action for chain in plan.chains for action in chain.actions):
             try:
                 yield plan.profile, _one(action, issues, site, plan.profile)
             except ServiceError as error:

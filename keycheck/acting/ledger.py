@@ -29,6 +29,7 @@ from keycheck.actions import (
     Skip,
     SkipReason,
     Step,
+    access_key_ids,
 )
 from keycheck.clock import RunClock, Stopped
 from keycheck.model import KeyRecord, LabelledKey, Level, Problem
@@ -296,21 +297,6 @@ def _subject(action: Action, error: ServiceError) -> str:
             return name_key(key)
         case CommentIssue(record=record) | Observation(record=record):
             return name_key(record)
-
-
-def access_key_ids(action: Action) -> tuple[str, ...]:
-    match action:
-        case SendMessage(keys=keys):
-            return tuple(one.key.access_key.access_key_id for one in keys)
-        case DisableKey(key=key):
-            return (key.access_key.access_key_id,)
-        case (
-            Observation(record=record)
-            | FileIssue(record=record)
-            | AssignIssue(record=record)
-            | CommentIssue(record=record)
-        ):
-            return (record.access_key_id,)
 
 
 def skips_of(task: Task, reason: SkipReason) -> tuple[Skip, ...]:

@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keycheck.acting.chains import actions_of
 from keycheck.acting.ledger import Ledger, Task
 from keycheck.actions import DisableKey, FileIssue, Plan, Result, SendMessage, SkipReason, Step
 from keycheck.clock import Stopped
@@ -44,7 +43,7 @@ class Books:
         numbers = count()
         self.clock = HourlyClock(NOW)
         self.clock.set_timeout(60)
-        self.tasks = [Task(next(numbers), PROFILE, one) for chain in planned.chains for one in actions_of(chain)]
+        self.tasks = [Task(next(numbers), PROFILE, one) for chain in planned.chains for one in chain.actions]
         self.ledger = Ledger([planned], self.tasks, make_settings(), self.clock)
 
     def task(self, kind: type) -> Task:

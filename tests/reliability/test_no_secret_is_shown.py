@@ -122,7 +122,7 @@ def test_a_run_with_everything_on_shows_no_secret(staffed: World) -> None:
     ran = run_verbosely(staffed, **ALL_ON, slack_fallback_channel=FALLBACK)
     fields = run_fields(ran)
     assert (ran.code, fields["issues_filed"], fields["nags_sent"], fields["keys_disabled"]) == (0, 4, 3, 3)
-    assert ran.stderr.startswith("D! acme-dev: keycheck ")
+    assert "\nD! acme-dev: keycheck " in ran.stderr
     assert {message.channel for message in staffed.slack.messages} == {KRAMER, CHANNEL, FALLBACK}
     assert kramers in json.dumps(staffed.slack.messages_to(KRAMER)[0].blocks)
     assert kramers in {item["iam_access_key_id"] for item in staffed.state_items()}
