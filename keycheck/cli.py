@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NoReturn
 from keycheck import __version__
 from keycheck.clock import RunClock
 from keycheck.model import Level, Problem
+from keycheck.progress import ProgressLine
 from keycheck.report import (
     STDERR,
     CannotWrite,
@@ -197,8 +198,11 @@ def _supervise(
     except RuntimeError:
         run.fail(f"no thread could be started: {LIMIT}")
         return run.result()
+    shown_at = ProgressLine(run.progress, clock, is_shown=os.isatty(STDERR) and not options.verbose)
     while worker.is_alive() and clock.grace_seconds() > 0:
         worker.join(POLL_SECONDS)
+        shown_at.update()
+    shown_at.take_away()
     return run.result()
 
 

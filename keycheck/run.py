@@ -32,7 +32,7 @@ from keycheck.settings import Settings
 from keycheck.showing import METRICS_ALONE, Shown
 from keycheck.survey import Ground, Survey, Surveyor
 from keycheck.watch import Watch, as_planned, watch
-from keycheck.words.done import describe_done
+from keycheck.words.done import done_lines
 from keycheck.words.lines import describe_skip, skip_problems
 
 _Iams = Mapping[str, Sequence[Iam]]
@@ -118,6 +118,14 @@ class Run:
     def fail(self, text: str) -> None:
         """Note why `work` cannot be done at all."""
         self._problems += [Problem(Level.ERROR, profile, text) for profile in self._profiles]
+
+    def progress(self) -> str:
+        """Return how far it is, for a person who waits. From any thread."""
+        if self._executor is not None:
+            done, count = self._executor.progress()
+            return f"{done} of {count} actions"
+        read, found = self._scanner.progress()
+        return f"{read} of {found} users read" if self._scans is None else f"{found} users read; looking what is due"
 
     def _act(self, accounts: Sequence[Account]) -> None:
         labelled = {account.profile: self._label(account.scan) for account in accounts}
@@ -251,7 +259,7 @@ class Run:
                 more["root_access_keys"] = scan.root_access_keys
             rendered = render(scan, keys, own, self._clock.elapsed_seconds, self._clock.utc_now(), more)
             lines += rendered.lines
-            problems += self._what_was_done(own)
+            problems += [] if self._executor is None else done_lines(own, self._executor.run_id)
             skipped = skip_problems(own.skips, scan.profile, issues_are_filed=self._settings.create_jira)
             problems += [*scan.problems, *own.problems, *rendered.problems, *skipped]
         if self._settings.acts:
@@ -290,13 +298,6 @@ class Run:
             )
             for one in accounts_of(scans)
         }
-
-    def _what_was_done(self, outcomes: Outcomes) -> list[Problem]:
-        """Return a line an action of one profile, for -v."""
-        if self._executor is None:
-            return []
-        lines = ((one.profile, describe_done(one, self._executor.run_id)) for one in outcomes.outcomes)
-        return [Problem(Level.INFO, profile, line) for profile, line in lines if line is not None]
 
     def _unacted(self, scans: Sequence[Scan]) -> Outcomes:
         """Return what there is to say if nothing was carried out: the plans' skips, or that time was over before."""

@@ -48,6 +48,11 @@ class Scanner:
         """Return what is known by now, in the order the profiles were given."""
         return tuple(scan.snapshot() for scan in self._profiles.values())
 
+    def progress(self) -> tuple[int, int]:
+        """Return how many users were read by now, and how many were found."""
+        counts = [scan.progress() for scan in self._profiles.values()]
+        return sum(read for read, _ in counts), sum(found for _, found in counts)
+
     def iam(self, profile: str) -> Iam | None:
         return self._profiles[profile].iam
 
@@ -99,6 +104,11 @@ class _ProfileScan:
         wait(futures)
         self._is_short_of_threads = pool.is_short
         pool.shutdown(wait=False)
+
+    def progress(self) -> tuple[int, int]:
+        """Return how many users were read, or could not be, by now, and how many were found."""
+        with self._lock:
+            return self._read + sum(map(len, self._unread.values())), len(self._user_names)
 
     def _pages(self, iam: Iam) -> Iterator[Sequence[tuple[str, str]]]:
         """(user name, account id) of each user, page by page."""

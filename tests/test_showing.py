@@ -10,17 +10,22 @@ import re
 import subprocess
 import sys
 import termios
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import date, timedelta
+from types import MappingProxyType
 from typing import Final
 
 import pytest
 
 from keycheck.forecast import policy
 from keycheck.showing import add_options, read_options
+from sandbox.http_fake import Fault, calls
 from sandbox.warm_parent import ENTRY
 from sandbox.world import World
 from tests.builders import ALL_ON, AT_ONCE, make_settings
-from tests.running import KRAMER, issue_posts, records, sends, statuses
+from tests.running import KRAMER, fake_iam, issue_posts, records, sends, statuses
 from tests.test_row_formats import read_csv, read_json
 
 pytestmark = pytest.mark.process
@@ -199,6 +204,70 @@ def test_what_is_about_nobody_or_over_is_said(staffed: World) -> None:
     ):
         assert f"I! acme-dev: {says}" in ran.stderr
     assert "left.long.ago" not in staffed.run("acme-dev", **settings).stderr, "no warning in each run"
+
+
+# How far it is
+
+
+def stderr_on_a_terminal(
+    world: World, *arguments: str, is_terminal: bool = True, environ: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """What a run writes to stderr; stdout is a pipe."""
+    world.write_owners()
+    ours, theirs = pty.openpty() if is_terminal else os.pipe()
+    os.set_blocking(ours, False)
+    command, env = [sys.executable, str(ENTRY), *arguments], {**world.environ, **environ}
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs, env=env)
+    os.close(theirs)
+    shown = b""
+    while process.poll() is None:
+        time.sleep(0.02)
+        with suppress(OSError):
+            shown += os.read(ours, 65536)
+    with suppress(OSError):
+        shown += os.read(ours, 65536)
+    os.close(ours)
+    assert process.stdout is not None
+    assert process.stdout.read().startswith(b"iam,")
+    process.stdout.close()
+    return shown.decode()
+
+
+@pytest.fixture
+def slow(iam_world: World) -> Iterator[World]:
+    """A scan of some two seconds."""
+    iam = fake_iam(iam_world)
+    for number in range(100):
+        iam.add_user(f"user{number:03}", [3])
+    before, iam.latency = iam.latency, 0.25
+    yield iam_world
+    iam.latency = before
+
+
+def test_a_person_at_a_terminal_sees_how_far_a_long_scan_is_and_then_nothing_of_it(slow: World) -> None:
+    shown = stderr_on_a_terminal(slow, "acme-dev")
+    steps = [(int(read), int(found)) for read, found in re.findall(r"\r\x1b\[K(\d+) of (\d+) users read", shown)]
+    assert len(steps) >= 2
+    assert steps == sorted(steps)
+    assert {found for _, found in steps} == {100}
+    assert shown.endswith("\r\x1b[K"), "it is taken away"
+    assert "\n" not in shown
+
+
+@pytest.mark.parametrize(("arguments", "is_terminal"), [((), False), (("-v",), True)], ids=["a pipe", "with -v"])
+def test_nobody_else_sees_it(slow: World, arguments: tuple[str, ...], is_terminal: bool) -> None:
+    shown = stderr_on_a_terminal(slow, "acme-dev", *arguments, is_terminal=is_terminal)
+    assert "users read" not in shown
+    assert "\x1b" not in shown
+
+
+def test_actions_are_counted_too(staffed: World) -> None:
+    staffed.slack.inject(Fault.late(2.0), calls("POST", "/chat.postMessage"))
+    shown = stderr_on_a_terminal(staffed, "acme-dev", environ={**ALL_ON, **AT_ONCE})
+    steps = [(int(done), int(count)) for done, count in re.findall(r"(\d+) of (\d+) actions", shown)]
+    assert steps
+    assert steps == sorted(steps)
+    assert all(0 < done <= count for done, count in steps)
 
 
 # What is typed wrong

@@ -111,6 +111,10 @@ class Executor:
         """Which run this is, as the state table has it where it disables."""
         return self._means.run_id
 
+    def progress(self) -> tuple[int, int]:
+        """Return how many actions have come to an end, and how many there are."""
+        return self._ledger.progress()
+
     def newest(self, record: KeyRecord) -> KeyRecord:
         """Return the record of an access key as this run last wrote it, as far as it has; else the one given."""
         return self._ledger.newest(record)

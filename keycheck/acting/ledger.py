@@ -101,6 +101,11 @@ class Ledger:
                 return outcome.result in (Result.DONE, Result.UNKNOWN)
             return any(skip.reason in (SkipReason.BRAKE, SkipReason.NO_STATE) for skip in self._skips.get(task, ()))
 
+    def progress(self) -> tuple[int, int]:
+        """Return how many actions have come to an end, and how many there are."""
+        with self._lock:
+            return len(self._outcomes.keys() | self._skips.keys()), len(self._tasks)
+
     # Writes that an action rests on, and writes of what has happened
 
     def write_or_skip(self, task: Task, write: Callable[[], T]) -> T | None:

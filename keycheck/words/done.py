@@ -13,9 +13,11 @@ from keycheck.actions import (
     FileIssue,
     Observation,
     Outcome,
+    Outcomes,
     Result,
     SendMessage,
 )
+from keycheck.model import Level, Problem
 from keycheck.words.lines import EVENTS, NOTES, count_keys
 from keycheck.words.parts import day_of, list_cut, name_in_short, name_key
 
@@ -27,6 +29,12 @@ def describe_done(outcome: Outcome, run_id: str) -> str | None:
     if outcome.result is not Result.DONE:
         return None
     return f"{_done(outcome)} (run {run_id[:RUN_CHARACTERS]})"
+
+
+def done_lines(outcomes: Outcomes, run_id: str) -> list[Problem]:
+    """Return a line an action, for -v."""
+    lines = ((one.profile, describe_done(one, run_id)) for one in outcomes.outcomes)
+    return [Problem(Level.INFO, profile, line) for profile, line in lines if line is not None]
 
 
 def _done(outcome: Outcome) -> str:
