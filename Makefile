@@ -38,7 +38,7 @@ faults: $(STAMP) $(ENGINE)
 image-test: $(STAMP)
 	$(BIN)/python -m tests.deployed.image
 
-# What stands in keycheck/settings.py and is said elsewhere: the README's table, env_setup.sh, the ConfigMap's comments.
+# What stands in keycheck/settings.py and is said elsewhere: the reference's table, env_setup.sh, the ConfigMap's comments.
 docs: $(STAMP)
 	$(BIN)/python -m docs.make_docs
 

@@ -1,5 +1,5 @@
 # Every setting of keycheck with its default; blank means unset. `source env_setup.sh` as it is gives a read-only audit.
-# Names are in lower case. The README's table says more; a wrong value is an error that names it.
+# Names are in lower case. docs/reference.md says more; a wrong value is an error that names it.
 
 # What it does. As it stands: a read-only audit.
 # nag owners on Slack
@@ -30,7 +30,7 @@ disable_in_use_hours="0"
 reenable_grace_days="7"
 # disable access keys whose owner nobody knows, too; False: they are nagged about and stay
 disable_unowned="True"
-# TOML file of dated exemptions: see the README
+# TOML file of dated exemptions: see docs/reference.md
 exemptions_file=""
 # take exemptions from the IAM tags keycheck:exempt-... too
 exempt_by_tag="False"

@@ -1,6 +1,6 @@
 """What keycheck/settings.py says of each setting, where people read it: `make docs` writes it there.
 
-In: SETTINGS, the README, env_setup.sh, the ConfigMap. Out: the same files with the README's table, each default and
+In: SETTINGS, docs/reference.md, env_setup.sh, the ConfigMap. Out: the same files with the table, each default and
 each comment as the settings have them. A line for a new setting is put into env_setup.sh and the ConfigMap by hand,
 where it belongs; what it says is written here. A test says when a file is stale.
 """
@@ -15,7 +15,7 @@ from typing import Final
 from keycheck.settings import SETTINGS, Setting
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-README: Final = ROOT / "README.md"
+REFERENCE: Final = ROOT / "docs" / "reference.md"
 ENV_SETUP: Final = ROOT / "env_setup.sh"
 CONFIG_MAP: Final = ROOT / "k8s-templates" / "configmap.yaml"
 IN_THE_SECRET: Final = {
@@ -31,7 +31,7 @@ def meaning(setting: Setting) -> str:
     return setting.meaning + (f" ({setting.lowest}-{setting.highest})" if setting.kind == "number" else "")
 
 
-def readme(text: str) -> str:
+def reference(text: str) -> str:
     rows = [f"| `{one.name}` | {one.default or '-'} | {meaning(one)} |\n" for one in SETTINGS]
     head = "| variable | default | meaning |\n| --- | --- | --- |\n"
     before, _, rest = text.partition(head)
@@ -75,7 +75,7 @@ def _lines(text: str, pattern: str, line: Callable[[Setting], str]) -> str:
 
 def rendered() -> dict[Path, str]:
     """Each file as it is to be."""
-    makers = {README: readme, ENV_SETUP: env_setup, CONFIG_MAP: config_map}
+    makers = {REFERENCE: reference, ENV_SETUP: env_setup, CONFIG_MAP: config_map}
     return {path: make(path.read_text(encoding="utf-8")) for path, make in makers.items()}
 
 

@@ -56,7 +56,7 @@ Labels every IAM access key of an AWS profile ok, expiring or expired by its age
 owner on Slack and disables it, each only where a setting says so; prints InfluxDB line protocol for Telegraf.
 With nothing set at all it is a read-only audit."""
 EPILOG = """\
-Settings are environment variables: see the README, or `source env_setup.sh`.
+Settings are environment variables: see docs/reference.md, or `source env_setup.sh`.
 Exit codes: 0 the scan was printed; 1 nothing could be scanned, or stdout could not be written; 2 usage or settings;
 3 only with --fail-on-errors: the scan was printed, but an action or part of the scan failed."""
 
@@ -88,7 +88,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Make the command line; its --help stands in the README, and a test compares the two."""
+    """Make the command line; its --help stands in docs/reference.md, and a test compares the two."""
     parser = _Parser(
         prog="iam-accesskey-check.py",
         description=DESCRIPTION,

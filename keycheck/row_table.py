@@ -54,6 +54,7 @@ MOST_IMPORTANT = (
 def as_table(rows: Sequence[Row], width: int | None, *, has_colours: bool) -> list[str]:
     """Return the table and a summary below it. `width`: of the terminal; None if there is none."""
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -61,19 +62,15 @@ def as_table(rows: Sequence[Row], width: int | None, *, has_colours: bool) -> li
     cells = {name: [printable(cell(row)) for row in rows] for name, cell in COLUMNS.items()}
     is_one_profile = len({row.profile for row in rows}) < 2
     filled = [name for name in COLUMNS if any(cells[name]) and not (name == "profile" and is_one_profile)]
-    kept = _fitting(filled, cells, width or WIDEST)
+    natural = {name: max(map(cell_len, (name, *cells[name]))) for name in filled}
+    widths = _fitting(filled, natural, width or WIDEST)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for name in kept:
-        table.add_column(
-            name,
-            no_wrap=True,
-            overflow="ellipsis",
-            justify="right" if name == "age" else "left",
-            min_width=min(_width(name, cells), ENOUGH, width or WIDEST),
-        )
+    for name, wide in widths.items():
+        table.add_column(name, width=wide, no_wrap=True, justify="right" if name == "age" else "left")
     for number, row in enumerate(rows):
-        style = COLOURS[row.label]
-        texts = (Text(cells[name][number], style if name == "label" else "") for name in kept)
+        texts = [Text(cells[name][number], COLOURS[row.label] if name == "label" else "") for name in widths]
+        for text, wide in zip(texts, widths.values(), strict=True):
+            text.truncate(wide, overflow="ellipsis")
         table.add_row(*texts)
     out = io.StringIO()
     console = Console(
@@ -97,16 +94,20 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _width(name: str, cells: Mapping[str, Sequence[str]]) -> int:
-    return max(len(name), *(len(cell) for cell in cells[name]))
-
-
-def _fitting(names: Sequence[str], cells: Mapping[str, Sequence[str]], width: int) -> list[str]:
-    """Return the columns that there is room for; the last that is kept may be cut."""
+def _fitting(names: Sequence[str], natural: Mapping[str, int], width: int) -> dict[str, int]:
+    """Return the columns that there is room for, and how wide each is. `natural`: how wide each would be."""
     order = [name for name in MOST_IMPORTANT if name in names] + [name for name in names if name not in MOST_IMPORTANT]
+    least = {name: min(natural[name], ENOUGH, width) for name in names}
     kept: list[str] = []
+    room = width
     for name in order:
-        used = sum(min(_width(one, cells), ENOUGH) + GAP for one in kept)
-        if not kept or used + min(_width(name, cells), ENOUGH) <= width:
+        needed = least[name] + (GAP if kept else 0)
+        if needed <= room:
             kept.append(name)
-    return [name for name in names if name in kept]
+            room -= needed
+    widths = {name: least[name] for name in names if name in kept}
+    for name in kept:
+        more = min(natural[name] - widths[name], room)
+        widths[name] += more
+        room -= more
+    return widths

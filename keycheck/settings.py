@@ -56,7 +56,8 @@ def _setting(
 class Settings:
     """Every setting, checked. Field names are the environment variables' names; None is unset.
 
-    A setting stands here alone: `make docs` writes the README's table, env_setup.sh and the ConfigMap's comments of it.
+    A setting stands here alone: `make docs` writes the table of docs/reference.md, env_setup.sh and the ConfigMap's
+    comments of it.
     """
 
     send_slack: bool = _setting("boolean", "False", "nag owners on Slack")
@@ -90,7 +91,7 @@ class Settings:
     disable_unowned: bool = _setting(
         "boolean", "True", "disable access keys whose owner nobody knows, too; False: they are nagged about and stay"
     )
-    exemptions_file: Path | None = _setting("path", None, "TOML file of dated exemptions: see the README")
+    exemptions_file: Path | None = _setting("path", None, "TOML file of dated exemptions: see docs/reference.md")
     exempt_by_tag: bool = _setting("boolean", "False", "take exemptions from the IAM tags keycheck:exempt-... too")
     nag_interval_hours: int = _setting(
         "number", "24", "hours; least time between two messages to one owner about one account", lowest=1, highest=720

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
+from rich.cells import cell_len
 
 from keycheck.model import AgeLabel, Exemption, LastUse
 from keycheck.owners import Named
@@ -90,3 +91,12 @@ def test_what_is_shown_is_not_acted_on(text: str) -> None:
 
 def test_without_rows_there_is_only_the_summary() -> None:
     assert table() == "0 access keys of 0 users"
+
+
+@pytest.mark.parametrize("text", ["x" * 60, "\u6f22" * 30, "\U0001f512" * 30])
+def test_what_is_cut_ends_in_dots_and_wide_characters_take_two_columns(text: str) -> None:
+    shown = table(replace(ROW, next_step=text), width=80)
+    line = shown.splitlines()[2]
+    assert line.endswith("…")
+    assert 78 <= cell_len(line) <= 80
+    assert text in table(replace(ROW, next_step=text), width=140)

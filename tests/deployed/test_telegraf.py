@@ -1,4 +1,4 @@
-"""telegraf.conf and the README's blocks under the real Telegraf: every line arrives, once, and nothing is left running.
+"""telegraf.conf and the reference's blocks under the real Telegraf: every line arrives, once, and nothing is left.
 
 What these lean on (services.md 7.1): the plugin's timeout is a SIGTERM, Telegraf waits for a run when it is itself
 told to end, and `--once` really runs keycheck.
@@ -42,7 +42,7 @@ from tests.running import KRAMER, fake_iam, issue_posts, run, statuses
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("telegraf")]
 
 LONG_SECONDS: Final = 60
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 ODD_NAMES = ("a=b", "ci,deploy", "dev@example.com", "x+y", "n" * 64)
 FILLED_IN = {
     "INFLUX_TOKEN": "invented",
@@ -322,7 +322,7 @@ def etc_of(world: World, folder: Path) -> Path:
     return etc
 
 
-# What the README shows
+# What the reference shows
 
 
 def test_the_block_that_the_readme_shows_is_the_samples_and_the_second_its_commented_lines() -> None:
@@ -362,8 +362,8 @@ def test_the_readmes_second_block_pasted_as_it_is_names_what_is_empty_and_works_
 
 
 def readme_blocks() -> list[str]:
-    """The README's block of inputs.exec, and the lines for Slack and Jira."""
-    section = README.split("\n## Running it under Telegraf\n")[1].split("\n## ")[0]
+    """The reference's block of inputs.exec, and the lines for Slack and Jira."""
+    section = REFERENCE.split("\n## Running it under Telegraf\n")[1].split("\n## ")[0]
     return re.findall(r"^```toml\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
 
 
