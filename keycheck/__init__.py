@@ -6,6 +6,7 @@
     iam-accesskey-check.py   the entry: finds its package, takes SIGTERM, calls cli.run
     slack_ID_mapping.py      data for the user to fill in
     cli.py                   arguments, wiring, exit code
+    check.py      shell      --check: is everything that is switched on really usable?
     progress.py              one line on a terminal that says how far a run is
     report.py                lines for people, and the writing of both streams
     clock.py                 the run's time: now, deadlines, SIGTERM

@@ -58,7 +58,8 @@ With nothing set at all it is a read-only audit."""
 EPILOG = """\
 Settings are environment variables: see docs/reference.md, or `source env_setup.sh`.
 Exit codes: 0 the scan was printed; 1 nothing could be scanned, or stdout could not be written; 2 usage or settings;
-3 only with --fail-on-errors: the scan was printed, but an action or part of the scan failed."""
+3 only with --fail-on-errors: the scan was printed, but an action or part of the scan failed; with --check: something is
+wrong."""
 
 
 class _Progress:
@@ -122,20 +123,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], clock: RunClock, 
     """Make one run and return the exit code. Takes over descriptor 1 once the arguments are good."""
     options = make_parser().parse_args(arguments)
     profiles = list(dict.fromkeys(options.profiles or [environ.get("AWS_PROFILE", "").strip()]))
-    if not all(profile.strip() for profile in profiles):
-        say([format_line(Level.ERROR, "keycheck: name an AWS profile, or set AWS_PROFILE; see --help")], clock)
-        return EXIT_USAGE
-    if any(len(profile) > PROFILE_CHARACTERS for profile in profiles):
-        text = f"keycheck: a profile's name has more than {PROFILE_CHARACTERS} characters; see --help"
-        say([format_line(Level.ERROR, text)], clock)
-        return EXIT_USAGE
-    if secrets := [kind for profile in profiles if (kind := kind_of_secret(profile)) is not None]:
-        text = f"keycheck: what is given as an AWS profile looks like {secrets[0]}; name a profile; see --help"
-        say([format_line(Level.ERROR, text)], clock)
-        return EXIT_USAGE
-    shown = read_options(options)
+    shown = _wrong_profiles(profiles) or read_options(options)
     if isinstance(shown, str):
-        say([format_line(Level.ERROR, f"keycheck: {shown}")], clock)
+        say([format_line(Level.ERROR, f"keycheck: {shown}; see --help")], clock)
         return EXIT_USAGE
     try:
         settings = parse(environ, DEFAULT_MAPPING_FILE)
@@ -148,19 +138,54 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], clock: RunClock, 
     clock.set_timeout(settings.run_timeout_seconds)
     metrics = take_stdout()
     _silence_libraries()
+    if options.check:
+        return _check(profiles, settings, metrics, clock, options.send_test)
     said = _Progress(is_shown_at_once=os.isatty(STDERR))
     result = _supervise(profiles, settings, environ, clock, options, shown, said)
-    if shown.explained:
-        lines = list(result.explained)
-        if not lines and result.was_anything_scanned:
-            text = f"no user or access key {cut_name(shown.explained)} was found in {', '.join(profiles)}"
-            say([format_line(Level.ERROR, f"keycheck: {text}")], clock)
-            return EXIT_NOTHING
-    elif shown.has_rows:
-        lines = lines_of(result.rows, shown, metrics, environ)
-    else:
-        lines = list(result.lines) if settings.dump_metric_to_console else []
+    lines = _lines_of(result, shown, settings, metrics, environ)
+    if shown.explained and not lines and result.was_anything_scanned:
+        text = f"no user or access key {cut_name(shown.explained)} was found in {', '.join(profiles)}"
+        say([format_line(Level.ERROR, f"keycheck: {text}")], clock)
+        return EXIT_NOTHING
     return _finish(result, lines, metrics, profiles, clock, options, said)
+
+
+def _wrong_profiles(profiles: Sequence[str]) -> str | None:
+    """Return what is wrong with the profiles as they were typed."""
+    if not all(profile.strip() for profile in profiles):
+        return "name an AWS profile, or set AWS_PROFILE"
+    if any(len(profile) > PROFILE_CHARACTERS for profile in profiles):
+        return f"a profile's name has more than {PROFILE_CHARACTERS} characters"
+    if secrets := [kind for profile in profiles if (kind := kind_of_secret(profile)) is not None]:
+        return f"what is given as an AWS profile looks like {secrets[0]}; name a profile"
+    return None
+
+
+def _lines_of(
+    result: RunResult, shown: Shown, settings: Settings, stdout: int, environ: Mapping[str, str]
+) -> list[str]:
+    """Return what goes to stdout."""
+    if shown.explained:
+        return list(result.explained)
+    if shown.has_rows:
+        return lines_of(result.rows, shown, stdout, environ)
+    return list(result.lines) if settings.dump_metric_to_console else []
+
+
+def _check(profiles: Sequence[str], settings: Settings, stdout: int, clock: RunClock, send_to: str | None) -> int:
+    """Say of everything that is switched on whether it can be used, as soon as that is known."""
+    from keycheck.check import SECONDS, Checks
+    from keycheck.services.outside import RealServices
+
+    clock.set_timeout(min(SECONDS, settings.run_timeout_seconds))
+    is_all_right = True
+    try:
+        for finding in Checks(profiles, settings, clock, RealServices(settings, clock), send_to).all():
+            is_all_right = is_all_right and finding.is_ok is not False
+            write_all(stdout, [f"{finding.line}\n".encode("utf-8", "replace")], clock)
+    except CannotWrite as error:
+        return _cannot_write(profiles, str(error), clock)
+    return EXIT_OK if is_all_right else EXIT_ERRORS
 
 
 def _supervise(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from keycheck.explain import is_meant
 from keycheck.model import AgeLabel, LabelledKey
+from keycheck.owners import SLACK_ID
 from keycheck.rows import Choice, Order, Row, chosen
 
 FORMATS = ("influx", "table", "json", "csv")
@@ -80,6 +81,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="say all that is known of a user's access keys, or of the one with these last five characters, and what "
         "the next run would do; writes nothing anywhere",
     )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="is everything that is switched on really usable? A line each, on stdout; acts on nothing; exit 0 or 3",
+    )
+    parser.add_argument(
+        "--send-test",
+        metavar="SLACK_ID",
+        help="with --check: send that person or channel a message that says it is a test",
+    )
 
 
 def _labels(text: str) -> frozenset[AgeLabel]:
@@ -103,14 +114,19 @@ def read_options(options: argparse.Namespace) -> Shown | str:
         )
         if is_given
     ]
+    is_checked = options.check or options.send_test is not None
+    if is_checked and (given or options.format != "influx" or options.explain is not None or options.dry_run):
+        return "--check goes with no option but --send-test"
+    if options.send_test is not None and not (options.check and SLACK_ID.fullmatch(options.send_test)):
+        return "--send-test goes with --check, and a Slack id like U012AB3CD or C012AB3CD"
     if options.explain is not None:
         if options.format != "influx" or given:
-            return "--explain goes with no other option about stdout; see --help"
+            return "--explain goes with no other option about stdout"
         if not options.explain.strip():
-            return "--explain needs a user name, or the last five characters of an access key; see --help"
+            return "--explain needs a user name, or the last five characters of an access key"
         return Shown(explained=options.explain.strip())
     if options.format == "influx" and given:
-        return f"{given[0]} needs --format table, json or csv; see --help"
+        return f"{given[0]} needs --format table, json or csv"
     if options.format == "table" and importlib.util.find_spec("rich") is None:
         return (
             "--format table needs the Python package rich; run: pip install rich, or take --format csv, which needs "

@@ -117,6 +117,8 @@ class FakeJira(FakeServer):
     the way of `transition`. resolution_on: names of the statuses whose transition has the field on its screen; Jira
     refuses it elsewhere.
 
+    lacking: the permissions that the account has not, as `mypermissions` says.
+
     base_url: what serverInfo says that people open, if not its own address. scopes: what a scoped token may do (None:
     all), such as "read:jira-work". Cloud also answers below /ex/jira/<id>, as Atlassian's gateway does.
     """
@@ -135,6 +137,7 @@ class FakeJira(FakeServer):
         self.projects = set(projects)
         self.issue_types = set(issue_types)
         self.required_fields: dict[str, str] = {}
+        self.lacking: set[str] = set()
         self.search_lag_seconds: float = 0
         self.page_size = 100
         self.auto_close = False
@@ -244,6 +247,11 @@ class FakeJira(FakeServer):
                 return self._search_cloud(request, anonymous) if self.flavour == "cloud" else _not_found(request)
             case "POST", ["issue"]:
                 return self._create(request, anonymous)
+            case "GET", ["issue", "createmeta", project, "issuetypes", *rest] if project in self.projects:
+                return self._create_meta(rest)
+            case "GET", ["project", project, "statuses"] if project in self.projects:
+                statuses = [{"name": name, "statusCategory": {"key": key}} for name, key in self.statuses.items()]
+                return Answer(200, [{"name": name, "statuses": statuses} for name in sorted(self.issue_types)])
             case _, ["issue", name, *rest]:
                 return self._about_issue(request, None if anonymous or self.is_blind else self._find(name), rest)
         return _not_found(request)
@@ -266,6 +274,18 @@ class FakeJira(FakeServer):
             case "PUT", []:
                 return self._edit(request, issue)
         return _errors(405, "Method Not Allowed")
+
+    def _create_meta(self, rest: list[str]) -> Answer:
+        """Cloud names its lists, Server and Data Center call them `values`."""
+        if not rest:
+            types = [{"id": str(number), "name": name} for number, name in enumerate(sorted(self.issue_types))]
+            return Answer(200, {"issueTypes" if self.flavour == "cloud" else "values": types})
+        fields = [
+            {"fieldId": name, "name": name.title(), "required": True} for name in ("project", "summary", "issuetype")
+        ]
+        fields += [{"fieldId": "labels", "name": "Labels", "required": False}]
+        fields += [{"fieldId": name, "name": name.title(), "required": True} for name in self.required_fields]
+        return Answer(200, {"fields" if self.flavour == "cloud" else "values": fields})
 
     # Who asks
 
@@ -296,6 +316,8 @@ class FakeJira(FakeServer):
         if request.query.get("projectKey", "") not in self.projects:
             return _errors(404, f"No project could be found with key '{request.query.get('projectKey', '')}'.")
         known = {"BROWSE_PROJECTS": not anonymous and not self.is_blind, "CREATE_ISSUES": not anonymous}
+        known |= dict.fromkeys(("ADD_COMMENTS", "TRANSITION_ISSUES", "ASSIGN_ISSUES"), not anonymous)
+        known |= dict.fromkeys(self.lacking, False)
         return Answer(
             200,
             {"permissions": {one: {"key": one, "havePermission": known[one]} for one in asked if one in known}},

@@ -21,6 +21,7 @@ from sandbox.http_fake import Answer, FakeServer, Fault, Request
 POST_MESSAGE = "/api/chat.postMessage"
 LOOK_UP = "/api/users.lookupByEmail"
 INFO = "/api/users.info"
+AUTH_TEST = "/api/auth.test"
 BOT_ID = "B0KEYCHECK"
 
 MAX_TEXT = 40_000
@@ -114,7 +115,7 @@ class FakeSlack(FakeServer):
     def serve(self, request: Request) -> Answer:
         if not request.path.startswith("/api/"):
             return Answer(404, "<html><body>Page not found</body></html>\n")
-        known = {POST_MESSAGE: ("POST",), LOOK_UP: ("GET", "POST"), INFO: ("GET", "POST")}
+        known = {POST_MESSAGE: ("POST",), LOOK_UP: ("GET", "POST"), INFO: ("GET", "POST"), AUTH_TEST: ("POST",)}
         if request.method not in known.get(request.path, ()):
             return _refusal("unknown_method", req_method=request.path.removeprefix("/api/"))
         fields = _fields(request)
@@ -124,6 +125,9 @@ class FakeSlack(FakeServer):
             return _refusal("not_authed")
         if token not in self.tokens:
             return _refusal("invalid_auth")
+        if request.path == AUTH_TEST:
+            about = {"ok": True, "team": "Acme", "user": "keycheck", "team_id": "T0ACME", "user_id": "U0KEYCHECK"}
+            return Answer(200, about, {"X-OAuth-Scopes": ",".join(sorted(self.scopes))})
         if request.path == POST_MESSAGE:
             return self._post_message(fields)
         return self._info(request, fields) if request.path == INFO else self._look_up(request, fields)

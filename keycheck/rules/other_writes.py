@@ -9,8 +9,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from keycheck.model import Lookup
-from keycheck.rules.changes import Absent, AnyOf, Change, Is, Lost, Value, Write, ceil, floor, kept_until
+from keycheck.rules.changes import Absent, AnyOf, AtMost, Change, Is, Lost, Value, Write, ceil, floor, kept_until
 
+NEVER_AFTER = AtMost("checked_at", 2**40)
+"""Any time at all."""
 ALL_LISTED = "standing:all"
 """The hash key of the item that says so: of no account's list, whose ids are numbers."""
 
@@ -46,6 +48,12 @@ def note_standing(account_id: str, access_key_ids: Iterable[str], at: datetime) 
     """
     change = Change({"listed_at": floor(at)}, add={"access_key_ids": frozenset(access_key_ids)})
     return Write("note_standing", standing_id(account_id), (change,))
+
+
+def try_to_write(at: datetime) -> Write:
+    """Write an item that nothing reads, on the condition that claims have: what --check does to the table."""
+    change = Change({"checked_at": floor(at), **kept_until(at)}, needs=AnyOf((Absent("checked_at"), NEVER_AFTER)))
+    return Write("try_to_write", "check:keycheck", (change,))
 
 
 def note_all_listed(at: datetime) -> Write:

@@ -9,6 +9,7 @@ Adapters decide nothing; the Protocols here are what scan.py and acting/ know of
     aws_operations  what AWS is asked for by whom, and what helps where it is refused
     aws_files       why botocore found nothing in the AWS files
     aws_iam         users, access keys, set Inactive
+    aws_probe       who a profile is, and what it may do: for --check
     state_table     records and claims in DynamoDB
     state_opening   that table, found or made
     state_items     what an item of that table is
@@ -16,6 +17,7 @@ Adapters decide nothing; the Protocols here are what scan.py and acting/ know of
     jira_issues     look, create, read back
     jira_search     Jira's search, all pages
     jira_calls      signing in, and what Jira's errors mean to a person
+    jira_probe      whether a project can be used as the settings say: for --check
     jira_refusals   what Jira is asked for, and what an account needs for it
     slack_messages  send one message
     slack_errors    what Slack's words mean: was it posted, whom is it about, what helps

@@ -9,7 +9,10 @@ from __future__ import annotations
 from keycheck.clock import RunClock
 from keycheck.services import Claims, Iam, Issues, Messages
 from keycheck.services.aws_iam import AwsIam
+from keycheck.services.aws_probe import AwsProbe
+from keycheck.services.jira_calls import JiraCalls
 from keycheck.services.jira_issues import JiraIssues
+from keycheck.services.jira_probe import JiraProbe
 from keycheck.services.secrets import Secrets
 from keycheck.services.slack_messages import SlackMessages
 from keycheck.services.state_table import StateTable
@@ -57,6 +60,31 @@ class RealServices:
     def open_messages(self) -> Messages:
         token = self._secret_store().read(self._settings.credstash_keyname_slack_api_token or "")
         return SlackMessages(token, self._settings.slack_api_base_url, self._clock)
+
+    # For --check
+
+    def probe_iam(self, profile: str) -> AwsProbe:
+        return AwsProbe(profile, self._clock.check, self._clock.remaining_seconds, self._clock.utc_now)
+
+    def probe_slack(self) -> SlackMessages:
+        token = self._secret_store().read(self._settings.credstash_keyname_slack_api_token or "")
+        return SlackMessages(token, self._settings.slack_api_base_url, self._clock)
+
+    def probe_jira(self) -> JiraProbe:
+        settings = self._settings
+        email, token = settings.credstash_keyname_atlassian_api_email, settings.credstash_keyname_atlassian_api_token
+        secrets = self._secret_store()
+        calls = JiraCalls(
+            settings.jira_server_address or "",
+            (secrets.read(email) if email else None, secrets.read(token or "")),
+            project_key=settings.jira_project_key or "",
+            issue_type=settings.jira_issue_type,
+            clock=self._clock,
+        )
+        return JiraProbe(calls, settings.jira_project_key or "", settings.jira_issue_type)
+
+    def read_secret(self, name: str) -> str:
+        return self._secret_store().read(name)
 
     def secret_access_key_ids(self) -> frozenset[str]:
         """Return the access keys that reading secrets depends on."""

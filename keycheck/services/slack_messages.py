@@ -22,7 +22,7 @@ from keycheck.services.causes import PROXY_SIGN_IN, is_redirect, obstacle, redir
 from keycheck.services.health import Health, RateLimited, retry_after, was_never_sent
 from keycheck.services.slack_errors import About, slack_error
 from keycheck.words.message import SlackDraft
-from keycheck.words.parts import WHY_GONE
+from keycheck.words.parts import WHY_GONE, one_line
 
 SERVICE = "Slack"
 TIMEOUT_SECONDS = 10
@@ -73,6 +73,27 @@ class SlackMessages:
         first.
         """
         return self._health.call("users.info", lambda: self._why_gone(slack_id))
+
+    def who_am_i(self) -> tuple[str, frozenset[str] | None]:
+        """Return the workspace and the bot, and its scopes, None if Slack does not say them: for --check."""
+        return self._health.call("auth.test", self._who_am_i)
+
+    def _who_am_i(self) -> tuple[str, frozenset[str] | None]:
+        try:
+            answer = self._connected().auth_test()
+        except (ServiceError, RateLimited, Stopped):
+            raise
+        except Exception as error:
+            failure = _service_error(error, "auth.test")
+            if isinstance(failure, RateLimited):
+                raise failure from error
+            text = failure.text.replace("the message to auth.test", "auth.test").replace(
+                "; the next run tries again", ""
+            )
+            raise ServiceError(SERVICE, "auth.test", text, code=failure.code) from error
+        scopes = _header(answer.headers, "x-oauth-scopes")
+        who = f"{one_line(str(answer.get('user') or 'a bot'))} of {one_line(str(answer.get('team') or 'a workspace'))}"
+        return who, None if scopes is None else frozenset(one.strip() for one in scopes.split(","))
 
     def _why_gone(self, slack_id: str) -> str | None:
         try:

@@ -143,10 +143,10 @@ def test_who_may_take_a_role_is_said_and_is_not_everybody() -> None:
             assert "Condition" in statement, f"{path.name} must name the namespace and the service account"
 
 
-def test_the_readmes_table_of_permissions_names_each_file_and_what_it_allows() -> None:
+def test_the_references_table_of_permissions_names_each_file_and_what_it_allows() -> None:
     listed: dict[str, set[str]] = {}
     for row in rows("Permissions"):
-        for file in re.findall(r"\(aws/policies/([\w-]+)\.json\)", row[1]):
+        for file in re.findall(r"\(\.\./aws/policies/([\w-]+)\.json\)", row[1]):
             listed.setdefault(file, set()).update(re.findall(r"`(\w+:\w+)`", row[2]))
     assert listed == {name: actions(name) for name in listed}
     assert set(listed) == {"audit", "disable", "state-table", "credstash", "assume-roles"}
