@@ -12,16 +12,29 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
-from keycheck.actions import DisableKey, FileIssue, Outcomes, Result, SendMessage
+from keycheck.actions import (
+    Action,
+    AssignIssue,
+    CommentIssue,
+    DisableKey,
+    FileIssue,
+    Observation,
+    Outcomes,
+    Result,
+    SendMessage,
+    access_key_ids,
+)
 from keycheck.model import AgeLabel, LabelledKey, Level, Problem, Scan
 
 KEY_TAGS = ("name", "key", "status", "accountAlias")
 KEY_FIELDS = {"age": "float"}
+ACTION_TAGS = (*KEY_TAGS, "action")
+ACTION_FIELDS = {"count": "integer"}
 RUN_TAGS = ("accountAlias",)
 RUN_FIELDS = {
     "users": "integer",
@@ -48,7 +61,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _TAG = r"[a-zA-Z_]+=(?:[^\x00-\x1f\x7f\ud800-\udfff ,=\\]|\\[ ,=])+"
 _FIELD = r"[a-z_]+=(?:0|[1-9][0-9]{0,17})(?:i|\.[0-9]{1,9})?"  # 18 digits are within an int64
-_LINE = re.compile(rf"(?:iam|iam_run)(?:,{_TAG})+ {_FIELD}(?:,{_FIELD})*")
+_LINE = re.compile(rf"(?:iam|iam_action|iam_run)(?:,{_TAG})+ {_FIELD}(?:,{_FIELD})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +108,8 @@ def render(
     finished_at: datetime,
     more: Mapping[str, int] = MappingProxyType({}),
 ) -> Lines:
-    """Return every line of one profile: one an access key in the order given, then its `iam_run`.
+    """Return every line of one profile: one an access key in the order given, one an action that was done about one,
+    then its `iam_run`.
 
     `keys` carry their labels after this run; `outcomes` are this profile's. The `errors` field counts the lines that
     are dropped here.
@@ -111,6 +125,7 @@ def render(
         else:
             text = f"the metric line of an access key ending in {key.access_key.last_five!a} is malformed; dropped"
             problems.append(Problem(Level.ERROR, scan.profile, text))
+    sound += [line for line in action_lines(scan.profile, keys, outcomes) if is_sound(line)]  # their keys were said
     problems += _collapsing(scan.profile, keys)
     errors = sum(
         problem.count for problem in (*scan.problems, *outcomes.problems, *problems) if problem.level is Level.ERROR
@@ -128,6 +143,42 @@ def key_line(profile: str, key: LabelledKey) -> str:
     values = (key.access_key.user_name, key.access_key.last_five, key.label.value, profile)
     tags = ",".join(f"{tag}={escape_tag(value)}" for tag, value in zip(KEY_TAGS, values, strict=True))
     return f"iam,{tags} age={key.age_days}"
+
+
+def action_lines(profile: str, keys: Sequence[LabelledKey], outcomes: Outcomes) -> Iterator[str]:
+    """`iam_action,name=dev_kramer,key=VHXVM,status=disabled,accountAlias=acme-dev,action=disabled count=1i`
+
+    One an access key and action that was surely done, with its label after the run: dashboards mark them. Those about
+    access keys that AWS does not show any more have none.
+    """
+    shown = {key.access_key.access_key_id: key for key in keys}
+    counts = Counter(
+        (access_key_id, word)
+        for outcome in outcomes.outcomes
+        if outcome.result is Result.DONE and (word := _word_of(outcome.action)) is not None
+        for access_key_id in access_key_ids(outcome.action)
+        if access_key_id in shown
+    )
+    for (access_key_id, word), count in counts.items():
+        key = shown[access_key_id]
+        values = (key.access_key.user_name, key.access_key.last_five, key.label.value, profile, word)
+        tags = ",".join(f"{tag}={escape_tag(value)}" for tag, value in zip(ACTION_TAGS, values, strict=True))
+        yield f"iam_action,{tags} count={count}i"
+
+
+def _word_of(action: Action) -> str | None:
+    """Return what an action is called; None for what nobody outside can see."""
+    match action:
+        case FileIssue():
+            return "filed"
+        case SendMessage():
+            return "told"
+        case DisableKey():
+            return "disabled"
+        case CommentIssue(event=event):
+            return "ended" if event.closes else "commented"
+        case AssignIssue() | Observation():
+            return None
 
 
 def run_line(

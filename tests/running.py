@@ -16,6 +16,7 @@ from sandbox.fake_iam import FakeIam
 from sandbox.world import JIRA_TOKEN, SLACK_TOKEN, Ran, World
 from tests.builders import AT_ONCE
 
+MEASUREMENTS = ("iam", "iam_action", "iam_run")
 PREFIXES = ("E! ", "W! ", "I! ", "D! ")
 FULL_ACCESS_KEY_ID = re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{8,}")
 PASTED_TOKEN = "xoxb-a-token-in-the-wrong-place"
@@ -25,7 +26,7 @@ KRAMER = "U012KRAMER"
 def sound(ran: Ran, world: World) -> Ran:
     """What no run may break, whatever happened in it; gives the run back."""
     for number, line in enumerate(ran.lines):
-        assert parse_line(line)["measurement"] in ("iam", "iam_run"), f"stdout, line {number + 1}: {line!r}"
+        assert parse_line(line)["measurement"] in MEASUREMENTS, f"stdout, line {number + 1}: {line!r}"
     assert ran.stdout == "" or ran.stdout.endswith("\n")
     for line in ran.stderr.splitlines():
         assert line.startswith(PREFIXES), f"stderr has a line without a level: {line!r}"

@@ -16,10 +16,15 @@ from line_protocol_parser import parse_line
 
 from keycheck.actions import (
     Action,
+    AssignIssue,
+    CommentIssue,
     DisableKey,
     FileIssue,
+    IssueEvent,
     MessageKey,
     NextStep,
+    Observation,
+    ObservationKind,
     Outcome,
     Outcomes,
     Outlook,
@@ -118,11 +123,34 @@ def test_a_profile_prints_its_keys_in_order_and_then_its_run() -> None:
         "iam,name=bob,key=00002,status=expiring,accountAlias=acme-dev age=170",
         "iam,name=cid,key=00003,status=expired,accountAlias=acme-dev age=197",
         "iam,name=dev_kramer,key=VHXVM,status=disabled,accountAlias=acme-dev age=197",
+        "iam_action,name=cid,key=00003,status=expired,accountAlias=acme-dev,action=filed count=1i",
+        "iam_action,name=cid,key=00003,status=expired,accountAlias=acme-dev,action=told count=1i",
         (
             "iam_run,accountAlias=acme-dev users=7i,keys=4i,ok=1i,expiring=1i,expired=1i,disabled=1i,issues_filed=1i,"
             "nags_sent=1i,keys_disabled=0i,skipped=2i,errors=3i,incomplete=0i,duration_seconds=1.200,finished_at=1795435200i"
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [
+        (make_filing(EXPIRED), ["filed"]),
+        (make_message(EXPIRED, EXPIRING), ["told", "told"]),
+        (make_disabling(EXPIRED), ["disabled"]),
+        (CommentIssue(make_record(EXPIRED), IssueEvent.EXPIRED, "m", EXPIRED), ["commented"]),
+        (CommentIssue(make_record(DISABLED), IssueEvent.GRACE_OVER, "m", DISABLED), ["ended"]),
+        (CommentIssue(make_record(make_key("gone", access_key_id="AKIAGONE")), IssueEvent.DELETED, "m"), []),
+        (AssignIssue(EXPIRED, make_record(EXPIRED), "cid@example.com"), []),
+        (Observation(make_record(EXPIRED), ObservationKind.KEPT, EXPIRED), []),
+    ],
+)
+def test_what_was_surely_done_about_an_access_key_is_a_line(action: Action, words: list[str]) -> None:
+    for result in Result:
+        lines = render(SCAN, KEYS, Outcomes((outcome(action, result),)), 1.2, NOW).lines
+        parsed = [parse_line(line) for line in lines if line.startswith("iam_action,")]
+        assert [one["tags"]["action"] for one in parsed] == (words if result is Result.DONE else [])
+        assert all(one["fields"] == {"count": 1} for one in parsed)
 
 
 def test_a_profile_that_could_not_be_scanned_prints_errors_incomplete_and_duration_only() -> None:
@@ -280,9 +308,10 @@ def test_an_independent_parser_gives_back_what_went_in(name: str, profile: str, 
 @REPEATABLE
 def test_whatever_a_name_or_profile_holds_every_line_parses(name: str, profile: str, duration: float) -> None:
     key = make_key(name)
-    lines = render(replace(SCAN, profile=profile), (key, OKAY), NOTHING, duration, NOW)
+    done = Outcomes((Outcome(profile, make_disabling(key), Result.DONE),))
+    lines = render(replace(SCAN, profile=profile), (key, OKAY), done, duration, NOW)
     assert [one for one in lines.problems if one.level is Level.ERROR] == []
-    assert len(lines.lines) == 3
+    assert len(lines.lines) == 4
     for line in lines.lines:
         assert is_sound(line), line
         assert line.encode().decode() == line
@@ -290,7 +319,7 @@ def test_whatever_a_name_or_profile_holds_every_line_parses(name: str, profile: 
         assert not set(line) & set(ILLEGAL_IN_TELEGRAF)
         parsed = parse_line(line)
         assert parsed["tags"]["accountAlias"] == parse_line(f"x,a={escape_tag(profile)} b=1")["tags"]["a"]
-    assert [parse_line(line)["measurement"] for line in lines.lines] == ["iam", "iam", "iam_run"]
+    assert [parse_line(line)["measurement"] for line in lines.lines] == [*("iam", "iam", "iam_action", "iam_run")]
 
 
 @given(st.text("abcXYZ019_+=,.@- é\"'#:&<>`", min_size=1))

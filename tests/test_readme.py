@@ -10,7 +10,7 @@ import pytest
 
 from docs.make_docs import rendered
 from keycheck.cli import make_parser
-from keycheck.metrics import KEY_FIELDS, KEY_TAGS, RUN_FIELDS, RUN_TAGS, is_sound
+from keycheck.metrics import ACTION_FIELDS, ACTION_TAGS, KEY_FIELDS, KEY_TAGS, RUN_FIELDS, RUN_TAGS, is_sound
 from keycheck.settings import SETTINGS, parse
 from tests import readme_examples
 
@@ -72,7 +72,9 @@ def test_what_is_said_of_the_settings_is_what_stands_in_settings_py() -> None:
 def test_the_metric_catalogue_has_every_tag_and_field_with_its_type() -> None:
     listed = {(row[0].strip("`"), row[1].strip("`")): row[2] for row in rows("Metrics")}
     tags = {("iam", tag): "tag" for tag in KEY_TAGS} | {("iam_run", tag): "tag" for tag in RUN_TAGS}
+    tags |= {("iam_action", tag): "tag" for tag in ACTION_TAGS}
     fields = {("iam", name): kind for name, kind in KEY_FIELDS.items()}
+    fields |= {("iam_action", name): kind for name, kind in ACTION_FIELDS.items()}
     assert listed == tags | fields | {("iam_run", name): kind for name, kind in RUN_FIELDS.items()}
 
 
