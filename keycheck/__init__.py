@@ -6,6 +6,7 @@
     iam-accesskey-check.py   the entry: finds its package, takes SIGTERM, calls cli.run
     slack_ID_mapping.py      data for the user to fill in
     cli.py                   arguments, wiring, exit code
+    history.py    shell      what happened to access keys, as the state table keeps it
     check.py      shell      --check: is everything that is switched on really usable?
     progress.py              one line on a terminal that says how far a run is
     report.py                lines for people, and the writing of both streams
@@ -29,6 +30,7 @@
       telling.py    pure     whom to tell, of which access keys
       filing.py     pure     is an issue to be filed, and what is there to say in an open one
       ending.py     pure     which issues end
+      events.py     pure     what happened to it, as its record keeps it for an auditor
       standing.py   pure     which access keys are read of the state table in every run, due or not
       waiting.py    pure     what does not move: is it overdue, does it wait, does it come back
       writes.py     pure     every write to the state table, as a value: what it changes, and what it rests on

@@ -182,7 +182,7 @@ class ObservationKind(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Observation:
     """Write down in the state table what this scan has shown of an access key. `until`: an exemption's last day.
-    `why`: why its notice is VOID.
+    `reason`: that exemption's. `why`: why its notice is VOID.
     """
 
     record: KeyRecord
@@ -190,6 +190,7 @@ class Observation:
     key: LabelledKey | None = None
     until: date | None = None
     why: Void | None = None
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from keycheck import __version__
-from keycheck.clock import RunClock
+from keycheck.clock import RunClock, Stopped
 from keycheck.model import Level, Problem
 from keycheck.progress import ProgressLine
 from keycheck.report import (
@@ -36,7 +36,7 @@ from keycheck.report import (
     write_all,
 )
 from keycheck.settings import Settings, SettingsError, parse
-from keycheck.showing import Shown, add_options, lines_of, read_options
+from keycheck.showing import Shown, add_options, lines_of, read_options, width_and_colours
 from keycheck.tokens import kind_of_secret
 from keycheck.words.parts import cut_name
 
@@ -123,7 +123,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], clock: RunClock, 
     """Make one run and return the exit code. Takes over descriptor 1 once the arguments are good."""
     options = make_parser().parse_args(arguments)
     profiles = list(dict.fromkeys(options.profiles or [environ.get("AWS_PROFILE", "").strip()]))
-    shown = _wrong_profiles(profiles) or read_options(options)
+    shown = (None if options.history else _wrong_profiles(profiles)) or read_options(options)
     if isinstance(shown, str):
         say([format_line(Level.ERROR, f"keycheck: {shown}; see --help")], clock)
         return EXIT_USAGE
@@ -138,6 +138,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], clock: RunClock, 
     clock.set_timeout(settings.run_timeout_seconds)
     metrics = take_stdout()
     _silence_libraries()
+    if options.history:
+        return _history(options.profiles, settings, metrics, clock, shown, environ)
     if options.check:
         return _check(profiles, settings, metrics, clock, options.send_test)
     said = _Progress(is_shown_at_once=os.isatty(STDERR))
@@ -170,6 +172,41 @@ def _lines_of(
     if shown.has_rows:
         return lines_of(result.rows, shown, stdout, environ)
     return list(result.lines) if settings.dump_metric_to_console else []
+
+
+def _history(
+    profiles: Sequence[str],
+    settings: Settings,
+    stdout: int,
+    clock: RunClock,
+    shown: Shown,
+    environ: Mapping[str, str],
+) -> int:
+    """Say what happened, as the state table keeps it."""
+    from keycheck.history import happened, lines_of
+    from keycheck.services import ServiceError
+    from keycheck.services.outside import RealServices
+
+    services = RealServices(settings, clock)
+    if settings.aws_dynamodb_profile_name is None:
+        text = "keycheck: --history reads the state table: set aws_dynamodb_profile_name"
+        say([format_line(Level.ERROR, text)], clock)
+        return EXIT_USAGE
+    try:
+        account_ids = {services.probe_iam(profile).who().arn.split(":")[4] for profile in profiles}
+        claims = services.open_claims()
+        records = claims.with_events() if claims.open(create=False) else []
+        found = happened(records, account_ids=account_ids, user=shown.choice.user, since=shown.since)
+        width, has_colours = width_and_colours(stdout, environ)
+        lines = lines_of(found, shown.format, width, has_colours=has_colours)
+        write_all(stdout, [f"{line}\n".encode("utf-8", "replace") for line in lines], clock)
+    except (ServiceError, Stopped) as error:
+        why = error.text if isinstance(error, ServiceError) else "no time was left; see run_timeout_seconds"
+        say([format_line(Level.ERROR, f"keycheck: {why}")], clock)
+        return EXIT_NOTHING
+    except CannotWrite as error:
+        return _cannot_write(profiles or ["keycheck"], str(error), clock)
+    return EXIT_OK
 
 
 def _check(profiles: Sequence[str], settings: Settings, stdout: int, clock: RunClock, send_to: str | None) -> int:

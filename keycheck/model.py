@@ -225,7 +225,7 @@ class KeyRecord:
     having done that. `reenabled_at`: when it was first seen active after any of these. `exempt_until`: the exemption
     last seen, until it is said that it has ended. `voided_at`, `voided_why`: when and why the last notice became void:
     nothing rests on them but what tells one notice in an issue from the next. `times_taken_back`: how often a person
-    did that, ever.
+    did that, ever. `events`: what happened to it (rules/events.py).
 
     `issue_filings`: when a POST of an issue was begun, oldest first, kept also if its outcome is unknown;
     `answered_filings`: those of them that Jira answered with an issue; `issue_tried_at`: when Jira last refused one.
@@ -250,6 +250,7 @@ class KeyRecord:
     exempt_until: date | None = None
     voided_at: datetime | None = field(default=None, compare=False)
     voided_why: str = field(default="", compare=False)
+    events: frozenset[str] = field(default=frozenset(), compare=False)
     times_taken_back: int = 0
 
     @property

@@ -15,7 +15,7 @@ from dataclasses import replace
 from keycheck.accounts import Account
 from keycheck.clock import RunClock
 from keycheck.model import Addressee, LabelledKey, Level, Problem, State
-from keycheck.rules import other_writes, standing
+from keycheck.rules import events, other_writes, standing
 from keycheck.services import ClaimLost, Claims, Outside, ServiceError
 from keycheck.settings import Settings
 from keycheck.words.parts import cut_name
@@ -107,6 +107,10 @@ class RecordsReader:
             return state
         if due - listed:
             claims.apply(other_writes.note_standing(account_id, due - listed, now))
+        for record in state.keys.values():
+            if record.account_id == account_id and (old := events.to_drop(record.events)):
+                with suppress(ServiceError):  # likewise
+                    claims.apply(other_writes.drop_events(record.access_key_id, old))
         if account.scan.is_complete and (done := standing.done(listed, due, state, now)):
             with suppress(ServiceError):  # else the next run does it
                 claims.apply(other_writes.forget_standing(account_id, done))

@@ -53,22 +53,38 @@ MOST_IMPORTANT = (
 
 def as_table(rows: Sequence[Row], width: int | None, *, has_colours: bool) -> list[str]:
     """Return the table and a summary below it. `width`: of the terminal; None if there is none."""
+    cells = {name: [printable(cell(row)) for row in rows] for name, cell in COLUMNS.items()}
+    is_one_profile = len({row.profile for row in rows}) < 2
+    filled = {name: found for name, found in cells.items() if any(found) and not (name == "profile" and is_one_profile)}
+    styles = [COLOURS[row.label] for row in rows]
+    return [*_drawn(filled, styles, width, has_colours=has_colours), summary(rows)]
+
+
+def as_plain_table(
+    names: Sequence[str], lines: Sequence[Sequence[str]], width: int | None, *, has_colours: bool
+) -> list[str]:
+    """Return a table of any columns."""
+    cells = {name: [printable(line[number]) for line in lines] for number, name in enumerate(names)}
+    return _drawn(cells, [""] * len(lines), width, has_colours=has_colours)
+
+
+def _drawn(
+    cells: Mapping[str, Sequence[str]], styles: Sequence[str], width: int | None, *, has_colours: bool
+) -> list[str]:
+    """Draw the columns that there is room for. `styles`: of each line's label."""
     from rich import box
     from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    cells = {name: [printable(cell(row)) for row in rows] for name, cell in COLUMNS.items()}
-    is_one_profile = len({row.profile for row in rows}) < 2
-    filled = [name for name in COLUMNS if any(cells[name]) and not (name == "profile" and is_one_profile)]
-    natural = {name: max(map(cell_len, (name, *cells[name]))) for name in filled}
-    widths = _fitting(filled, natural, width or WIDEST)
+    natural = {name: max(map(cell_len, (name, *found))) for name, found in cells.items()}
+    widths = _fitting(list(cells), natural, width or WIDEST)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for name, wide in widths.items():
         table.add_column(name, width=wide, no_wrap=True, justify="right" if name == "age" else "left")
-    for number, row in enumerate(rows):
-        texts = [Text(cells[name][number], COLOURS[row.label] if name == "label" else "") for name in widths]
+    for number, style in enumerate(styles):
+        texts = [Text(cells[name][number], style if name == "label" else "") for name in widths]
         for text, wide in zip(texts, widths.values(), strict=True):
             text.truncate(wide, overflow="ellipsis")
         table.add_row(*texts)
@@ -84,9 +100,9 @@ def as_table(rows: Sequence[Row], width: int | None, *, has_colours: bool) -> li
         highlight=False,
         legacy_windows=False,
     )
-    if rows:
+    if styles:
         console.print(table)
-    return [*(line.rstrip() for line in out.getvalue().splitlines()), summary(rows)]
+    return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
 def printable(text: str) -> str:

@@ -10,6 +10,7 @@ import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from keycheck.explain import is_meant
 from keycheck.model import AgeLabel, LabelledKey
@@ -17,6 +18,7 @@ from keycheck.owners import SLACK_ID
 from keycheck.rows import Choice, Order, Row, chosen
 
 FORMATS = ("influx", "table", "json", "csv")
+NO_RICH = "--format table needs the Python package rich; run: pip install rich, or take --format csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Shown:
     choice: Choice = field(default_factory=Choice)
     last_uses: bool = False
     explained: str = ""
+    since: datetime | None = None
 
     @property
     def has_rows(self) -> bool:
@@ -81,6 +84,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="say all that is known of a user's access keys, or of the one with these last five characters, and what "
         "the next run would do; writes nothing anywhere",
     )
+    group.add_argument(
+        "--history",
+        action="store_true",
+        help="what happened to access keys, as the state table keeps it: of all accounts, or of the profiles that are "
+        "named; with --since, --user, --format table (default), json or csv",
+    )
+    group.add_argument(
+        "--since", metavar="DATE", type=_day, help="with --history: only since that day, like 2026-03-01"
+    )
     parser.add_argument(
         "--check",
         action="store_true",
@@ -102,6 +114,14 @@ def _labels(text: str) -> frozenset[AgeLabel]:
     return frozenset(known[name] for name in names)
 
 
+def _day(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        what = repr(text) if len(text) <= 20 else f"a text of {len(text)} characters"
+        raise argparse.ArgumentTypeError(f"{what} is no day like 2026-03-01") from None
+
+
 def read_options(options: argparse.Namespace) -> Shown | str:
     """Return what is to be shown, or why it cannot be."""
     given = [
@@ -114,6 +134,10 @@ def read_options(options: argparse.Namespace) -> Shown | str:
         )
         if is_given
     ]
+    if options.since is not None and not options.history:
+        return "--since goes with --history"
+    if options.history:
+        return _history(options)
     is_checked = options.check or options.send_test is not None
     if is_checked and (given or options.format != "influx" or options.explain is not None or options.dry_run):
         return "--check goes with no option but --send-test"
@@ -128,29 +152,44 @@ def read_options(options: argparse.Namespace) -> Shown | str:
     if options.format == "influx" and given:
         return f"{given[0]} needs --format table, json or csv"
     if options.format == "table" and importlib.util.find_spec("rich") is None:
-        return (
-            "--format table needs the Python package rich; run: pip install rich, or take --format csv, which needs "
-            "nothing more"
-        )
+        return NO_RICH
     choice = Choice(options.only or frozenset(AgeLabel), options.user or "*", Order(options.sort or "age"))
     return Shown(options.format, choice, options.last_used)
 
 
+def _history(options: argparse.Namespace) -> Shown | str:
+    others = (options.only, options.sort, options.explain, options.send_test)
+    if any(one is not None for one in others) or options.last_used or options.check or options.dry_run:
+        return "--history goes with --since, --user and --format alone"
+    form = "table" if options.format == "influx" else options.format
+    if form == "table" and importlib.util.find_spec("rich") is None:
+        return NO_RICH
+    return Shown(form, Choice(user=options.user or "*"), since=options.since)
+
+
+def width_and_colours(descriptor: int, environ: Mapping[str, str]) -> tuple[int | None, bool]:
+    """Return how wide the terminal is, None if there is none, and whether it is given colours: not with NO_COLOR
+    (no-color.org).
+    """
+    is_terminal = os.isatty(descriptor)
+    width = os.get_terminal_size(descriptor).columns if is_terminal else None
+    return width or None, is_terminal and not environ.get("NO_COLOR")
+
+
 def lines_of(rows: Sequence[Row], shown: Shown, descriptor: int, environ: Mapping[str, str]) -> list[str]:
-    """Return what goes to stdout. Only a terminal is given colours, and only without NO_COLOR (no-color.org)."""
+    """Return what goes to stdout."""
     found = chosen(rows, shown.choice)
     match shown.format:
         case "json":
-            from keycheck.row_formats import as_json
+            from keycheck.row_formats import FIELDS, as_json
 
-            return as_json(found)
+            return as_json(found, FIELDS)
         case "csv":
-            from keycheck.row_formats import as_csv
+            from keycheck.row_formats import FIELDS, as_csv
 
-            return as_csv(found)
+            return as_csv(found, FIELDS)
         case _:
             from keycheck.row_table import as_table
 
-            is_terminal = os.isatty(descriptor)
-            width = os.get_terminal_size(descriptor).columns if is_terminal else None
-            return as_table(found, width or None, has_colours=is_terminal and not environ.get("NO_COLOR"))
+            width, has_colours = width_and_colours(descriptor, environ)
+            return as_table(found, width, has_colours=has_colours)

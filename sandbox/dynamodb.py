@@ -117,9 +117,17 @@ def _moved_back(item: dict[str, Any], seconds: int) -> dict[str, Any]:
 def _value_moved_back(name: str, value: dict[str, Any], seconds: int) -> dict[str, Any]:
     if "N" in value and (name.endswith(("_at", "_until", "_from")) or name == "not_before"):
         return {"N": str(int(value["N"]) - seconds)}
+    if "SS" in value and name == "events":
+        return {"SS": [event_moved_back(text, seconds) for text in value["SS"]]}
     if "L" in value and name.endswith(("_filings", "_times")):
         return {"L": [{"N": str(int(one["N"]) - seconds)} for one in value["L"]]}
     return value
+
+
+def event_moved_back(text: str, seconds: int) -> str:
+    """An event of a record begins with when it was."""
+    at, _, what = text.partition(" ")
+    return f"{int(at) - seconds} {what}"
 
 
 def _plain(value: Any) -> Any:

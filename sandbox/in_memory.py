@@ -186,6 +186,10 @@ class MemoryClaims:
         records = (state_items.key_record(name, item) for name, item in items if ":" not in name)
         return [one for one in records if one.account_id and one.user_name and stands(one, since + COMES_BACK_WITHIN)]
 
+    def with_events(self) -> list[KeyRecord]:
+        items = tuple(self._items.items())
+        return [state_items.key_record(name, item) for name, item in items if "events" in item]
+
     def apply(self, write: Write) -> Mapping[str, Value]:
         item: Mapping[str, Value] = {}
         for change in write.changes:

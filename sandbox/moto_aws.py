@@ -48,6 +48,8 @@ from moto.kms.models import kms_backends
 from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
 
+from sandbox.dynamodb import event_moved_back
+
 STATE_TABLE: Final = "iam-access-key-alert"
 SECRETS_TABLE: Final = "credential-store"
 SECRETS_KEY: Final = "alias/credstash"
@@ -237,7 +239,7 @@ class MotoAws:
 
         Back by it go the creation dates of all users and their access keys, and in the `state_tables`, by as many
         seconds and to the last digit: each number whose name ends in `_at`, `_until` or `_from` or is `not_before`,
-        and each number in a list or a number set whose name ends in `_at_list`, `_filings` or `_times`.
+        and each number in a list or a number set whose name ends in `_at_list`, `_filings` or `_times`, and `events`.
         """
         if delta.microseconds:
             raise ValueError("IAM's dates are whole seconds: move back by whole seconds")
@@ -331,6 +333,8 @@ def _move_item_back(item: Item, seconds: int) -> None:
     for name, attribute in item.attrs.items():
         if attribute.type == "N" and (name.endswith(("_at", "_until", "_from")) or name == "not_before"):
             attribute.value = _less(attribute.value, seconds)
+        elif name == "events" and attribute.type == "SS":
+            attribute.value = [event_moved_back(text, seconds) for text in attribute.value]
         elif name.endswith(("_at_list", "_filings", "_times")) and attribute.type == "NS":
             attribute.value = [_less(number, seconds) for number in attribute.value]
         elif name.endswith(("_at_list", "_filings", "_times")) and attribute.type == "L":

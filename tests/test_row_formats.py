@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keycheck import history
 from keycheck.model import AgeLabel, Exemption, LastUse
 from keycheck.owners import Named
 from keycheck.row_formats import FIELDS, as_csv, as_json
@@ -105,23 +106,27 @@ def read_csv(lines: list[str]) -> list[dict[str, str]]:
 
 
 def test_each_field_is_what_the_page_says_it_is() -> None:
-    assert read_json(as_json([FULL])) == [EXPECTED]
-    assert read_csv(as_csv([FULL])) == [{**{name: str(one) for name, one in EXPECTED.items()}, "was_used": "true"}]
+    assert read_json(as_json([FULL], FIELDS)) == [EXPECTED]
+    assert read_csv(as_csv([FULL], FIELDS)) == [
+        {**{name: str(one) for name, one in EXPECTED.items()}, "was_used": "true"}
+    ]
 
 
 def test_what_is_not_known_is_null_and_empty() -> None:
     bare = Row("acme-dev", "", "x", "VHXVM", AgeLabel.OK, 3, AT, AT)
     known = {name: EXPECTED[name] for name in ("profile", "access_key", "created_at", "expires_at")}
     known |= {"user_name": "x", "label": "ok", "age_days": 3, "next": ""}
-    assert read_json(as_json([bare])) == [dict.fromkeys(FIELDS) | known]
-    assert read_csv(as_csv([bare])) == [dict.fromkeys(FIELDS, "") | {name: str(one) for name, one in known.items()}]
+    assert read_json(as_json([bare], FIELDS)) == [dict.fromkeys(FIELDS) | known]
+    assert read_csv(as_csv([bare], FIELDS)) == [
+        dict.fromkeys(FIELDS, "") | {name: str(one) for name, one in known.items()}
+    ]
 
 
 def test_never_used_is_something_else_than_not_known() -> None:
     from dataclasses import replace
 
     never = replace(FULL, last_use=LastUse(None))
-    (found,) = read_json(as_json([never]))
+    (found,) = read_json(as_json([never], FIELDS))
     assert [found[name] for name in ("last_used_at", "last_used_by", "last_used_in", "was_used")] == [
         *(None, None, None),
         False,
@@ -129,8 +134,8 @@ def test_never_used_is_something_else_than_not_known() -> None:
 
 
 def test_no_access_keys_at_all_are_an_empty_array_and_a_header_alone() -> None:
-    assert read_json(as_json([])) == []
-    assert as_csv([]) == [",".join(FIELDS)]
+    assert read_json(as_json([], FIELDS)) == []
+    assert as_csv([], FIELDS) == [",".join(FIELDS)]
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS), max_size=4))
@@ -139,9 +144,9 @@ def test_any_text_is_read_back_as_it_was(texts: list[tuple[str, str, str]]) -> N
         Row("p", "1", user, "VHXVM", AgeLabel.OK, 3, AT, AT, Named(owner, ""), exemption=Exemption(date.max, reason))
         for user, owner, reason in texts
     ]
-    assert [one["user_name"] for one in read_json(as_json(rows))] == [user for user, _, _ in texts]
-    assert [one["exempt_because"] for one in read_json(as_json(rows))] == [reason for _, _, reason in texts]
-    cells = [(one["user_name"], one["owner"], one["exempt_because"]) for one in read_csv(as_csv(rows))]
+    assert [one["user_name"] for one in read_json(as_json(rows, FIELDS))] == [user for user, _, _ in texts]
+    assert [one["exempt_because"] for one in read_json(as_json(rows, FIELDS))] == [reason for _, _, reason in texts]
+    cells = [(one["user_name"], one["owner"], one["exempt_because"]) for one in read_csv(as_csv(rows, FIELDS))]
     assert cells == [tuple(map(as_text, one)) for one in texts]
 
 
@@ -152,9 +157,10 @@ def as_text(value: str) -> str:
 @pytest.mark.parametrize("value", ["=1+1", "+1", "-1", "@SUM(A1)"])
 def test_no_cell_is_a_formula(value: str) -> None:
     row = Row("p", "1", "x", "VHXVM", AgeLabel.OK, 3, AT, AT, exemption=Exemption(date.max, value))
-    assert read_csv(as_csv([row]))[0]["exempt_because"] == f"'{value}"
+    assert read_csv(as_csv([row], FIELDS))[0]["exempt_because"] == f"'{value}"
 
 
 def test_the_page_has_each_field_in_order() -> None:
-    table = PAGE.partition("| field | what it holds |")[2]
-    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(FIELDS)
+    of_history, of_rows = PAGE.split("| field | what it holds |")[1:]
+    assert re.findall(r"^\| `(\w+)` \|", of_rows, re.MULTILINE) == list(FIELDS)
+    assert re.findall(r"^\| `(\w+)` \|", of_history, re.MULTILINE) == list(history.FIELDS)

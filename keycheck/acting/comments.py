@@ -56,7 +56,7 @@ def _comment_claimed(
         given = means.given(record, action.promise) if said else None
         ended_at = means.clock.utc_now() if action.event.closes else None
         markers = said or (action.comment_marker,)
-        write = writes.record_said(record, token, markers, ended_at=ended_at, given=given)
+        write = writes.record_said(record, token, markers, ended_at=ended_at, given=given, at=means.clock.utc_now())
         means.ledger.record(
             task,
             lambda: means.write(write),

@@ -116,7 +116,7 @@ def _record_told(means: Means, task: Task, message: SendMessage, one: MessageKey
     access_key = one.key.access_key
     given = means.given(one.record, one.promise)
     ends_exemption = one.outlook.ended_exemption is not None
-    write = writes.record_told(access_key, at, given, ends_exemption=ends_exemption)
+    write = writes.record_told(access_key, at, given, ends_exemption=ends_exemption, to=message.addressee.slack_id)
     means.ledger.record(
         task,
         lambda: means.write(write),

@@ -28,7 +28,7 @@ def write_of(means: Means, action: Observation) -> Write | None:
         case ObservationKind.INACTIVE:
             return writes.record_inactive(record, now)
         case ObservationKind.EXEMPT if action.key is not None and action.until is not None:
-            return writes.record_exempt(action.key.access_key, action.until, now)
+            return writes.record_exempt(action.key.access_key, action.until, now, action.reason)
         case ObservationKind.KEPT if record.notice is not None:
             return writes.keep_notice(record, record.notice, now)
         case ObservationKind.VOID if action.why is not None:

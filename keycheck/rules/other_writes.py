@@ -42,6 +42,11 @@ def note_turn(account_id: str, user_name: str) -> Write:
     return Write("note_turn", account_id_item(account_id), (Change({"tags_read_to": user_name}),))
 
 
+def drop_events(access_key_id: str, texts: Iterable[str]) -> Write:
+    """Forget what happened longest ago to an access key: rules/events.py."""
+    return Write("drop_events", access_key_id, (Change(delete={"events": frozenset(texts)}),))
+
+
 def note_standing(account_id: str, access_key_ids: Iterable[str], at: datetime) -> Write:
     """List access keys of an account that are read in every run from now on (rules/standing.py): before anything is
     done about them.

@@ -29,7 +29,7 @@ def exempt(record: KeyRecord, key: LabelledKey, exemption: Exemption) -> tuple[O
     """Answer for an exempt access key: its notice is void, and once the exemption has ended, that is said once."""
     if record.exempt_until == exemption.until and record.notice is None:
         return ()
-    return (Observation(record, ObservationKind.EXEMPT, key, exemption.until),)
+    return (Observation(record, ObservationKind.EXEMPT, key, exemption.until, reason=exemption.reason),)
 
 
 def active(record: KeyRecord, key: LabelledKey, run: Circumstances) -> Seen:

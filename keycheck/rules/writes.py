@@ -7,7 +7,7 @@ a write whose answer was lost). A release touches only its own claim; a recorded
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -30,6 +30,7 @@ from keycheck.rules.changes import (
     kept_until,
     never_back,
 )
+from keycheck.rules.events import event
 from keycheck.rules.notice import LAPSES_AFTER
 
 FILINGS_KEPT = 5
@@ -60,11 +61,13 @@ def _with_notice(change: Change, given: Given | None) -> Change:
     sets: dict[str, Value] = {"disable_from": latest}
     needs = [never_back("disable_from", latest)]
     removed: tuple[str, ...] = ()
+    happened: dict[str, frozenset[str]] = {}
     if owner is not None:
         sets["notice_kept_at"] = ceil(given.at)
         rests_on = _rests_on(notice)
         if notice is None or notice.owner != owner or given.at - notice.kept_at >= LAPSES_AFTER:
             sets |= {"warned_at": ceil(given.at), "warned_owner": owner}
+            happened = event(given.at, f"notice to {owner}: disabled from {given.promise.day:%Y-%m-%d} on")
             removed = ("exempt_until", *VOIDED)
             rests_on = AnyOf((rests_on, _rests_on(Notice(owner, given.at, given.at))))  # or it is sent again
         needs.append(rests_on)
@@ -72,10 +75,16 @@ def _with_notice(change: Change, given: Given | None) -> Change:
     return replace(
         change,
         set={**change.set, **sets},
+        add=_joined(change.add, happened),
         remove=tuple(dict.fromkeys((*change.remove, *removed))),
         needs=All((*((change.needs,) if change.needs is not None else ()), *needs)),
         otherwise=(day_alone, change),
     )
+
+
+def _joined(*added: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    names = dict.fromkeys(name for one in added for name in one)
+    return {name: frozenset[str]().union(*(one.get(name, frozenset()) for one in added)) for name in names}
 
 
 def keep_notice(record: KeyRecord, notice: Notice, at: datetime) -> Write:
@@ -87,7 +96,8 @@ def keep_notice(record: KeyRecord, notice: Notice, at: datetime) -> Write:
 def void_notice(record: KeyRecord, why: Void, at: datetime) -> Write:
     """Take the notice off the record; why and when it became void stays there, for people, and so does the day told."""
     sets, removed = _voiding(why, at)
-    change = Change(sets, remove=removed, needs=_rests_on(record.notice), otherwise=Lost.FINE)
+    happened = event(at, f"notice void: {why.value}")
+    change = Change(sets, add=happened, remove=removed, needs=_rests_on(record.notice), otherwise=Lost.FINE)
     return Write("void_notice", record.access_key_id, (change,))
 
 
@@ -157,6 +167,7 @@ def record_issue(
     alone = Change({"issue_key": issue_key}, needs=AnyOf((Absent("issue_key"), Is("issue_key", issue_key))))
     change = Change(
         sets,
+        add=event(answered[-1], f"{issue_key} filed") if answered else {},
         remove=(*forgotten, "issue_claim", "issue_claim_until", "issue_ended_at", "issue_assigned_to"),
         needs=Is("issue_claim", token),
         otherwise=(alone,),
@@ -184,14 +195,17 @@ def record_said(
     *,
     ended_at: datetime | None = None,
     given: Given | None = None,
+    at: datetime | None = None,
 ) -> Write:
-    """Record what was said in the issue of `record`, and release the claim; lost if it is not this one's any more,
-    or another issue was recorded meanwhile. `ended_at`: nothing more is said in it, unless a person re-opens it.
+    """Record what was said in the issue of `record`, and release the claim; lost if it is not this one's any more, or
+    another issue was recorded meanwhile. `ended_at`: nothing more is said in it, unless a person re-opens it.
     """
     reopened = ("issue_ended_at",) if ended_at is None else ()
+    markers = frozenset(said)
+    what = f"{record.issue_key} {'ended' if ended_at else 'commented on'}: {', '.join(sorted(markers))}"
     change = Change(
         {} if ended_at is None else {"issue_ended_at": floor(ended_at)},
-        add={"issue_said": frozenset(said)},
+        add=_joined({"issue_said": markers}, *(() if at is None else (event(at, what),))),
         remove=("issue_claim", "issue_claim_until", *reopened),
         needs=All((Is("issue_claim", token), Is("issue_key", record.issue_key or ""))),
     )
@@ -271,13 +285,14 @@ def release_message(
 
 
 def record_told(
-    access_key: AccessKey, at: datetime, given: Given | None = None, *, ends_exemption: bool = False
+    access_key: AccessKey, at: datetime, given: Given | None = None, *, ends_exemption: bool = False, to: str = ""
 ) -> Write:
-    """Record that a message naming this access key was answered ok, what it promised, and whether it said that an
-    exemption has ended.
+    """Record that a message `to` somebody naming this access key was answered ok, what it promised, and whether it said
+    that an exemption has ended.
     """
     change = Change(
         {"told_at": floor(at), **_owner(access_key, at)},
+        add=event(at, f"told {to}".strip()),
         remove=("exempt_until",) if ends_exemption else (),
         needs=never_back("told_at", floor(at)),
         otherwise=Lost.FINE,
@@ -321,6 +336,7 @@ def record_disabled(access_key_id: str, at: datetime, run: str, why: str) -> Wri
     sets, removed = _voiding(Void.INACTIVE, at)
     change = Change(
         {"disabled_at": floor(at), "disabled_by": run, "disabled_why": why, **sets},
+        add=event(at, f"disabled by run {run[:8]}: {why}"),
         remove=("disabling_at", "disabling_claim", "inactive_at", "reenabled_at", *removed),
     )
     return Write("record_disabled", access_key_id, (change,))
@@ -332,9 +348,9 @@ def record_disabled(access_key_id: str, at: datetime, run: str, why: str) -> Wri
 def record_inactive(record: KeyRecord, at: datetime) -> Write:
     """Note that an access key is inactive that keycheck is not on record as having disabled; the first note stays."""
     sets, removed = _voiding(Void.INACTIVE, at)
-    change = Change(
-        {"inactive_at": floor(at), **sets}, remove=removed, needs=Absent("inactive_at"), otherwise=Lost.FINE
-    )
+    seen = event(at, "seen inactive, not by keycheck")
+    sets, needs = {"inactive_at": floor(at), **sets}, Absent("inactive_at")
+    change = Change(sets, add=seen, remove=removed, needs=needs, otherwise=Lost.FINE)
     return Write("record_inactive", record.access_key_id, (change,))
 
 
@@ -352,6 +368,7 @@ def record_reenabled(record: KeyRecord, at: datetime) -> Write:
     sets, removed = _voiding(Void.REENABLED, at)
     change = Change(
         {"reenabled_at": floor(at), "times_taken_back": record.times_taken_back + 1, **sets},
+        add=event(at, "seen active again"),
         remove=("disabling_at", "disabling_claim", "inactive_at", *removed),
         needs=All(tuple(Absent(name) if one is None else Is(name, floor(one)) for name, one in known)),
         otherwise=Lost.FINE,
@@ -359,11 +376,12 @@ def record_reenabled(record: KeyRecord, at: datetime) -> Write:
     return Write("record_reenabled", record.access_key_id, (change,))
 
 
-def record_exempt(access_key: AccessKey, until: date, at: datetime) -> Write:
+def record_exempt(access_key: AccessKey, until: date, at: datetime, reason: str = "") -> Write:
     """Note an exemption: a notice given before it does not count after it."""
     first = datetime(until.year, until.month, until.day, tzinfo=UTC)
     sets, removed = _voiding(Void.EXEMPT, at)
-    change = Change({"exempt_until": floor(first), **sets, **_owner(access_key, at)}, remove=removed)
+    happened = event(at, f"exempt until {until}: {reason}".rstrip(": "))
+    change = Change({"exempt_until": floor(first), **sets, **_owner(access_key, at)}, add=happened, remove=removed)
     return Write("record_exempt", access_key.access_key_id, (change,))
 
 

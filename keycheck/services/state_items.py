@@ -82,6 +82,7 @@ def key_record(access_key_id: str, item: Item) -> KeyRecord:
             inactive_at=_instant(item, "inactive_at"),
             reenabled_at=_instant(item, "reenabled_at"),
             voided_at=_instant(item, "notice_void_at"),
+            events=_texts(item, "events"),
             voided_why=_text(item, "notice_void_why") or "",
             times_taken_back=_number(item, "times_taken_back") if "times_taken_back" in item else 0,
             exempt_until=None if exempt_until is None else exempt_until.date(),

@@ -24,6 +24,7 @@ moves backwards. Instants are epoch seconds UTC (N); attributes end in `_at`, `_
     issue_assigned_to  S  e-mail; issue_ended_at N
     warned_at          N  when the notice was given; warned_owner S: to whom; notice_kept_at N: when a run last noted
                           that it would still say the same
+    events             SS what happened to it, each `<epoch seconds> <what>`: rules/events.py
     notice_void_at     N  when the last notice became void; notice_void_why S
     disable_from       N  the first instant of the latest day told
     disabling_at       N  UpdateAccessKey begun; disabling_claim S: token
@@ -44,7 +45,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -151,22 +152,26 @@ class StateTable:
         One page is up to 1 MB of what the table holds, before the filter: an empty page is not the last one. An item
         that keycheck did not write is left out: once it is due, it is read all the same.
         """
+        return self._scan(
+            "attribute_exists(account_id) AND attribute_exists(user_name) AND ("
+            "attribute_exists(disabling_at) OR attribute_exists(notice_kept_at) OR "
+            "told_at >= :since OR reenabled_at >= :since OR "
+            "(attribute_exists(issue_key) AND "
+            "(attribute_not_exists(issue_ended_at) OR issue_ended_at >= :since)))",
+            {":since": to_wire(floor(since))},
+        )
+
+    def with_events(self) -> list[KeyRecord]:
+        """Return the records of all access keys to which anything happened, for an auditor."""
+        return self._scan("attribute_exists(events)", {})
+
+    def _scan(self, wanted: str, values: Mapping[str, Any]) -> list[KeyRecord]:
         found: list[KeyRecord] = []
-        more: dict[str, Any] = {}
+        more: dict[str, Any] = {"ExpressionAttributeValues": values} if values else {}
         while True:
             self._clock.check()
             with aws_errors(SERVICE, "Scan", self._profile):
-                answer = self._client.scan(
-                    TableName=self._table,
-                    ConsistentRead=True,
-                    FilterExpression="attribute_exists(account_id) AND attribute_exists(user_name) AND ("
-                    "attribute_exists(disabling_at) OR attribute_exists(notice_kept_at) OR "
-                    "told_at >= :since OR reenabled_at >= :since OR "
-                    "(attribute_exists(issue_key) AND "
-                    "(attribute_not_exists(issue_ended_at) OR issue_ended_at >= :since)))",
-                    ExpressionAttributeValues={":since": to_wire(floor(since))},
-                    **more,
-                )
+                answer = self._client.scan(TableName=self._table, ConsistentRead=True, FilterExpression=wanted, **more)
                 items, last = answer["Items"], answer.get("LastEvaluatedKey")
                 names = [item[HASH_KEY]["S"] for item in items]
             for name, item in zip(names, items, strict=True):
@@ -175,7 +180,7 @@ class StateTable:
                         found.append(state_items.key_record(name, state_items.from_wire(item)))
             if not last:
                 return found
-            more = {"ExclusiveStartKey": last}
+            more["ExclusiveStartKey"] = last
 
     def _read_items(self, names: Sequence[str]) -> dict[str, Item]:
         items: dict[str, Item] = {}

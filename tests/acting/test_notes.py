@@ -15,6 +15,7 @@ from tests.acting.desk import Desk, ended, error
 from tests.builders import DAY, HOUR, NOW, make_record
 from tests.situations import KEY, KEY_ID, KRAMER
 
+AT = floor(NOW)
 DISABLED = {"disabled_at": floor(NOW - DAY)}
 BEGUN = {"disabling_at": floor(NOW - HOUR), "disabling_claim": "ours"}
 
@@ -72,14 +73,19 @@ def test_an_exemption_makes_an_earlier_notice_void_and_not_the_day_told() -> Non
     desk = desk_of(ObservationKind.EXEMPT, {**NOTICE, "told_at": 3})
     assert ended(noted(desk)) is Result.DONE
     left = {"iam_access_key_id", "exempt_until", "account_id", "user_name", "told_at", "disable_from"}
-    assert set(desk.item()) == left | VOIDED | {"expires_at"}
-
-
-AT = floor(NOW)
+    assert set(desk.item()) == left | VOIDED | {"expires_at", "events"}
+    assert desk.item()["events"] == {f"{AT} exempt until 2027-01-31"}
 
 
 def voided(why: str, **more: int) -> dict[str, Any]:
     return {"disable_from": 2, "notice_void_at": AT, "notice_void_why": why, **more}
+
+
+EVENTS = {
+    ObservationKind.VOID: ["notice void: it was to stay active"],
+    ObservationKind.INACTIVE: ["seen inactive, not by keycheck"],
+    ObservationKind.REENABLED: ["seen active again"],
+}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +101,10 @@ def voided(why: str, **more: int) -> dict[str, Any]:
 def test_what_a_run_sees_of_a_notice_is_written_down(kind: ObservationKind, left: dict[str, Any]) -> None:
     desk = desk_of(kind, NOTICE, warned_at=NOW - 8 * DAY, warned_owner=KRAMER.identity)
     assert ended(noted(desk)) is Result.DONE
-    assert desk.item() == {"iam_access_key_id": KEY_ID, "expires_at": AT + 365 * 86400, **left}
+    item = desk.item()
+    happened = item.pop("events", frozenset())
+    assert item == {"iam_access_key_id": KEY_ID, "expires_at": AT + 365 * 86400, **left}
+    assert [text.partition(" ")[2] for text in happened] == EVENTS.get(kind, [])
 
 
 @pytest.mark.parametrize("kind", ObservationKind)

@@ -182,9 +182,9 @@ def addressee_of(table: StateTable, addressee: Addressee = OWNER) -> AddresseeRe
 
 
 def item_of(aws: MotoAws, name: str = KEY.access_key_id) -> dict[str, Any]:
-    """The item as it is stored, but when it expires; empty where there is none."""
+    """The item as it is stored, but when it expires and what happened; empty where there is none."""
     found = [item for item in aws.state_items() if item[HASH_KEY] == name]
-    return {key: value for key, value in found[0].items() if key != "expires_at"} if found else {}
+    return {key: value for key, value in found[0].items() if key not in ("expires_at", "events")} if found else {}
 
 
 def put(aws: MotoAws, name: str, **attributes: Any) -> None:
