@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 
 from keycheck.clock import RunClock, Stopped
-from keycheck.exemptions import ExemptionsError, parse_exemptions, worth_a_look
-from keycheck.owners import OwnersError, parse_mapping
+from keycheck.exemptions import ExemptionRule, ExemptionsError, parse_exemptions, shown_rule, worth_a_look
+from keycheck.owners import EMAIL, OwnersError, parse_mapping
 from keycheck.rules import other_writes
 from keycheck.services import Iam, ServiceError
 from keycheck.services.outside import RealServices
@@ -27,6 +28,7 @@ EXEMPTIONS = "exemptions_file"
 MAPPING = "slack_id_mapping_file"
 SLACK_SECRET = "credstash_keyname_slack_api_token"  # noqa: S105 - a setting's name
 JIRA_SECRET = "credstash_keyname_atlassian_api_token"  # noqa: S105 - likewise
+JIRA_EMAIL = "credstash_keyname_atlassian_api_email"
 ISSUE_TYPE = "jira_issue_type"
 EXTRA_FIELDS = "jira_extra_fields"
 RESOLVE = "resolve_jira"
@@ -73,6 +75,8 @@ class Checks:
         self._clock = clock
         self._services = services
         self._send_to = send_to
+        self._users: dict[str, set[str]] = {}
+        self._rules: tuple[ExemptionRule, ...] = ()
 
     def all(self) -> Iterator[Finding]:
         """Yield the findings in the order of this list, whatever takes long."""
@@ -94,6 +98,7 @@ class Checks:
             except TimeoutError:
                 yield wrong(name, f"no answer within {SECONDS:.0f} s")
         pool.shutdown(wait=False, cancel_futures=True)
+        yield from self._of_rules()
 
     def _gathered(self, name: str, group: Callable[[], Iterable[Finding]]) -> list[Finding]:
         """Return what a group finds, up to the error that ends it."""
@@ -128,8 +133,18 @@ class Checks:
                 for rule in ending:
                     yield wrong(EXEMPTIONS, f"that of {rule.user} ends within a month, on {rule.until}")
                 yield from (wrong(EXEMPTIONS, one) for one in worth_a_look(rules, {}, today) if "is over" in one)
+                self._rules = rules
         if settings.send_slack:
             yield from self._of_mapping()
+
+    def _of_rules(self) -> Iterator[Finding]:
+        """Say which exemptions are for nobody, once the users of the profiles are known."""
+        current = [rule for rule in self._rules if rule.until >= self._clock.now.date()]
+        for number, rule in enumerate(current, 1):
+            names = {called.casefold(): users for called, users in self._users.items()}.get(rule.account.casefold())
+            pattern = rule.user.casefold()
+            if names is not None and not any(fnmatchcase(name.casefold(), pattern) for name in names):
+                yield wrong(EXEMPTIONS, f"exemption {number} ({shown_rule(rule)}) is for no user of {rule.account}")
 
     def _of_mapping(self) -> Iterator[Finding]:
         try:
@@ -152,8 +167,13 @@ class Checks:
             say = ok if off <= CLOCK_SECONDS else wrong
             yield say("clock", f"{off:.0f} s {'ahead of' if who.clock_off_seconds > 0 else 'behind'} AWS's")
         iam = services.open_iam(profile)
-        users, _ = iam.list_users(None)
-        yield ok(name, f"iam:ListUsers: {len(users)} users on the first page")
+        users, marker = iam.list_users(None)
+        while marker is not None:
+            more, marker = iam.list_users(marker)
+            users = [*users, *more]
+        yield ok(name, f"iam:ListUsers: {len(users)} users")
+        for called in (profile, *{account_id for _, account_id in users}):
+            self._users[called] = {user_name for user_name, _ in users}
         yield from self._of_users(name, iam, users)
         if self._settings.disable_key:
             may = probe.may_disable(who.arn)
@@ -249,6 +269,10 @@ class Checks:
         settings = self._settings
         tokens = frozenset({"an Atlassian token", "a secret"})
         yield from self._secret(JIRA_SECRET, settings.credstash_keyname_atlassian_api_token, tokens)
+        if (name := settings.credstash_keyname_atlassian_api_email) is not None:
+            is_email = EMAIL.fullmatch(self._services.read_secret(name)) is not None
+            say = ok if is_email else wrong
+            yield say(JIRA_EMAIL, f"it can be read, and is {'an' if is_email else 'no'} e-mail address")
         jira = self._services.probe_jira()
         yield ok("Jira", f"the token is {jira.who()}")
         wanted = ["BROWSE_PROJECTS", "CREATE_ISSUES", "ADD_COMMENTS", "TRANSITION_ISSUES"]

@@ -15,7 +15,7 @@ from sandbox.http_fake import Answer, Fault, calls
 from sandbox.moto_aws import STATE_TABLE
 from sandbox.world import Ran, World
 from tests.builders import ALL_ON
-from tests.running import KRAMER, records, sends, statuses
+from tests.running import KRAMER, fake_iam, records, sends, statuses
 
 pytestmark = pytest.mark.process
 SIMULATED = """<SimulatePrincipalPolicyResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">
@@ -63,7 +63,7 @@ def test_where_all_can_be_used_each_line_says_so_and_nothing_is_done(staffed: Wo
     for what in (
         "settings: sound; on: send_slack, create_jira, disable_key",
         "profile acme-dev: it is arn:aws:sts::123456789012:user/moto",
-        "profile acme-dev: iam:ListUsers: 1 users on the first page",
+        "profile acme-dev: iam:ListUsers: 1 users",
         "profile acme-dev: iam:ListAccessKeys",
         "profile acme-dev: iam:GetAccountSummary",
         "profile acme-dev: iam:ListUserTags",
@@ -77,6 +77,7 @@ def test_where_all_can_be_used_each_line_says_so_and_nothing_is_done(staffed: Wo
         "Slack: the token is keycheck of Acme",
         "Slack: it may send messages (chat:write)",
         "slack_id_mapping_file: 1 of 1 people that it names are on Slack",
+        "credstash_keyname_atlassian_api_email: it can be read, and is an e-mail address",
         "Jira: the token is keycheck@example.com on Jira Cloud",
         "Jira: the account may do what is needed in the project SEC",
         "jira_issue_type: Task can be filed",
@@ -261,6 +262,26 @@ def test_exemptions_that_end_soon_or_are_over_are_named(staffed: World, days: in
     assert [line for line in lines(ran, "WRONG") if line.startswith(f"exemptions_file: {says}")]
     path.write_text(EXEMPTION.format(until=until + timedelta(days=200)), encoding="utf-8")
     assert "exemptions_file: 1 exemptions" in lines(check(staffed, exemptions_file=str(path)), "ok")
+
+
+def test_an_exemption_for_nobody_is_named(staffed: World) -> None:
+    until = (datetime.now(UTC) + timedelta(days=200)).date()
+    path = staffed.folder / "exemptions.toml"
+    users = ("dev_kramer", "gone", "DEV_*")
+    text = "".join(EXEMPTION.format(until=until).replace('"dev_kramer"', f'"{user}"') for user in users)
+    path.write_text(text + EXEMPTION.format(until=until).replace("acme-dev", "acme-elsewhere"), encoding="utf-8")
+    ran = check(staffed, exemptions_file=str(path))
+    assert (ran.code, lines(ran, "WRONG")) == (
+        3,
+        [f"exemptions_file: exemption 2 (user 'gone', until {until}) is for no user of acme-dev"],
+    )
+
+
+def test_all_pages_of_users_are_asked_for(iam_world: World) -> None:
+    iam = fake_iam(iam_world)
+    for number in range(1500):
+        iam.add_user(f"user{number:04}")
+    assert "profile acme-dev: iam:ListUsers: 1500 users" in lines(check(iam_world), "ok")
 
 
 def test_an_exemptions_file_that_is_not_there_is_named(staffed: World) -> None:
