@@ -227,6 +227,9 @@ class Checks:
 
     def _of_slack(self) -> Iterator[Finding]:
         settings = self._settings
+        if settings.credstash_keyname_slack_api_token is None:
+            yield wrong(SLACK_SECRET, "it is not set, so nothing can be sent")
+            return
         yield from self._secret(SLACK_SECRET, settings.credstash_keyname_slack_api_token, frozenset({"a Slack token"}))
         slack = self._services.probe_slack()
         who, scopes = slack.who_am_i()

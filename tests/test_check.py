@@ -308,6 +308,12 @@ def test_a_test_message_says_that_it_is_one(staffed: World, slack_id: str) -> No
     assert f"Slack: a test message was sent to {slack_id}" in lines(ran, "ok")
 
 
+def test_a_test_message_needs_a_token(staffed: World) -> None:
+    ran = staffed.run("acme-dev", "--check", "--send-test", KRAMER, credstash_keyname_slack_api_token=None)
+    assert ran.code == 3
+    assert lines(ran, "WRONG") == ["credstash_keyname_slack_api_token: it is not set, so nothing can be sent"]
+
+
 def test_a_test_message_that_slack_refuses_is_said(staffed: World) -> None:
     staffed.slack.unknown.add("C0NOWHERE")
     ran = check(staffed, "--send-test", "C0NOWHERE", send_slack="True")
