@@ -263,6 +263,9 @@ class Checks:
         elif people:
             count = min(len(people), IDS_ASKED)
             yield ok(MAPPING, f"{count} of {len(people)} people that it names are on Slack")
+        channels = {one.slack_id for one in mapping.entries.values() if one and one.slack_id[0] not in "UW"}
+        if channels:
+            yield untested(MAPPING, f"{len(channels)} channels: only a message can tell; try --send-test")
         if len(people) > IDS_ASKED:
             yield untested(MAPPING, f"{len(people) - IDS_ASKED} more people")
 

@@ -32,8 +32,10 @@ COLUMNS: Mapping[str, Callable[[Row], str]] = {
     "from": lambda row: row.owner.source,
     "issue": lambda row: row.issue,
     "last told": lambda row: EMPTY if row.told_at is None else day_of(row.told_at),
+    "disabled from": lambda row: EMPTY if row.disabled_from is None else f"{row.disabled_from:%Y-%m-%d}",
     "last used": lambda row: EMPTY if row.last_use is None else when_used(row.last_use),
     "next": lambda row: row.next_step,
+    "exempt until": lambda row: EMPTY if row.exemption is None else f"{row.exemption.until:%Y-%m-%d}",
     "why exempt": lambda row: EMPTY if row.exemption is None else row.exemption.reason,
 }
 MOST_IMPORTANT = (

@@ -54,7 +54,7 @@ def record_said(
     ended_at: datetime | None = None,
     given: Given | None = None,
 ) -> None:
-    table.apply(writes.record_said(record, token, [said], ended_at=ended_at, given=given))
+    table.apply(writes.record_said(record, token, [said], ended_at=ended_at, given=given, at=table._clock.now))
 
 
 def record_assigned(table: StateTable, record: KeyRecord, email: str, given: Given | None = None) -> None:

@@ -264,6 +264,12 @@ def test_exemptions_that_end_soon_or_are_over_are_named(staffed: World, days: in
     assert "exemptions_file: 1 exemptions" in lines(check(staffed, exemptions_file=str(path)), "ok")
 
 
+def test_channels_of_the_mapping_are_said_to_be_untested(staffed: World) -> None:
+    staffed.owners["svc"] = "C0TEAM"
+    ran = check(staffed, send_slack="True")
+    assert "slack_id_mapping_file: 1 channels: only a message can tell; try --send-test" in lines(ran, "untested")
+
+
 def test_an_exemption_for_nobody_is_named(staffed: World) -> None:
     until = (datetime.now(UTC) + timedelta(days=200)).date()
     path = staffed.folder / "exemptions.toml"

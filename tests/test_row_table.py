@@ -33,6 +33,7 @@ def test_columns_that_hold_nothing_are_left_out() -> None:
         owner=Named("U012KRAMER", "mapping file"),
         issue="SEC-1",
         told_at=NOW,
+        disabled_from=date(2026, 12, 4),
         last_use=LastUse(None),
         exemption=Exemption(date(2027, 1, 31), "a freeze"),
     )
