@@ -23,7 +23,8 @@ from keycheck.words.message import SlackDraft
 from keycheck.words.parts import WHY_GONE, list_cut, why_gone
 from keycheck.workers import Workers
 
-SECONDS = 10.0
+SECONDS = 9.0
+"""What hangs may take a second more."""
 EXEMPTIONS = "exemptions_file"
 MAPPING = "slack_id_mapping_file"
 SLACK_SECRET = "credstash_keyname_slack_api_token"  # noqa: S105 - a setting's name

@@ -169,6 +169,8 @@ def _lines_of(
     """Return what goes to stdout."""
     if shown.explained:
         return list(result.explained)
+    if shown.format == "table" and not result.was_anything_scanned:
+        return []  # no access keys would be said to be there
     if shown.has_rows:
         return lines_of(result.rows, shown, stdout, environ)
     return list(result.lines) if settings.dump_metric_to_console else []

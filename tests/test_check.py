@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -299,6 +300,16 @@ def test_a_setting_that_is_warned_about_is_a_line(staffed: World) -> None:
     ran = check(staffed, **{**ALL_ON, "expire_age": "5"})
     assert ran.code == 3
     assert any(line.startswith("settings: ") for line in lines(ran, "WRONG"))
+
+
+def test_where_aws_hangs_it_ends_within_its_time_and_says_so(staffed: World) -> None:
+    staffed.gate.inject(Fault.hang())
+    began = time.monotonic()
+    ran = check(staffed, **ALL_ON)
+    assert time.monotonic() - began < 30, "not for as long as whoever hangs likes"
+    assert ran.code == 3
+    named = {line.partition(":")[0] for line in lines(ran, "WRONG")}
+    assert named == {"profile acme-dev", "state table", "Slack", "Jira"}
 
 
 # A test message

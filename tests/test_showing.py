@@ -156,6 +156,8 @@ def test_an_account_that_cannot_be_scanned_has_no_rows_and_is_said(staffed: Worl
     ran = staffed.run("acme-dv", "--format", "json")
     assert (ran.code, json.loads(ran.stdout)) == (1, [])
     assert ran.stderr.startswith("E! acme-dv: there is no such AWS profile")
+    ran = staffed.run("acme-dv", "--format", "table")
+    assert (ran.code, ran.stdout) == (1, "")
 
 
 # What a run says that it did
