@@ -19,6 +19,8 @@
     model.py      pure       frozen values: access keys, labels, records, owners, state
     actions.py    pure       frozen values: a plan, its actions, and what became of them
     labels.py     pure       access key + now -> label
+    credential_report.py pure  IAM's credential report -> what it says of each user's access keys
+    listing.py    pure       that report + what was listed before -> whose access keys IAM is asked for
     accounts.py   pure       scans of several profiles -> the accounts that they show
     owners.py     pure       mapping file, tags, look-ups -> who owns whom
     exemptions.py pure       exemptions file, tags -> who is left alone, until when and why

@@ -26,9 +26,11 @@ PURE = (
     *(
         "accounts",
         "actions",
+        "credential_report",
         "exemptions",
         "forecast",
         "labels",
+        "listing",
         "metrics",
         "misspelt",
         "model",

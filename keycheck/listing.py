@@ -1,0 +1,125 @@
+"""Users, their rows of the credential report, what was last listed -> whose access keys are listed in this run. Pure.
+
+In: users as ListUsers named them in this run, rows of the report, cached listings, the run's instant and the two ages.
+Out: for each user why IAM is asked, or None where the cached listing stands. It never lets a decision to file, nag or
+disable rest on the report or the cache: whoever may need attention is listed.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from keycheck.credential_report import UserInReport
+from keycheck.labels import label_key
+from keycheck.model import AccessKey
+
+LISTED_WITHIN = timedelta(hours=20)
+"""A user with an access key is listed once in each such span, and so within 24 hours where runs are at most four hours
+apart; where they are further apart, in each run.
+"""
+
+SETTLED_AFTER = timedelta(minutes=1)
+"""A listing of an access key younger than this may be older than a second one of the same creation second."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedUser:
+    """A user as ListUsers named them. `user_id` is unlike that of anyone who had the name before."""
+
+    user_name: str
+    user_id: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CachedListing:
+    """What ListAccessKeys last said of a user, and when."""
+
+    user: ListedUser
+    keys: tuple[AccessKey, ...]
+    listed_at: datetime
+
+
+class WhyListed(enum.Enum):
+    """Why IAM is asked for a user's access keys; in this order, if not all can be asked."""
+
+    ATTENTION = "may be expiring or expired"
+    UNKNOWN = "is not in the report as the user who was listed"
+    CHANGED = "the report is not what the last listing predicts"
+    DUE = "was not listed for most of a day"
+
+
+def why_listed(
+    user: ListedUser,
+    row: UserInReport | None,
+    cached: CachedListing | None,
+    now: datetime,
+    *,
+    expire_age: int,
+    expiring_days: int,
+) -> WhyListed | None:
+    """Return why this user's access keys are listed in this run; None if the cached listing stands, or if there is no
+    access key by the report and none in the cache.
+
+    An access key that is old enough in either of the two asks for it: the report may be four hours old, and the cached
+    listing newer than it.
+    """
+    if _may_need_attention(row, cached, now, expire_age, expiring_days):
+        return WhyListed.ATTENTION
+    if row is None or _second(row.created_at) != _second(user.created_at):
+        return WhyListed.UNKNOWN
+    known = cached if cached is not None and cached.user == user else None
+    if known is None and not row.keys and not row.has_more and cached is None:
+        return None
+    if known is None or not _predicts(known, row):
+        return WhyListed.CHANGED
+    return WhyListed.DUE if known.keys and _is_due(known, now) else None
+
+
+def _may_need_attention(
+    row: UserInReport | None, cached: CachedListing | None, now: datetime, expire_age: int, expiring_days: int
+) -> bool:
+    from_report = [AccessKey("", "", "", "Active", key.created_at) for key in row.keys if key.is_active] if row else []
+    from_cache = cached.keys if cached else ()
+    labelled = (
+        label_key(key, now, expire_age=expire_age, expiring_days=expiring_days) for key in (*from_report, *from_cache)
+    )
+    return any(key.needs_attention for key in labelled)
+
+
+def _predicts(cached: CachedListing, row: UserInReport) -> bool:
+    """Return whether the row is exactly what this listing would have made.
+
+    Not for more than two access keys, not for two of one second, and not for one that was under a minute old when
+    listed, since another one of that second may have followed it: then the row may stand for another set of them.
+    """
+    seconds = [_second(key.create_date) for key in cached.keys]
+    if any(cached.listed_at - second < SETTLED_AFTER for second in seconds):
+        return False
+    if row.has_more or len(set(seconds)) != len(seconds):
+        return False
+    listed = Counter((key.is_active, _second(key.create_date)) for key in cached.keys)
+    return listed == Counter((key.is_active, _second(key.created_at)) for key in row.keys)
+
+
+def _is_due(cached: CachedListing, now: datetime) -> bool:
+    """Return whether this user's turn has come since the listing.
+
+    Each user has an instant of their own in each span of LISTED_WITHIN, by their id, so that a cold run, which lists
+    all at once, does not come back all at once. A listing from the future (a clock was set back) is due.
+    """
+    return cached.listed_at > now or _span(cached, cached.listed_at) != _span(cached, now)
+
+
+def _span(cached: CachedListing, at: datetime) -> int:
+    digest = hashlib.sha256(cached.user.user_id.encode()).digest()
+    offset = LISTED_WITHIN * (int.from_bytes(digest[:4]) / 2**32)
+    return (at - offset - datetime.fromtimestamp(0, tz=at.tzinfo)) // LISTED_WITHIN
+
+
+def _second(at: datetime) -> datetime:
+    return at.replace(microsecond=0)
