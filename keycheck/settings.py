@@ -212,10 +212,12 @@ def parse(environ: Mapping[str, str], default_mapping_file: Path) -> Settings:
             problems.append(f"{setting.name}: {error}")
             wrong.add(setting.name)
             values[setting.name] = value_of(*setting.checks(""))
-    given = environ.get("slack_id_mapping_file", "").strip()
+    home = environ.get("HOME", "")
+    is_mapping_given = environ.get("slack_id_mapping_file", "").strip() and "slack_id_mapping_file" not in wrong
+    mapping_file = _path(values["slack_id_mapping_file"], home) if is_mapping_given else default_mapping_file
     problems += [_in_one_line(names, oddity) for oddity, names in odd.items()]
-    values["slack_id_mapping_file"] = Path(given) if given else default_mapping_file
-    values["exemptions_file"] = Path(values["exemptions_file"]) if values["exemptions_file"] else None
+    values["slack_id_mapping_file"] = mapping_file
+    values["exemptions_file"] = _path(values["exemptions_file"], home) if values["exemptions_file"] else None
     problems += _missing(values, wrong)
     misspelt = _misspelt(environ)
     if any(values[switch] for switch in SWITCHES):
@@ -224,6 +226,11 @@ def parse(environ: Mapping[str, str], default_mapping_file: Path) -> Settings:
     if problems:
         raise SettingsError(tuple(problems))
     return Settings(**values, warnings=(*_warnings(values), *(text for _, text in misspelt)))
+
+
+def _path(text: str, home: str) -> Path:
+    """`~/` is the home directory, as a shell has it; an environment file knows no shell."""
+    return Path(home, text[2:]) if text.startswith("~/") else Path(text)
 
 
 def _in_one_line(names: Sequence[str], oddity: str) -> str:

@@ -58,7 +58,7 @@ def value_of(kind: Kind, text: str, default: str | None, lowest: int, highest: i
         case "table":
             return _table_name(text or default or "")
         case "path":
-            return text or default
+            return _path(text) if text else default
         case "slack" | "name" | "line" | "tag" | "region" | "project":
             return TEXTS[kind](text) if text else default
 
@@ -82,6 +82,13 @@ def _number(text: str, lowest: int, highest: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and lowest <= int(text) <= highest):
         raise ValueError(f"{shown(text, TOO_LONG)} is not a whole number from {lowest} to {highest}")
     return int(text)
+
+
+def _path(text: str) -> str:
+    """Refuse a relative path, which under Telegraf, from cron and by hand would each be another file."""
+    if not text.startswith(("/", "~/")):
+        raise ValueError(f"{shown(text, TOO_LONG)} is a relative path; write the whole one, from / or ~/ on")
+    return text
 
 
 def _line(text: str) -> str:

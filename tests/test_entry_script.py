@@ -79,6 +79,9 @@ def test_version_is_one_line_on_stdout(iam_world: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "aws_profile", "says"),
     [
+        pytest.param(["--formt=json", "acme-dev"], None, "did you mean --format?", id="an option a letter off"),
+        pytest.param(["disable_key=True"], None, "disable_key=... iam-accesskey-check.py AWS_PROFILE", id="a setting"),
+        pytest.param(["acme-dev", "DISABLE_KEYS=1"], None, "disable_key is a setting", id="a setting, nearly"),
         pytest.param(["--dryrun", "acme-dev"], None, "--dryrun", id="unknown flag"),
         pytest.param(["--dry", "acme-dev"], None, "--dry", id="abbreviated flag"),
         pytest.param(["--at", "2026-01-01", "acme-dev"], None, "--at", id="a switch for the clock"),
@@ -106,6 +109,45 @@ def test_without_an_argument_the_profile_is_the_environments(iam_world: World) -
     ran = run(iam_world, AWS_PROFILE="acme-dev")
     assert ran.code == 0
     assert ran.lines[0].endswith(",status=expired,accountAlias=acme-dev age=197")
+
+
+def test_aws_default_profile_comes_after_aws_profile(iam_world: World) -> None:
+    ran = run(iam_world, AWS_PROFILE=" ", AWS_DEFAULT_PROFILE="acme-dev")
+    assert run_fields(ran, "acme-dev")["users"] == 0
+    ran = run(iam_world, AWS_PROFILE="acme-prod", AWS_DEFAULT_PROFILE="acme-dev")
+    assert run_fields(ran, "acme-prod")["users"] == 0
+
+
+@pytest.mark.parametrize("variable", ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"])
+def test_last_comes_the_default_profile_if_there_is_one(iam_world: World, tmp_path: Path, variable: str) -> None:
+    file = tmp_path / "aws"
+    file.write_text("[default]\nregion = us-east-1\naws_access_key_id = a\naws_secret_access_key = b\n")
+    ran = run(iam_world, **{"AWS_PROFILE": None, variable: str(file)})
+    assert ran.code == 0
+    assert run_fields(ran, "default")["users"] == 0
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("switch", [["--help"], ["--nope"]], ids=["help", "a usage error"])
+def test_each_way_to_start_it_says_its_own_name(switch: list[str]) -> None:
+    """The installed command is a script of that name, which calls cli.run."""
+    code = f"import sys; sys.argv = ['/usr/bin/keycheck', *{switch}]; from keycheck.cli import run; run()"
+    installed = subprocess.run(
+        [sys.executable, "-c", code], cwd=ENTRY.parent.parent, capture_output=True, text=True, check=False
+    )
+    module = subprocess.run(
+        [sys.executable, "-m", "keycheck", *switch],
+        cwd=ENTRY.parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if switch == ["--help"]:
+        assert installed.stdout.startswith("usage: keycheck ")
+        assert module.stdout.startswith("usage: python -m keycheck ")
+        assert "\n  keycheck --dry-run acme-prod" in installed.stdout
+    else:
+        assert installed.stderr == module.stderr == "E! keycheck: unrecognized arguments: --nope; see --help\n"
 
 
 def test_an_argument_wins_over_the_environments_profile(iam_world: World) -> None:

@@ -102,6 +102,21 @@ def test_blank_means_unset() -> None:
         assert settings_of(**{setting.name: blank for setting in SETTINGS}) == settings_of()
 
 
+@pytest.mark.parametrize("name", ["slack_id_mapping_file", "exemptions_file"])
+def test_a_path_begins_at_home_or_is_a_whole_one(name: str) -> None:
+    """An environment file knows no shell that would put the home directory in."""
+    assert getattr(settings_of(**{name: "~/keys/file", "HOME": "/home/ana"}), name) == Path("/home/ana/keys/file")
+    assert getattr(settings_of(**{name: "/etc/~/file", "HOME": "/home/ana"}), name) == Path("/etc/~/file")
+
+
+@pytest.mark.parametrize("name", ["slack_id_mapping_file", "exemptions_file"])
+@pytest.mark.parametrize("path", ["file.toml", "./file", "../file", "~", "~ana/file", "$HOME/file"])
+def test_a_relative_path_is_refused(name: str, path: str) -> None:
+    """It would be another file under Telegraf, from cron and by hand."""
+    with pytest.raises(SettingsError, match=f"^{name}: .* is a relative path; write the whole one, from / or ~/ on$"):
+        settings_of(**{name: path})
+
+
 def test_what_is_none_of_ours_is_not_looked_at() -> None:
     assert settings_of(PATH="/bin", jira="x", AWS_PROFILE="acme-dev") == settings_of()
 
@@ -243,12 +258,12 @@ def test_a_text_is_taken_as_it_is_without_the_blanks_around_it() -> None:
 
 def test_the_mapping_file_is_beside_the_entry_unless_named() -> None:
     assert settings_of().slack_id_mapping_file == MAPPING_FILE
-    assert settings_of(slack_id_mapping_file="etc/owners.py").slack_id_mapping_file == Path("etc/owners.py")
+    assert settings_of(slack_id_mapping_file="/etc/owners.py").slack_id_mapping_file == Path("/etc/owners.py")
 
 
 def test_there_is_no_exemptions_file_unless_named() -> None:
     assert settings_of().exemptions_file is None
-    assert settings_of(exemptions_file=" etc/exempt ions.toml\n").exemptions_file == Path("etc/exempt ions.toml")
+    assert settings_of(exemptions_file=" /etc/exempt ions.toml\n").exemptions_file == Path("/etc/exempt ions.toml")
 
 
 @pytest.mark.parametrize("name", ["abc", "a" * 255, "iam-access_key.alert", "A.9"])

@@ -60,6 +60,12 @@ def why_not(profile: str) -> str | None:
     )
 
 
+def has_default(config_file: str, credentials_file: str) -> bool:
+    """Return whether one of the two has a [default], which the AWS CLI takes where no profile is named."""
+    files = _read("AWS_CONFIG_FILE", config_file, ""), _read("AWS_SHARED_CREDENTIALS_FILE", credentials_file, "")
+    return any("default" in file.sections for file in files)
+
+
 def _read(variable: str, given: str, default: str) -> AwsFile:
     """Read a file as botocore does, `~` and variables in its path included."""
     path = os.path.expandvars(os.path.expanduser(given))  # noqa: PTH111 - as botocore does
