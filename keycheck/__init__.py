@@ -8,6 +8,7 @@
     cli.py                   arguments, wiring, exit code
     history.py    shell      what happened to access keys, as the state table keeps it
     check.py      shell      --check: is everything that is switched on really usable?
+    completion.py            --completion: a script for bash or zsh
     progress.py              one line on a terminal that says how far a run is
     report.py                lines for people, and the writing of both streams
     clock.py                 the run's time: now, deadlines, SIGTERM

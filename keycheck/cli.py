@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from keycheck import __version__
 from keycheck.clock import RunClock, Stopped
+from keycheck.completion import SHELLS, PrintCompletion
 from keycheck.misspelt import meant_by
 from keycheck.model import Level, Problem
 from keycheck.progress import ProgressLine
@@ -146,6 +147,12 @@ def make_parser(own_name: str = ENTRY_SCRIPT) -> argparse.ArgumentParser:
         help="exit 3 where an action or part of the scan failed; for cron and Jobs, never for Telegraf's inputs.exec",
     )
     add_options(parser)
+    parser.add_argument(
+        "--completion",
+        choices=SHELLS,
+        action=PrintCompletion,
+        help="print a script by which that shell completes options and profiles: see docs/reference.md",
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
     parser.add_argument("--version", action="version", version=f"keycheck {__version__}")
     return parser

@@ -128,6 +128,7 @@ def test_last_comes_the_default_profile_if_there_is_one(iam_world: World, tmp_pa
 
 
 @pytest.mark.process
+@pytest.mark.process
 @pytest.mark.parametrize("switch", [["--help"], ["--nope"]], ids=["help", "a usage error"])
 def test_each_way_to_start_it_says_its_own_name(switch: list[str]) -> None:
     """The installed command is a script of that name, which calls cli.run."""
