@@ -25,7 +25,7 @@ from keycheck.actions import (
 from keycheck.model import KeyRecord, LabelledKey, Level, Problem
 from keycheck.rules import waiting
 from keycheck.rules.case import Case
-from keycheck.words.parts import list_cut, name_in_short, name_key
+from keycheck.words.parts import NAMES_SHOWN, list_cut, name_in_short, name_key
 
 
 def describe(action: Action) -> str:
@@ -172,7 +172,8 @@ def describe_skip(skip: Skip) -> str:
 
 
 def skip_problems(skips: Iterable[Skip], profile: str, *, issues_are_filed: bool) -> list[Problem]:
-    """Return one line a reason, however many access keys: a warning if a person should act, else only with -v.
+    """Return one line a reason, however many access keys: a warning if a person should act, else only with -v. Where it
+    does not name all, -v does, a line each.
 
     A user without a known owner is a warning only if no issue tells anybody either.
     """
@@ -186,6 +187,8 @@ def skip_problems(skips: Iterable[Skip], profile: str, *, issues_are_filed: bool
         is_told_otherwise = reason is SkipReason.UNKNOWN_OWNER and issues_are_filed
         text = said.text.format(count=count_keys(unique), why=said.why)
         problems.append(Problem(Level.INFO if is_told_otherwise else said.level, profile, f"{text}: {_some(unique)}"))
+        if len(unique) > NAMES_SHOWN:
+            problems += [Problem(Level.DEBUG, profile, f"{name_key(key)}: {said.why}") for key in unique]
     return problems
 
 

@@ -20,6 +20,7 @@ from keycheck.actions import (
 from keycheck.model import LabelledKey, Level, Problem
 from keycheck.words import lines, parts
 from keycheck.words.lines import describe, describe_found, describe_skip, skip_problems
+from keycheck.words.parts import name_key
 from tests.builders import PROFILE, make_owner, make_record
 from tests.drafts import EXPIRED, EXPIRING, FALLBACK, PERSON, TEAM, filing, listed, some_keys
 
@@ -166,12 +167,16 @@ def test_an_unknown_owner_is_no_warning_where_an_issue_tells_somebody() -> None:
 def test_a_reason_is_said_once_however_many_keys_and_the_oldest_are_named() -> None:
     keys = some_keys(7)
     many = [*skips(SkipReason.NOBODY_TOLD, keys), *skips(SkipReason.CLAIMED), *skips(SkipReason.NOBODY_TOLD, keys)]
-    first, second = skip_problems(many, PROFILE, issues_are_filed=False)
+    first, *each, second = skip_problems(many, PROFILE, issues_are_filed=False)
     assert first.text == (
         "7 access keys not disabled: nobody could be told: no notice about this access key is in force: "
         "user6 ...00006, user5 ...00005, user4 ...00004, user3 ...00003, user2 ...00002, ..."
     )
     assert second.text.startswith("nothing done for 1 access key: another run")
+    assert {one.level for one in each} == {Level.DEBUG}
+    assert [one.text for one in each] == [
+        f"{name_key(key)}: nobody could be told: no notice about this access key is in force" for key in reversed(keys)
+    ]
 
 
 def test_without_skips_nothing_is_said() -> None:
