@@ -5,7 +5,8 @@
 
     iam-accesskey-check.py   the entry: finds its package, takes SIGTERM, calls cli.run
     slack_ID_mapping.py      data for the user to fill in
-    cli.py                   arguments, wiring, exit code
+    cli.py                   wiring, exit code
+    arguments.py             the command line -> options, profiles
     history.py    shell      what happened to access keys, as the state table keeps it
     check.py      shell      --check: is everything that is switched on really usable?
     completion.py            --completion: a script for bash or zsh

@@ -308,7 +308,7 @@ class Checks:
         if settings.resolve_jira:
             done = jira.done_statuses()
             say = ok if done else wrong
-            shown = list_cut(done) or "none, so no issue can be closed; set resolve_jira=False"
+            shown = list_cut(list(dict.fromkeys(done))) or "none, so no issue can be closed; set resolve_jira=False"
             yield say(RESOLVE, f"statuses of the category Done: {shown}")
 
 

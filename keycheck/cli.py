@@ -1,4 +1,4 @@
-"""Arguments, wiring, exit code. Shell.
+"""Wiring, exit code. Shell.
 
 In: the command line, the environment. Out: metric lines on stdout, lines for people on stderr, an exit code
 (design.md 2). It never prints anything else to stdout, and no traceback anywhere.
@@ -10,7 +10,6 @@ and a typo in a setting cost no more than the interpreter.
 from __future__ import annotations
 
 import argparse
-import difflib
 import logging
 import os
 import queue
@@ -23,9 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from keycheck import __version__
+from keycheck.arguments import EXIT_USAGE, make_parser, own_name, profile_of, wrong_profiles
 from keycheck.clock import RunClock, Stopped
-from keycheck.completion import SHELLS, PrintCompletion
-from keycheck.misspelt import meant_by
 from keycheck.model import Level, Problem
 from keycheck.progress import ProgressLine
 from keycheck.report import (
@@ -38,9 +36,8 @@ from keycheck.report import (
     take_stdout,
     write_all,
 )
-from keycheck.settings import SETTINGS, Settings, SettingsError, parse
-from keycheck.showing import Shown, add_options, lines_of, read_options, width_and_colours
-from keycheck.tokens import kind_of_secret
+from keycheck.settings import Settings, SettingsError, parse
+from keycheck.showing import Shown, fold, lines_of, read_options, width_and_colours
 from keycheck.words.parts import cut_name
 
 if TYPE_CHECKING:
@@ -48,33 +45,11 @@ if TYPE_CHECKING:
 
 EXIT_OK = 0
 EXIT_NOTHING = 1
-EXIT_USAGE = 2
 EXIT_ERRORS = 3
 EXIT_INTERRUPTED = 130
 """What a shell expects of a program that Ctrl-C ended. SIGTERM, which Telegraf sends, is no reason to lose metrics."""
-ENTRY_SCRIPT = "iam-accesskey-check.py"
-AWS_FILES = (("AWS_CONFIG_FILE", "~/.aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"))
-PROFILE_VARIABLES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 DEFAULT_MAPPING_FILE = Path(__file__).resolve().parent / "slack_ID_mapping.py"
 POLL_SECONDS = 0.05
-PROFILE_CHARACTERS = 200
-"""A metric line must fit into one write to a pipe, and its profile into the first line on stderr."""
-DESCRIPTION = """\
-Labels every IAM access key of an AWS profile ok, expiring or expired by its age; files a Jira issue for it, nags its
-owner on Slack and disables it, each only where a setting says so; prints InfluxDB line protocol for Telegraf.
-With nothing set at all it is a read-only audit."""
-EPILOG = """\
-Examples:
-  %(prog)s acme-prod                          the metrics, as Telegraf gets them
-  %(prog)s --format table --only expired acme-prod
-  %(prog)s --dry-run acme-prod                what would be done, and on which days
-  %(prog)s --check acme-prod                  can everything that is switched on be used?
-  %(prog)s --explain dev_meier acme-prod      why is this access key still active?
-
-Settings are environment variables: see docs/reference.md, or `source env_setup.sh`.
-Exit codes: 0 the scan was printed; 1 nothing could be scanned, or stdout could not be written; 2 usage or settings;
-3 only with --fail-on-errors: the scan was printed, but an action or part of the scan failed; with --check: something is
-wrong; 130 Ctrl-C: what was known by then was printed."""
 
 
 class _Progress:
@@ -96,73 +71,11 @@ class _Progress:
         return [self._kept.get() for _ in range(self._kept.qsize())]
 
 
-class _Parser(argparse.ArgumentParser):
-    """Usage errors in the one form that stderr has."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_USAGE, format_line(Level.ERROR, f"keycheck: {message}; see --help").decode())
-
-    def parse_args(self, arguments: Sequence[str]) -> argparse.Namespace:  # type: ignore[override]
-        """As argparse does, and name the option that an unknown one nearly is."""
-        options, unknown = self.parse_known_args(arguments)
-        if unknown:
-            names = [one.partition("=")[0] for one in unknown if one.startswith("-")]
-            near = [difflib.get_close_matches(name, self._option_string_actions, n=1, cutoff=0.75) for name in names]
-            meant = ", ".join(dict.fromkeys(one for found in near for one in found))
-            hint = f"; did you mean {meant}?" if meant else ""
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
-        return options
-
-
-def _own_name(started_as: str) -> str:
-    """Return what somebody types to start this: the installed command, the module, or else the entry script."""
-    names = {"keycheck": "keycheck", "__main__.py": "python -m keycheck"}
-    return names.get(Path(started_as).name, ENTRY_SCRIPT)
-
-
-def make_parser(own_name: str = ENTRY_SCRIPT) -> argparse.ArgumentParser:
-    """Make the command line; its --help stands in docs/reference.md, and a test compares the two."""
-    parser = _Parser(
-        prog=own_name,
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=118),
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "profiles",
-        metavar="AWS_PROFILE",
-        nargs="*",
-        help="AWS profiles to scan, one after the other in the output (default: as the AWS CLI, AWS_PROFILE, "
-        "AWS_DEFAULT_PROFILE or [default])",
-    )
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="write nothing anywhere; say on stderr, a line an action, what would be done",
-    )
-    parser.add_argument(
-        "--fail-on-errors",
-        action="store_true",
-        help="exit 3 where an action or part of the scan failed; for cron and Jobs, never for Telegraf's inputs.exec",
-    )
-    add_options(parser)
-    parser.add_argument(
-        "--completion",
-        choices=SHELLS,
-        action=PrintCompletion,
-        help="print a script by which that shell completes options and profiles: see docs/reference.md",
-    )
-    parser.add_argument("-v", "--verbose", action="store_true", help="say more on stderr")
-    parser.add_argument("--version", action="version", version=f"keycheck {__version__}")
-    return parser
-
-
 def main(arguments: Sequence[str], environ: Mapping[str, str], clock: RunClock, *, stdout_is_open: bool = True) -> int:
     """Make one run and return the exit code. Takes over descriptor 1 once the arguments are good."""
-    options = make_parser(_own_name(sys.argv[0])).parse_args(arguments)
-    profiles = list(dict.fromkeys(options.profiles or [_profile_of(environ)]))
-    shown = (None if options.history else _wrong_profiles(profiles)) or read_options(options)
+    options = make_parser(own_name(sys.argv[0])).parse_args(arguments)
+    profiles = list(dict.fromkeys(options.profiles or [profile_of(environ)]))
+    shown = (None if options.history else wrong_profiles(profiles)) or read_options(options)
     if isinstance(shown, str):
         say([format_line(Level.ERROR, f"keycheck: {shown}; see --help")], clock)
         return EXIT_USAGE
@@ -180,7 +93,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], clock: RunClock, 
     if options.history:
         return _history(options.profiles, settings, metrics, clock, shown, environ)
     if options.check:
-        return _check(profiles, settings, metrics, clock, options.send_test)
+        return _check(profiles, settings, metrics, clock, options.send_test, environ)
     said = _Progress(is_shown_at_once=os.isatty(STDERR))
     result = _supervise(profiles, settings, environ, clock, options, shown, said)
     lines = _lines_of(result, shown, settings, metrics, environ)
@@ -191,40 +104,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], clock: RunClock, 
     return _finish(result, lines, metrics, profiles, clock, options, said)
 
 
-def _profile_of(environ: Mapping[str, str]) -> str:
-    """Return the profile that is meant where none is typed, as the AWS CLI finds it: one that the environment names,
-    then [default], if there is one; else "".
-    """
-    from keycheck.services.aws_files import has_default
-
-    if named := [name for one in PROFILE_VARIABLES if (name := environ.get(one, "").strip())]:
-        return named[0]
-    files = (environ.get(variable) or path for variable, path in AWS_FILES)
-    return "default" if has_default(*files) else ""
-
-
-def _wrong_profiles(profiles: Sequence[str]) -> str | None:
-    """Return what is wrong with the profiles as they were typed."""
-    if not all(profile.strip() for profile in profiles):
-        return "name an AWS profile, or set AWS_PROFILE; there is no [default]"
-    if any(len(profile) > PROFILE_CHARACTERS for profile in profiles):
-        return f"a profile's name has more than {PROFILE_CHARACTERS} characters"
-    if secrets := [kind for profile in profiles if (kind := kind_of_secret(profile)) is not None]:
-        return f"what is given as an AWS profile looks like {secrets[0]}; name a profile"
-    for profile in profiles:
-        name, sign, _ = profile.partition("=")
-        if sign and (setting := meant_by(name, [one.name for one in SETTINGS])) is not None:
-            how = f"write it in front of the command, as in {setting}=... {ENTRY_SCRIPT} AWS_PROFILE"
-            return f"{setting} is a setting, not an AWS profile: {how}"
-    return None
-
-
 def _lines_of(
     result: RunResult, shown: Shown, settings: Settings, stdout: int, environ: Mapping[str, str]
 ) -> list[str]:
     """Return what goes to stdout."""
     if shown.explained:
-        return list(result.explained)
+        return fold(result.explained, width_and_colours(stdout, environ)[0])
     if shown.format == "table" and not result.was_anything_scanned:
         return []  # no access keys would be said to be there
     if shown.has_rows:
@@ -270,7 +155,14 @@ def _history(
     return EXIT_OK
 
 
-def _check(profiles: Sequence[str], settings: Settings, stdout: int, clock: RunClock, send_to: str | None) -> int:
+def _check(
+    profiles: Sequence[str],
+    settings: Settings,
+    stdout: int,
+    clock: RunClock,
+    send_to: str | None,
+    environ: Mapping[str, str],
+) -> int:
     """Say of everything that is switched on whether it can be used, as soon as that is known."""
     from keycheck.check import SECONDS, Checks
     from keycheck.services.outside import RealServices
@@ -280,7 +172,8 @@ def _check(profiles: Sequence[str], settings: Settings, stdout: int, clock: RunC
     try:
         for finding in Checks(profiles, settings, clock, RealServices(settings, clock), send_to).all():
             is_all_right = is_all_right and finding.is_ok is not False
-            write_all(stdout, [f"{finding.line}\n".encode("utf-8", "replace")], clock)
+            lines = fold([finding.line], width_and_colours(stdout, environ)[0], indent=9)
+            write_all(stdout, [f"{line}\n".encode("utf-8", "replace") for line in lines], clock)
     except CannotWrite as error:
         return _cannot_write(profiles, str(error), clock)
     return EXIT_OK if is_all_right else EXIT_ERRORS

@@ -44,6 +44,7 @@ MOST_IMPORTANT = (
     "label",
     "age",
     "next",
+    "last used",
     "owner",
     "expires",
     "issue",

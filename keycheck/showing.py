@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -174,6 +175,21 @@ def width_and_colours(descriptor: int, environ: Mapping[str, str]) -> tuple[int 
     is_terminal = os.isatty(descriptor)
     width = os.get_terminal_size(descriptor).columns if is_terminal else None
     return width or None, is_terminal and not environ.get("NO_COLOR")
+
+
+def fold(lines: Sequence[str], width: int | None, indent: int = 4) -> list[str]:
+    """Return sentences folded between words for a terminal of that width; as they are where there is no terminal.
+
+    `indent`: how much further in than its first a sentence's other lines are.
+    """
+    if width is None:
+        return list(lines)
+    folded: list[str] = []
+    for line in lines:
+        wrapper = textwrap.TextWrapper(max(width, 40), break_long_words=False, break_on_hyphens=False)
+        wrapper.subsequent_indent = " " * (len(line) - len(line.lstrip()) + indent)
+        folded += wrapper.wrap(line) or [line]
+    return folded
 
 
 def lines_of(rows: Sequence[Row], shown: Shown, descriptor: int, environ: Mapping[str, str]) -> list[str]:

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from keycheck.cli import make_parser
+from keycheck.arguments import make_parser
 from sandbox.warm_parent import ENTRY
 
 CONFIG = """\

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from docs.make_docs import rendered
-from keycheck.cli import make_parser
+from keycheck.arguments import make_parser
 from keycheck.metrics import ACTION_FIELDS, ACTION_TAGS, KEY_FIELDS, KEY_TAGS, RUN_FIELDS, RUN_TAGS, is_sound
 from keycheck.settings import SETTINGS, parse
 from tests import readme_examples

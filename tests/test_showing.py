@@ -20,7 +20,7 @@ from typing import Final
 import pytest
 
 from keycheck.forecast import policy
-from keycheck.showing import add_options, read_options
+from keycheck.showing import add_options, fold, read_options
 from sandbox.http_fake import Fault, calls
 from sandbox.warm_parent import ENTRY
 from sandbox.world import World
@@ -206,6 +206,24 @@ def test_what_is_about_nobody_or_over_is_said(staffed: World) -> None:
     ):
         assert f"I! acme-dev: {says}" in ran.stderr
     assert "left.long.ago" not in staffed.run("acme-dev", **settings).stderr, "no warning in each run"
+
+
+def test_sentences_are_folded_between_words_on_a_terminal_alone(staffed: World) -> None:
+    piped = staffed.run("--explain", "dev_kramer", "acme-dev", **ALL_ON).stdout
+    assert max(map(len, piped.splitlines())) > COLUMNS
+    shown = on_a_terminal(staffed, "--explain", "dev_kramer", "acme-dev", **ALL_ON)
+    assert max(map(len, shown.splitlines())) <= COLUMNS
+    assert shown.split() == piped.split(), "no word is broken or lost"
+
+
+def test_a_check_is_folded_under_its_text_on_a_terminal() -> None:
+    assert fold(["untested profile acme-dev: it is not known whether this can be done"], 50, indent=9) == [
+        "untested profile acme-dev: it is not known whether",
+        "         this can be done",
+    ]
+    assert fold(["ok       clock"], 50, indent=9) == ["ok       clock"]
+    assert fold(["x" * 90], 50) == ["x" * 90]
+    assert fold(["a b" * 90], None) == ["a b" * 90]
 
 
 # How far it is
