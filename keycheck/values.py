@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from keycheck.model import is_issue_key
 from keycheck.owners import SLACK_ID
 from keycheck.tokens import kind_of_secret
-from keycheck.words.parts import shown
+from keycheck.words.parts import cut_name, shown
 
 TOO_LONG = "the value given ({count} characters)"
 Kind = Literal["boolean", "number", "path", "line", "slack", "name", "tag", "region", "project", "table", "url", "json"]
@@ -87,7 +87,7 @@ def _number(text: str, lowest: int, highest: int) -> int:
 def _path(text: str) -> str:
     """Refuse a relative path, which under Telegraf, from cron and by hand would each be another file."""
     if not text.startswith(("/", "~/")):
-        raise ValueError(f"{shown(text, TOO_LONG)} is a relative path; write the whole one, from / or ~/ on")
+        raise ValueError(f"{cut_name(text)} is a relative path; write the whole one, from / or ~/ on")
     return text
 
 

@@ -209,7 +209,7 @@ def test_a_secret_in_the_wrong_place_is_never_repeated(one_due: World, secret: s
     ],
 )
 def test_a_long_name_that_was_not_found_is_shown_by_a_few_characters(one_due: World, name: str) -> None:
-    """A secret of a kind that nobody knows could stand there."""
+    """A secret of a kind that nobody knows could stand there. As a path it is refused, since it begins with no `/`."""
     unknown = "hunter2hunter2hunter2hunter2"
     is_jiras = name.startswith("jira_")
     settings = {"send_slack": str(not is_jiras), "create_jira": str(is_jiras), "disable_key": str(not is_jiras)}
