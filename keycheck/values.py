@@ -87,7 +87,8 @@ def _number(text: str, lowest: int, highest: int) -> int:
 def _path(text: str) -> str:
     """Refuse a relative path, which under Telegraf, from cron and by hand would each be another file."""
     if not text.startswith(("/", "~/")):
-        raise ValueError(f"{cut_name(text)} is a relative path; write the whole one, from / or ~/ on")
+        what = cut_name(text) if text.isprintable() else f"the value given ({len(text)} characters)"
+        raise ValueError(f"{what} is a relative path; write the whole one, from / or ~/ on")
     return text
 
 
