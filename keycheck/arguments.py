@@ -69,10 +69,10 @@ def own_name(started_as: str) -> str:
     return names.get(Path(started_as).name, ENTRY_SCRIPT)
 
 
-def make_parser(own_name: str = ENTRY_SCRIPT) -> argparse.ArgumentParser:
+def make_parser(called: str = ENTRY_SCRIPT) -> argparse.ArgumentParser:
     """Make the command line; its --help stands in docs/reference.md, and a test compares the two."""
     parser = _Parser(
-        prog=own_name,
+        prog=called,
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=118),
@@ -111,10 +111,10 @@ def profile_of(environ: Mapping[str, str]) -> str:
     """Return the profile that is meant where none is typed, as the AWS CLI finds it: one that the environment names,
     then [default], if there is one; else "".
     """
-    from keycheck.services.aws_files import has_default
-
     if named := [name for one in PROFILE_VARIABLES if (name := environ.get(one, "").strip())]:
         return named[0]
+    from keycheck.services.aws_files import has_default
+
     files = (environ.get(variable) or path for variable, path in AWS_FILES)
     return "default" if has_default(*files) else ""
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import partial
 
 from keycheck.clock import RunClock, Stopped
-from keycheck.exemptions import ExemptionRule, ExemptionsError, parse_exemptions, shown_rule, worth_a_look
+from keycheck.exemptions import ExemptionRule, ExemptionsError, for_nobody, parse_exemptions, shown_rule, worth_a_look
 from keycheck.owners import EMAIL, OwnersError, parse_mapping
 from keycheck.rules import other_writes
 from keycheck.services import Iam, ServiceError
@@ -141,10 +140,9 @@ class Checks:
     def _of_rules(self) -> Iterator[Finding]:
         """Say which exemptions are for nobody, once the users of the profiles are known."""
         current = [rule for rule in self._rules if rule.until >= self._clock.now.date()]
+        unmatched = set(for_nobody(current, self._users))
         for number, rule in enumerate(current, 1):
-            names = {called.casefold(): users for called, users in self._users.items()}.get(rule.account.casefold())
-            pattern = rule.user.casefold()
-            if names is not None and not any(fnmatchcase(name.casefold(), pattern) for name in names):
+            if rule in unmatched:
                 yield wrong(EXEMPTIONS, f"exemption {number} ({shown_rule(rule)}) is for no user of {rule.account}")
 
     def _of_mapping(self) -> Iterator[Finding]:
@@ -232,7 +230,7 @@ class Checks:
             yield wrong(SLACK_SECRET, "it is not set, so nothing can be sent")
             return
         yield from self._secret(SLACK_SECRET, settings.credstash_keyname_slack_api_token, frozenset({"a Slack token"}))
-        slack = self._services.probe_slack()
+        slack = self._services.open_messages()
         who, scopes = slack.who_am_i()
         yield ok("Slack", f"the token is {who}")
         if scopes is None:

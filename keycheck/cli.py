@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from keycheck import __version__
 from keycheck.arguments import EXIT_USAGE, make_parser, own_name, profile_of, wrong_profiles
-from keycheck.clock import RunClock, Stopped
+from keycheck.clock import EXIT_INTERRUPTED, RunClock, Stopped
 from keycheck.model import Level, Problem
 from keycheck.progress import ProgressLine
 from keycheck.report import (
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 EXIT_OK = 0
 EXIT_NOTHING = 1
 EXIT_ERRORS = 3
-EXIT_INTERRUPTED = 130
-"""What a shell expects of a program that Ctrl-C ended. SIGTERM, which Telegraf sends, is no reason to lose metrics."""
 DEFAULT_MAPPING_FILE = Path(__file__).resolve().parent / "slack_ID_mapping.py"
 POLL_SECONDS = 0.05
 
@@ -169,10 +167,11 @@ def _check(
 
     clock.set_timeout(min(SECONDS, settings.run_timeout_seconds))
     is_all_right = True
+    width, _ = width_and_colours(stdout, environ)
     try:
         for finding in Checks(profiles, settings, clock, RealServices(settings, clock), send_to).all():
             is_all_right = is_all_right and finding.is_ok is not False
-            lines = fold([finding.line], width_and_colours(stdout, environ)[0], indent=9)
+            lines = fold([finding.line], width, indent=9)
             write_all(stdout, [f"{line}\n".encode("utf-8", "replace") for line in lines], clock)
     except CannotWrite as error:
         return _cannot_write(profiles, str(error), clock)

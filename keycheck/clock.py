@@ -18,6 +18,8 @@ from types import FrameType
 SCAN_SHARE = 0.6
 GRACE_SECONDS = 2.0
 """What is in flight at the deadline, or at SIGTERM, may take so long to answer."""
+EXIT_INTERRUPTED = 130
+"""What a shell expects of a program that Ctrl-C ended. SIGTERM, which Telegraf sends, is no reason to lose metrics."""
 INTERRUPTED = b"E! keycheck: interrupted twice: nothing is known of what was under way\n"
 EXIT_SECONDS = 4.0
 """So long after either, the process is gone: Telegraf sends SIGKILL after five."""
@@ -53,7 +55,7 @@ class RunClock:
             self._interrupts += 1
             if self._interrupts > 1:
                 os.write(2, INTERRUPTED)
-                os._exit(130)
+                os._exit(EXIT_INTERRUPTED)
         if self._signalled_at is None:
             self._signal = number
             self._signalled_at = time.monotonic()

@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-FIRST_CREATION = datetime(2006, 1, 1, tzinfo=UTC)
-"""AWS itself began in that year."""
+from keycheck.model import FIRST_CREATION
 
 USER, USER_CREATED, MORE = "user", "user_creation_time", "additional_credentials_info"
 SLOTS = (

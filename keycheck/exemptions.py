@@ -102,18 +102,30 @@ def worth_a_look(rules: Iterable[ExemptionRule], users: Mapping[str, Collection[
     `users`: by each name of an account that was seen whole, the names of its users who have access keys. Of a rule for
     another account nothing is known.
     """
-    named = {account.casefold(): {name.casefold() for name in names} for account, names in users.items()}
-    said = []
+    said, rules = [], tuple(rules)
+    unmatched = set(for_nobody(rules, users))
     for number, rule in enumerate(rules, 1):
         which = f"exemption {number} ({shown_rule(rule)})"
-        of_account = named.get(rule.account.casefold())
         if rule.until < today:
             said.append(f"{which} is over; delete it")
-        elif of_account is not None and not any(fnmatchcase(one, rule.user.casefold()) for one in of_account):
+        elif rule in unmatched:
             said.append(f"{which} is for no user who has an access key; look at its user, or delete it")
         elif (rule.until - today).days <= DAYS_SHOWN_BEFORE:
             said.append(f"{which} ends soon; after that day it is given a notice")
     return said
+
+
+def for_nobody(rules: Iterable[ExemptionRule], users: Mapping[str, Collection[str]]) -> list[ExemptionRule]:
+    """Return the rules that match no user, in any case, of their account; `users`: by each name of an account that was
+    seen whole. Of a rule for another account nothing is known.
+    """
+    named = {account.casefold(): {name.casefold() for name in names} for account, names in users.items()}
+    return [
+        rule
+        for rule in rules
+        if (names := named.get(rule.account.casefold())) is not None
+        and not any(fnmatchcase(name, rule.user.casefold()) for name in names)
+    ]
 
 
 def shown_rule(rule: ExemptionRule) -> str:

@@ -72,9 +72,9 @@ def why_listed(
         return WhyListed.ATTENTION
     if row is None or _second(row.created_at) != _second(user.created_at):
         return WhyListed.UNKNOWN
-    known = cached if cached is not None and cached.user == user else None
-    if known is None and not row.keys and not row.has_more and cached is None:
+    if cached is None and not row.keys and not row.has_more:
         return None
+    known = cached if cached is not None and cached.user == user else None
     if known is None or not _predicts(known, row):
         return WhyListed.CHANGED
     return WhyListed.DUE if known.keys and _is_due(known, now) else None

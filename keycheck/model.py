@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 
 class AgeLabel(enum.Enum):
@@ -22,6 +22,8 @@ class AgeLabel(enum.Enum):
     DISABLED = "disabled"
 
 
+FIRST_CREATION = datetime(2006, 1, 1, tzinfo=UTC)
+"""AWS itself began in that year: nothing there is older."""
 LABEL_OF_ITS_OWN = re.compile("keycheck-[0-9a-f]{16}")
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from keycheck.clock import Stopped
-from keycheck.model import AccessKey, LastUse
+from keycheck.model import FIRST_CREATION, AccessKey, LastUse
 from keycheck.services import Failure, ServiceError
 from keycheck.services.aws_errors import aws_errors, word
 from keycheck.services.aws_session import Calls, Session, make_client, open_session
@@ -26,8 +26,6 @@ SERVICE = "iam"
 CONCURRENT_CALLS = 16
 CALLS = Calls(attempts=8, mode="standard", connections=CONCURRENT_CALLS, read_timeout=20, silences=CONCURRENT_CALLS)
 USERS_A_PAGE = 1000
-FIRST_CREATION = datetime(2006, 1, 1, tzinfo=UTC)
-"""AWS itself began in that year."""
 LAST_CREATION = datetime(2200, 1, 1, tzinfo=UTC)
 
 

@@ -7,7 +7,7 @@ secret is read, and no library imported, that the run does not need.
 from __future__ import annotations
 
 from keycheck.clock import RunClock
-from keycheck.services import Claims, Iam, Issues, Messages
+from keycheck.services import Claims, Iam, Issues
 from keycheck.services.aws_iam import AwsIam
 from keycheck.services.aws_probe import AwsProbe
 from keycheck.services.jira_calls import JiraCalls
@@ -41,14 +41,9 @@ class RealServices:
 
     def open_issues(self) -> Issues:
         settings = self._settings
-        email = settings.credstash_keyname_atlassian_api_email
-        secrets = self._secret_store()
         return JiraIssues(
             settings.jira_server_address or "",
-            (
-                secrets.read(email) if email else None,
-                secrets.read(settings.credstash_keyname_atlassian_api_token or ""),
-            ),
+            self._jira_credentials(),
             project_key=settings.jira_project_key or "",
             issue_type=settings.jira_issue_type,
             extra_fields=settings.jira_extra_fields,
@@ -57,7 +52,13 @@ class RealServices:
             resolution=settings.jira_resolution,
         )
 
-    def open_messages(self) -> Messages:
+    def _jira_credentials(self) -> tuple[str | None, str]:
+        """Return the e-mail address, None where the kind of Jira has none, and the token."""
+        settings, secrets = self._settings, self._secret_store()
+        email, token = settings.credstash_keyname_atlassian_api_email, settings.credstash_keyname_atlassian_api_token
+        return secrets.read(email) if email else None, secrets.read(token or "")
+
+    def open_messages(self) -> SlackMessages:
         token = self._secret_store().read(self._settings.credstash_keyname_slack_api_token or "")
         return SlackMessages(token, self._settings.slack_api_base_url, self._clock)
 
@@ -66,17 +67,11 @@ class RealServices:
     def probe_iam(self, profile: str) -> AwsProbe:
         return AwsProbe(profile, self._clock.check, self._clock.remaining_seconds, self._clock.utc_now)
 
-    def probe_slack(self) -> SlackMessages:
-        token = self._secret_store().read(self._settings.credstash_keyname_slack_api_token or "")
-        return SlackMessages(token, self._settings.slack_api_base_url, self._clock)
-
     def probe_jira(self) -> JiraProbe:
         settings = self._settings
-        email, token = settings.credstash_keyname_atlassian_api_email, settings.credstash_keyname_atlassian_api_token
-        secrets = self._secret_store()
         calls = JiraCalls(
             settings.jira_server_address or "",
-            (secrets.read(email) if email else None, secrets.read(token or "")),
+            self._jira_credentials(),
             project_key=settings.jira_project_key or "",
             issue_type=settings.jira_issue_type,
             clock=self._clock,
