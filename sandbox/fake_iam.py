@@ -38,7 +38,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from http import HTTPStatus
 from itertools import count, islice
@@ -63,6 +63,9 @@ HTTP_STATUS_OF: Final[dict[str, int]] = {
     "InvalidClientTokenId": 403,
     "SignatureDoesNotMatch": 403,
     "LimitExceeded": 409,
+    "ReportInProgress": 404,
+    "ReportNotPresent": 410,
+    "ReportExpired": 410,
     "ServiceFailure": 500,
     "InternalFailure": 500,
     "ServiceUnavailable": 503,
@@ -95,6 +98,8 @@ class FakeUser:
     keys: list[FakeKey] = field(default_factory=list)
     path: str = "/"
     tags: dict[str, str] = field(default_factory=dict)
+    user_id: str = ""
+    """Stays when the user is renamed, and is another one for whoever has the name next."""
 
 
 @dataclass
@@ -121,6 +126,7 @@ class FakeIam:
     `keys_per_page`  the most access keys a page holds.
     `alias`          the account's alias, None for an account without.
     `clock_skew`     how far the `Date` header of the answers is ahead of the true time.
+    `report_seconds` how long a credential report is being made.
     """
 
     def __init__(
@@ -146,6 +152,9 @@ class FakeIam:
         self.users_per_page = users_per_page
         self.keys_per_page = keys_per_page
         self.clock_skew = timedelta(0)
+        self.report_seconds = 0.0
+        self._report: _Report | None = None
+        self._users_made = 0
         self.users: dict[str, FakeUser] = {}
         self._port = port
         self._server_thread: _ServerThread | None = None
@@ -170,6 +179,8 @@ class FakeIam:
             "ListUserTags": self._list_user_tags,
             "GetAccountSummary": self._get_account_summary,
             "GetUser": self._get_user,
+            "GenerateCredentialReport": self._generate_credential_report,
+            "GetCredentialReport": self._get_credential_report,
         }
 
     # Life
@@ -217,9 +228,19 @@ class FakeIam:
         with self._lock:
             if name in self.users:
                 raise ValueError(f"there is already a user {name!r}")
-            self.users[name] = user = FakeUser(name, created, keys)
+            self._users_made += 1
+            user_id = _unique_id("AIDA", f"{self.account_id}/{name}/{self._users_made}")
+            self.users[name] = user = FakeUser(name, created, keys, user_id=user_id)
             self._gone.discard(name)
         return user
+
+    def rename_user(self, name: str, new_name: str) -> None:
+        """The user goes on under another name, with the same id and access keys."""
+        with self._lock:
+            if new_name in self.users:
+                raise ValueError(f"there is already a user {new_name!r}")
+            self.users[new_name] = user = self.users.pop(name)
+            user.user_name = new_name
 
     def delete_user_after_listing(self, name: str) -> None:
         """The user goes away between the two calls: ListUsers still shows it, all else says NoSuchEntity."""
@@ -250,6 +271,13 @@ class FakeIam:
                     key.create_date -= delta
                     if key.last_use is not None:
                         key.last_use = (key.last_use[0] - delta, *key.last_use[1:])
+            if self._report is not None:
+                self._report = self._report.moved_back(delta)
+
+    def make_report(self, age: timedelta = timedelta()) -> None:
+        """There is a credential report of that age, which says what is in the account now."""
+        with self._lock:
+            self._report = _Report(datetime.now(UTC) - age, _report_rows(self))
 
     # What goes wrong
 
@@ -393,7 +421,7 @@ class FakeIam:
         return page.xml(b"Users", b"".join([self._user_xml(user) for user in shown]))
 
     def _user_xml(self, user: FakeUser) -> bytes:
-        return _user_xml(self.partition, self.account_id, user.path, user.user_name, user.create_date)
+        return _user_xml(self.partition, self.account_id, user.path, user.user_name, user.create_date, user.user_id)
 
     def _list_access_keys(self, params: dict[str, str]) -> bytes:
         user = self._user(params)
@@ -461,6 +489,30 @@ class FakeIam:
         arn = f"arn:{self.partition}:sts::{self.account_id}:assumed-role/keycheck/sandbox"
         identity = f"<UserId>{_unique_id('AROA', 'keycheck')}:sandbox</UserId><Account>{self.account_id}</Account>"
         return f"<Arn>{arn}</Arn>{identity}".encode()
+
+    def _generate_credential_report(self, _params: dict[str, str]) -> bytes:
+        now = datetime.now(UTC)
+        if self._report is not None and now < self._report.at:
+            return b"<State>INPROGRESS</State>"
+        if self._report is not None and now - self._report.at < REPORT_LASTS:
+            return b"<State>COMPLETE</State>"
+        self._report = _Report(now + timedelta(seconds=self.report_seconds), _report_rows(self))
+        what = b"No report exists. Starting a new report generation task"
+        return b"<State>STARTED</State><Description>%b</Description>" % what
+
+    def _get_credential_report(self, _params: dict[str, str]) -> bytes:
+        now, report = datetime.now(UTC), self._report
+        if report is None:
+            raise _ApiError("ReportNotPresent", "No report exists, please generate one", 410)
+        if now < report.at:
+            raise _ApiError("ReportInProgress", "Report is being generated", 404)
+        if now - report.at >= REPORT_LASTS:
+            raise _ApiError("ReportExpired", "The report has expired, please generate another one", 410)
+        made = _timestamp(report.at)
+        return (
+            f"<Content>{report.content}</Content><ReportFormat>text/csv</ReportFormat>"
+            f"<GeneratedTime>{made}</GeneratedTime>"
+        ).encode()
 
     def _user(self, params: dict[str, str]) -> FakeUser:
         name = params.get("UserName")
@@ -596,15 +648,100 @@ def _page_number(params: dict[str, str]) -> int:
         return 0
 
 
+# The credential report
+
+REPORT_LASTS: Final = timedelta(hours=4)
+"""AWS gives a younger one again as it was, and makes no newer one."""
+REPORT_COLUMNS: Final = (
+    *("user", "arn", "user_creation_time"),
+    *("password_enabled", "password_last_used", "password_last_changed", "password_next_rotation", "mfa_active"),
+    *(
+        f"access_key_{slot}_{what}"
+        for slot in (1, 2)
+        for what in ("active", "last_rotated", "last_used_date", "last_used_region", "last_used_service")
+    ),
+    *("cert_1_active", "cert_1_last_rotated", "cert_2_active", "cert_2_last_rotated"),
+)
+"""Those of a report that was fetched from AWS on 2026-09-11; the guide has one more."""
+
+
+@dataclass(frozen=True)
+class _ReportRow:
+    """A user as the report shows it: the two access keys whose ids come first."""
+
+    user_name: str
+    arn: str
+    created_at: datetime
+    keys: tuple[tuple[bool, datetime], ...] = ()
+
+    def line(self) -> tuple[str, ...]:
+        about = (self.user_name, self.arn, _timestamp(self.created_at), "false", "N/A", "N/A", "N/A", "false")
+        slots = [("true" if is_active else "false", _timestamp(at)) for is_active, at in self.keys]
+        slots += [("false", "N/A")] * (2 - len(slots))
+        never_used = ("N/A", "N/A", "N/A")
+        return (*about, *slots[0], *never_used, *slots[1], *never_used, "false", "N/A", "false", "N/A")
+
+
+_ROOT: Final = _ReportRow("<root_account>", "arn:aws:iam::123456789012:root", datetime(2015, 1, 1, tzinfo=UTC))
+
+
+@dataclass(frozen=True)
+class _Report:
+    """What an account looked like when its report was begun; it can be had from `at` on."""
+
+    at: datetime
+    rows: tuple[_ReportRow, ...]
+
+    def moved_back(self, delta: timedelta) -> _Report:
+        rows = (
+            dataclasses.replace(
+                row,
+                created_at=row.created_at - delta,
+                keys=tuple((is_active, at - delta) for is_active, at in row.keys),
+            )
+            for row in self.rows
+        )
+        return _Report(self.at - delta, tuple(rows))
+
+    @cached_property
+    def content(self) -> str:
+        """The file in base64: made once, since AWS gives the same bytes again."""
+        lines = [REPORT_COLUMNS, *(row.line() for row in (_ROOT, *self.rows))]
+        text = "\n".join(",".join(_quoted(value) for value in line) for line in lines)
+        return base64.b64encode(text.encode()).decode()
+
+
+def _report_rows(iam: FakeIam) -> tuple[_ReportRow, ...]:
+    arn = f"arn:{iam.partition}:iam::{iam.account_id}:user"
+    users = sorted(iam.users.values(), key=lambda user: user.user_name.casefold())
+    return tuple(
+        _ReportRow(
+            user.user_name,
+            f"{arn}{user.path}{user.user_name}",
+            user.create_date,
+            tuple(
+                (key.status == "Active", key.create_date)
+                for key in sorted(user.keys, key=lambda key: key.access_key_id)[:2]
+            ),
+        )
+        for user in users
+    )
+
+
+def _quoted(value: str) -> str:
+    """User names may hold a comma."""
+    return '"' + value.replace('"', '""') + '"' if "," in value or '"' in value else value
+
+
 # XML: each function's answer is kept, and depends on nothing but what it is given
 
 
 @lru_cache(maxsize=_CACHED_FRAGMENTS)
-def _user_xml(partition: str, account_id: str, path: str, user_name: str, create_date: datetime) -> bytes:
+def _user_xml(partition: str, account_id: str, path: str, user_name: str, create_date: datetime, user_id: str) -> bytes:
     arn = f"arn:{partition}:iam::{account_id}:user{path}{user_name}"
     return (
         f"<member><Path>{escape(path)}</Path><UserName>{escape(user_name)}</UserName>"
-        f"<UserId>{_unique_id('AIDA', account_id + '/' + user_name)}</UserId><Arn>{escape(arn)}</Arn>"
+        f"<UserId>{user_id}</UserId><Arn>{escape(arn)}</Arn>"
         f"<CreateDate>{_timestamp(create_date)}</CreateDate></member>"
     ).encode()
 
@@ -817,6 +954,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox.fake_iam", description="A fake IAM endpoint.")
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--keys-per-user", type=int, default=1)
+    parser.add_argument("--stale", type=int, help="so many users have an access key that is expiring or expired")
+    parser.add_argument("--report-seconds", type=float, default=0.0, help="how long a credential report is being made")
     parser.add_argument("--users-per-page", type=int, default=_MAX_ITEMS)
     parser.add_argument("--latency-ms", type=float, default=0.0)
     parser.add_argument("--rate", type=float, help="calls a second for the whole account (default: no limit)")
@@ -833,9 +972,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         users_per_page=args.users_per_page,
         port=args.port,
     )
+    iam.report_seconds = args.report_seconds
     now = datetime.now(UTC)
     for number in range(args.users):
         ages = [(number * 7 + extra * 90) % 400 for extra in range(args.keys_per_user)]
+        if args.stale is not None:
+            ages = [age % 150 if number >= args.stale else 165 + age % 200 for age in ages]
         iam.add_user(f"user{number:05}", ages, now=now)
     with iam:
         print(iam.url, flush=True)

@@ -23,6 +23,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
 
+from keycheck.credential_report import KeyInReport, read_report
 from sandbox.fake_iam import FakeIam, FakeKey, about, iam_error, new_access_key_id
 from sandbox.http_fake import Fault
 from tests.impatience import wait_until
@@ -434,6 +435,54 @@ def test_it_starts_again_with_its_users() -> None:
         with pytest.raises(RuntimeError):
             _ = iam.url
     iam.stop()
+
+
+# The credential report
+
+
+def test_a_report_is_made_once_and_stays_as_it_was_for_four_hours(iam: FakeIam, api: Any) -> None:
+    user = iam.add_user("ann", [10, 20])
+    assert refused(api.get_credential_report) == ("ReportNotPresent", 410)
+    iam.report_seconds = 60
+    assert api.generate_credential_report()["State"] == "STARTED"
+    assert api.generate_credential_report()["State"] == "INPROGRESS"
+    assert refused(api.get_credential_report) == ("ReportInProgress", 404)
+    iam.make_report(timedelta(hours=3))
+    report = api.get_credential_report()
+    user.keys.pop()
+    assert api.generate_credential_report()["State"] == "COMPLETE"
+    assert api.get_credential_report()["Content"] == report["Content"]
+    iam.move_back(timedelta(hours=1))
+    assert refused(api.get_credential_report) == ("ReportExpired", 410)
+    iam.report_seconds = 0
+    assert api.generate_credential_report()["State"] == "STARTED"
+    assert len(read_report(api.get_credential_report()["Content"].decode())["ann"].keys) == 1
+
+
+def test_what_a_report_says(iam: FakeIam, api: Any) -> None:
+    """The root user first, then users without regard to case; of three access keys two, in the order of their ids."""
+    user = iam.add_user("b,ob", [1, 2, 3])
+    user.keys[0].status = "Inactive"
+    iam.add_user("Ann")
+    iam.make_report()
+    text = api.get_credential_report()["Content"].decode()
+    assert [line.split(",")[0] for line in text.split("\n")] == ["user", "<root_account>", "Ann", '"b']
+    rows = read_report(text)
+    assert (rows["Ann"].keys, rows["Ann"].created_at) == ((), iam.users["Ann"].create_date)
+    two = sorted(user.keys, key=lambda key: key.access_key_id)[:2]
+    assert rows["b,ob"].keys == tuple(KeyInReport(key.status == "Active", key.create_date) for key in two)
+
+
+def test_a_renamed_user_keeps_its_id_and_whoever_has_the_name_next_has_another(iam: FakeIam, api: Any) -> None:
+    def ids() -> dict[str, str]:
+        return {user["UserName"]: user["UserId"] for user in api.list_users()["Users"]}
+
+    iam.add_user("ann")
+    before = ids()["ann"]
+    iam.rename_user("ann", "anna")
+    iam.add_user("ann")
+    assert ids()["anna"] == before
+    assert ids()["ann"] != before
 
 
 @pytest.mark.process
