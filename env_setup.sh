@@ -90,10 +90,12 @@ help_contact=""
 slack_fallback_channel=""
 
 # Time.
+# folder for what was listed, so that large accounts cost less; by default $XDG_CACHE_HOME/keycheck, or ~/.cache/keycheck
+cache_dir=""
 # seconds; the run's own deadline, below Telegraf's timeout (5-3600)
 run_timeout_seconds="100"
 # seconds that a claim outlives its run's deadline (1-86400)
 claim_margin_seconds="600"
 
 # For `source` alone: who reads this as an environment file (systemd's EnvironmentFile=) passes over a line without `=`.
-export send_slack create_jira dump_metric_to_console disable_key expire_age expiring_days disable_notice_days max_disables_per_day disable_in_use_hours reenable_grace_days disable_unowned exemptions_file exempt_by_tag nag_interval_hours jira_server_address jira_project_key jira_issue_type jira_assign_owner resolve_jira jira_done_status jira_resolution jira_extra_fields credstash_aws_profile_name credstash_table credstash_region credstash_keyname_atlassian_api_email credstash_keyname_atlassian_api_token credstash_keyname_slack_api_token aws_dynamodb_profile_name aws_dynamodb_region dynamodb_table_name slack_id_mapping_file owner_slack_tag owner_email_tag slack_api_base_url help_contact slack_fallback_channel run_timeout_seconds claim_margin_seconds
+export send_slack create_jira dump_metric_to_console disable_key expire_age expiring_days disable_notice_days max_disables_per_day disable_in_use_hours reenable_grace_days disable_unowned exemptions_file exempt_by_tag nag_interval_hours jira_server_address jira_project_key jira_issue_type jira_assign_owner resolve_jira jira_done_status jira_resolution jira_extra_fields credstash_aws_profile_name credstash_table credstash_region credstash_keyname_atlassian_api_email credstash_keyname_atlassian_api_token credstash_keyname_slack_api_token aws_dynamodb_profile_name aws_dynamodb_region dynamodb_table_name slack_id_mapping_file owner_slack_tag owner_email_tag slack_api_base_url help_contact slack_fallback_channel cache_dir run_timeout_seconds claim_margin_seconds

@@ -23,6 +23,8 @@
     labels.py     pure       access key + now -> label
     credential_report.py pure  IAM's credential report -> what it says of each user's access keys
     listing.py    pure       that report + what was listed before -> whose access keys IAM is asked for
+    agenda.py     pure       users, that report -> who is asked for first, and who need not be
+    endings.py    pure       access keys that need no attention, or are gone, and records -> what ends
     accounts.py   pure       scans of several profiles -> the accounts that they show
     owners.py     pure       mapping file, tags, look-ups -> who owns whom
     exemptions.py pure       exemptions file, tags -> who is left alone, until when and why
@@ -59,6 +61,9 @@
     workers.py    shell      calls side by side, waited for no longer than somebody says
     run.py        shell      one run: scan, survey, plan, act, measure
     scan.py       shell      IAM -> access keys
+    account_listing.py shell whom one scan asks for, from its first page to what the next run is to know
+    fresh_report.py shell    IAM's credential report, asked for once and awaited for a few seconds
+    confirming.py shell      asks for users because of whose cached listings something would end
     survey.py     shell      reads what planning must know: records, owners, Jira
     records.py    shell      reads the state table: what is due, and what stands
     slack_lookups.py shell   who has an e-mail address, and who can still be told

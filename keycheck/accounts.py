@@ -16,7 +16,8 @@ from keycheck.model import Scan
 @dataclass(frozen=True, slots=True)
 class Account:
     """One account. `profiles`: all that show it, the one with the best scan first: what is done is done in its name.
-    `scan`: the best scan, with the access keys that any of them shows, and the users that vanished from any.
+    `scan`: the best scan, with the access keys that any of them shows, and the users that vanished from any. Who was
+    asked for by any of them counts as asked for.
     """
 
     profiles: tuple[str, ...]
@@ -35,12 +36,23 @@ def accounts_of(scans: Sequence[Scan]) -> tuple[Account, ...]:
     return tuple(_account(sorted(of_one, key=_best_first)) for of_one in shown.values())
 
 
+def seen_again(accounts: Sequence[Account], scans: Sequence[Scan]) -> tuple[Account, ...]:
+    """Return the same accounts, in the name of the same profiles, with what their scans show by now."""
+    by_profile = {scan.profile: scan for scan in scans}
+    return tuple(_account([by_profile[profile] for profile in account.profiles]) for account in accounts)
+
+
 def _account(scans: Sequence[Scan]) -> Account:
     best = scans[0]
-    keys = dict.fromkeys(key for scan in scans for key in scan.keys)
+    whole = [scan for scan in scans if scan.is_complete and scan.was_scanned] or [best]
+    cached = frozenset.intersection(*(scan.cached for scan in whole))
+    asked_for = [key for scan in scans for key in scan.keys if key.user_name not in scan.cached]
+    others = [key for scan in scans for key in scan.keys if key.user_name in cached]
+    keys = {key.access_key_id: key for key in reversed((*asked_for, *others))}.values()
     in_order = sorted(keys, key=lambda key: (key.user_name, key.create_date, key.access_key_id))
     vanished = frozenset(name for scan in scans for name in scan.vanished)
-    return Account(tuple(scan.profile for scan in scans), replace(best, keys=tuple(in_order), vanished=vanished))
+    profiles = tuple(scan.profile for scan in scans)
+    return Account(profiles, replace(best, keys=tuple(in_order), vanished=vanished, cached=cached))
 
 
 def _best_first(scan: Scan) -> tuple[object, ...]:

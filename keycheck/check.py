@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
+from keycheck.account_listing import ALWAYS_ASKED_FOR
 from keycheck.clock import RunClock, Stopped
 from keycheck.exemptions import ExemptionRule, ExemptionsError, for_nobody, parse_exemptions, shown_rule, worth_a_look
+from keycheck.listing import ListedUser
 from keycheck.owners import EMAIL, OwnersError, parse_mapping
 from keycheck.rules import other_writes
 from keycheck.services import Iam, ServiceError
+from keycheck.services.listing_cache import ListingCache
 from keycheck.services.outside import RealServices
 from keycheck.settings import SWITCHES, Settings
 from keycheck.tokens import kind_of_secret
@@ -25,6 +29,7 @@ from keycheck.workers import Workers
 SECONDS = 9.0
 """What hangs may take a second more."""
 EXEMPTIONS = "exemptions_file"
+CACHE = "cache_dir"
 MAPPING = "slack_id_mapping_file"
 SLACK_SECRET = "credstash_keyname_slack_api_token"  # noqa: S105 - a setting's name
 JIRA_SECRET = "credstash_keyname_atlassian_api_token"  # noqa: S105 - likewise
@@ -120,6 +125,7 @@ class Checks:
 
     def _of_files(self) -> Iterator[Finding]:
         settings, today = self._settings, self._clock.now.date()
+        yield _of_cache(settings.cache_dir)
         if settings.exemptions_file is None:
             yield ok(EXEMPTIONS, "not set: nobody is exempt by it")
         else:
@@ -171,8 +177,8 @@ class Checks:
             more, marker = iam.list_users(marker)
             users = [*users, *more]
         yield ok(name, f"iam:ListUsers: {len(users)} users")
-        for called in (profile, *{account_id for _, account_id in users}):
-            self._users[called] = {user_name for user_name, _ in users}
+        for called in (profile, *{user.account_id for user in users}):
+            self._users[called] = {user.user_name for user in users}
         yield from self._of_users(name, iam, users)
         if self._settings.disable_key:
             may = probe.may_disable(who.arn)
@@ -182,13 +188,13 @@ class Checks:
             else:
                 yield ok(name, f"{text} is allowed") if may else wrong(name, f"{text} is not allowed; see aws/policies")
 
-    def _of_users(self, name: str, iam: Iam, users: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+    def _of_users(self, name: str, iam: Iam, users: Sequence[ListedUser]) -> Iterator[Finding]:
         """Try each read on the first user who has an access key, out of a few."""
         calls: list[tuple[str, Callable[[], object]]] = [("iam:GetAccountSummary", iam.root_access_keys)]
-        for user_name, account_id in users[:5]:
-            keys = iam.list_access_keys(user_name, account_id)
+        for user in users[:5]:
+            keys = iam.list_access_keys(user.user_name, user.account_id)
             if keys:
-                calls.append(("iam:ListUserTags", partial(iam.list_user_tags, user_name)))
+                calls.append(("iam:ListUserTags", partial(iam.list_user_tags, user.user_name)))
                 calls.append(("iam:GetAccessKeyLastUsed", partial(iam.last_used, keys[0])))
                 break
         if users:
@@ -200,6 +206,8 @@ class Checks:
                 yield wrong(name, f"{action}: {error.text}")
             else:
                 yield ok(name, action)
+        if len(users) > ALWAYS_ASKED_FOR:
+            yield from _of_report(name, iam)
 
     def _of_table(self) -> Iterator[Finding]:
         name = f"state table {self._settings.dynamodb_table_name}"
@@ -308,6 +316,28 @@ class Checks:
             say = ok if done else wrong
             shown = list_cut(list(dict.fromkeys(done))) or "none, so no issue can be closed; set resolve_jira=False"
             yield say(RESOLVE, f"statuses of the category Done: {shown}")
+
+
+def _of_report(name: str, iam: Iam) -> Iterator[Finding]:
+    """Try what makes a large account cheap."""
+    calls: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("iam:GenerateCredentialReport", iam.request_credential_report),
+        ("iam:GetCredentialReport", iam.credential_report),
+    )
+    for action, call in calls:
+        try:
+            call()
+        except ServiceError as error:
+            yield untested(name, f"without the credential report each run asks for every user: {error.text}")
+        else:
+            yield ok(name, action)
+
+
+def _of_cache(folder: Path | None) -> Finding:
+    why = ListingCache(folder).why_not_written()
+    if why is None:
+        return ok(CACHE, f"{folder} can be written")
+    return untested(CACHE, f"without it accounts of more than {ALWAYS_ASKED_FOR} users cost a call a user: {why}")
 
 
 def _of_scopes(scopes: frozenset[str]) -> Iterator[Finding]:

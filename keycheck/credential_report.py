@@ -45,6 +45,14 @@ class UserInReport:
     has_more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The report as AWS gave it. `made_at`: when AWS made it; what happened since is not in it."""
+
+    text: str
+    made_at: datetime
+
+
 class NotAReport(ValueError):
     """The text is not a credential report; its message says what is missing."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keycheck.actions import Action, Outlook, Skip
-from keycheck.model import AgeLabel, KeyRecord, LabelledKey, OwnerKind
+from keycheck.model import AccessKey, AgeLabel, KeyRecord, LabelledKey, OwnerKind
 from keycheck.rows import Row
 from keycheck.rules.case import UserFacts
 from keycheck.rules.disabling import left_alone_until
@@ -41,9 +41,9 @@ class Known:
     is_issue_open: bool | None = None
 
 
-def is_meant(key: LabelledKey, text: str) -> bool:
+def is_meant(access_key: AccessKey, text: str) -> bool:
     """Return whether somebody means this one: by its user's name, its last five characters, or its id."""
-    access_key, meant = key.access_key, text.strip().casefold()
+    meant = text.strip().casefold()
     return meant in (
         access_key.user_name.casefold(),
         access_key.last_five.casefold(),

@@ -13,24 +13,30 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from keycheck.credential_report import UserInReport
+from keycheck.credential_report import KeyInReport, UserInReport
 from keycheck.labels import label_key
 from keycheck.model import AccessKey
 
 LISTED_WITHIN = timedelta(hours=20)
 """A user with an access key is listed once in each such span, and so within 24 hours where runs are at most four hours
-apart; where they are further apart, in each run.
+apart.
 """
+A_DAY = timedelta(days=1)
 
-SETTLED_AFTER = timedelta(minutes=1)
-"""A listing of an access key younger than this may be older than a second one of the same creation second."""
+SETTLED_AFTER = timedelta(minutes=6)
+"""A listing of an access key younger than this may be older than a second one of the same creation second: a minute
+after it, and the five by which AWS lets this machine's clock differ from its own.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedUser:
-    """A user as ListUsers named them. `user_id` is unlike that of anyone who had the name before."""
+    """A user as ListUsers named them. `user_id` is unlike that of anyone who had the name before; empty, and
+    `created_at` FIRST_CREATION, where AWS did not say them soundly: such a user is asked for in each run.
+    """
 
     user_name: str
+    account_id: str
     user_id: str
     created_at: datetime
 
@@ -45,7 +51,7 @@ class CachedListing:
 
 
 class WhyListed(enum.Enum):
-    """Why IAM is asked for a user's access keys; in this order, if not all can be asked."""
+    """Why IAM is asked for a user's access keys."""
 
     ATTENTION = "may be expiring or expired"
     UNKNOWN = "is not in the report as the user who was listed"
@@ -61,12 +67,13 @@ def why_listed(
     *,
     expire_age: int,
     expiring_days: int,
+    every: timedelta = timedelta(0),
 ) -> WhyListed | None:
     """Return why this user's access keys are listed in this run; None if the cached listing stands, or if there is no
     access key by the report and none in the cache.
 
     An access key that is old enough in either of the two asks for it: the report may be four hours old, and the cached
-    listing newer than it.
+    listing newer than it. `every`: how long before this run the last one was; the next one is taken to be as far off.
     """
     if _may_need_attention(row, cached, now, expire_age, expiring_days):
         return WhyListed.ATTENTION
@@ -77,7 +84,7 @@ def why_listed(
     known = cached if cached is not None and cached.user == user else None
     if known is None or not _predicts(known, row):
         return WhyListed.CHANGED
-    return WhyListed.DUE if known.keys and _is_due(known, now) else None
+    return WhyListed.DUE if known.keys and _is_due(known, now, every) else None
 
 
 def _may_need_attention(
@@ -91,11 +98,17 @@ def _may_need_attention(
     return any(key.needs_attention for key in labelled)
 
 
+def predicted(listing: CachedListing) -> UserInReport:
+    """Return the row that a report would have if nothing has changed since a listing."""
+    keys = tuple(KeyInReport(key.is_active, _second(key.create_date)) for key in listing.keys)
+    return UserInReport(_second(listing.user.created_at), keys, has_more=False)
+
+
 def _predicts(cached: CachedListing, row: UserInReport) -> bool:
     """Return whether the row is exactly what this listing would have made.
 
-    Not for more than two access keys, not for two of one second, and not for one that was under a minute old when
-    listed, since another one of that second may have followed it: then the row may stand for another set of them.
+    Not for more than two access keys, not for two of one second, and not for one that was younger than SETTLED_AFTER
+    when listed, since another one of that second may have followed it: the row may then stand for another set of them.
     """
     seconds = [_second(key.create_date) for key in cached.keys]
     if any(cached.listed_at - second < SETTLED_AFTER for second in seconds):
@@ -106,13 +119,14 @@ def _predicts(cached: CachedListing, row: UserInReport) -> bool:
     return listed == Counter((key.is_active, _second(key.created_at)) for key in row.keys)
 
 
-def _is_due(cached: CachedListing, now: datetime) -> bool:
-    """Return whether this user's turn has come since the listing.
+def _is_due(cached: CachedListing, now: datetime, every: timedelta) -> bool:
+    """Return whether this user's turn has come since the listing, or would come too late in the next run.
 
     Each user has an instant of their own in each span of LISTED_WITHIN, by their id, so that a cold run, which lists
     all at once, does not come back all at once. A listing from the future (a clock was set back) is due.
     """
-    return cached.listed_at > now or _span(cached, cached.listed_at) != _span(cached, now)
+    is_too_late_then = now + every - cached.listed_at > A_DAY
+    return cached.listed_at > now or is_too_late_then or _span(cached, cached.listed_at) != _span(cached, now)
 
 
 def _span(cached: CachedListing, at: datetime) -> int:

@@ -24,6 +24,7 @@ class AgeLabel(enum.Enum):
 
 FIRST_CREATION = datetime(2006, 1, 1, tzinfo=UTC)
 """AWS itself began in that year: nothing there is older."""
+ACCESS_KEY_ID = re.compile("[A-Za-z0-9_]{16,128}")
 LABEL_OF_ITS_OWN = re.compile("keycheck-[0-9a-f]{16}")
 
 
@@ -36,7 +37,7 @@ def issue_label(access_key_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """One access key as ListAccessKeys told it in this run.
+    """One access key as ListAccessKeys told it, in this run unless its user is among the Scan's `cached`.
 
     `status` is AWS's word (`Active`, `Inactive`, `Expired`, or one that AWS invents tomorrow): only `Active` is active.
     """
@@ -105,9 +106,10 @@ class Scan:
     """What one profile's scan learned. `is_complete` is False if anything of it is missing.
 
     `was_scanned` is False if nothing can be said about the account at all: then there are no keys and no counts.
-    `is_listed`: ListUsers came to its end. `users_read`, `users_failed`: of the users that were asked for, those whose
-    access keys are known, and those whose call failed. `vanished`: names of users that IAM listed, and then did not
-    know: deleted, or renamed, meanwhile. `root_access_keys` is None if IAM did not say.
+    `is_listed`: ListUsers came to its end. `users_read`: of how many users the access keys are known;
+    `users_failed`: of how many the call failed. `vanished`: names of users that IAM listed, and then did not know:
+    deleted, or renamed, meanwhile. `root_access_keys` is None if IAM did not say. `cached`: names of users whose access
+    keys were not asked for in this run (listing.py): nothing may be done, or ended, because of what they show.
     """
 
     profile: str
@@ -122,6 +124,7 @@ class Scan:
     root_access_keys: int | None = None
     account_id: str = ""
     vanished: frozenset[str] = frozenset()
+    cached: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +145,6 @@ class Exemption:
 
     until: date
     reason: str
-
-
-def is_issue_key(text: object) -> bool:
-    """Return whether this can be a Jira issue's key, such as SEC-12: nothing else gets into a URL, a record or a
-    message.
-    """
-    return isinstance(text, str) and len(text) <= 255 and re.fullmatch("[A-Za-z][A-Za-z0-9_]*-[0-9]+", text) is not None
 
 
 @dataclass(frozen=True, slots=True)

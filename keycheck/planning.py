@@ -30,8 +30,9 @@ from keycheck.actions import (
     SkipReason,
     Step,
 )
-from keycheck.model import AccessKey, AgeLabel, KeyRecord, LabelledKey, State, Void
-from keycheck.rules import disabling, ending, filing, notice, seen, telling
+from keycheck.endings import endings, unconfirmed
+from keycheck.model import AccessKey, AgeLabel, KeyRecord, LabelledKey, State
+from keycheck.rules import disabling, filing, notice, seen, telling
 from keycheck.rules.case import A_DAY, Case, Circumstances, Facts, SharedFacts
 from keycheck.rules.disabling import WAITS_FOR_A_PLACE, Verdict
 from keycheck.rules.telling import Audience
@@ -116,6 +117,13 @@ def questions(
     )
 
 
+def users_to_confirm(
+    profile: str, keys: Sequence[LabelledKey], facts: Facts, known: SharedFacts, settings: Settings, now: datetime
+) -> frozenset[str]:
+    """Return who is to be asked for before a profile is planned: what would end rests on a cached listing of theirs."""
+    return unconfirmed(profile, keys, _due_ids(keys, facts, settings), facts, known, settings, now)
+
+
 def plan_profile(
     profile: str, keys: Sequence[LabelledKey], facts: Facts, known: SharedFacts, settings: Settings, now: datetime
 ) -> Plan:
@@ -125,7 +133,10 @@ def plan_profile(
         return Plan(profile, skips=tuple(Skip(profile, Step.ACT, key, SkipReason.NO_STATE) for key in served))
     found = _find(profile, keys, facts, known, known.state, settings, now)
     chains = [_chain(profile, group, found) for group in found.groups]
-    chains += _ending_chains(keys, found.due, facts, known.state, found.run, found.book)
+    for one in endings(profile, keys, found.due, facts, known.state, found.run):
+        if one.user_name not in facts.scan.cached:
+            chains.append(one.chain)
+            found.book.skips += [] if one.skip is None else [one.skip]
     noted = [Chain(profile, notes=(note,)) for note in found.book.notes]  # a chain each: none waits for another's
     acting = [
         chain
@@ -194,7 +205,7 @@ def _find(
     now: datetime,
 ) -> _Findings:
     """Ask the rules in order."""
-    due = {key.access_key.access_key_id for key in due_keys(keys, settings)}
+    due = _due_ids(keys, facts, settings)
     run = Circumstances(settings, now, known.open_issues, known.own_access_key_ids, known.slack_is_usable)
     cases = [case for case in cases_of(keys, facts, state, run) if case.access_key_id in due]
     cases.sort(key=lambda case: _oldest_first(case.key))
@@ -221,6 +232,12 @@ def _find(
         for case in active
     }
     return _Findings(groups, chosen, reserves, places, told, due, run, book)
+
+
+def _due_ids(keys: Sequence[LabelledKey], facts: Facts, settings: Settings) -> frozenset[str]:
+    """Return the ids of those that anything may be due about: never one that was not listed in this run."""
+    due = (key.access_key for key in due_keys(keys, settings))
+    return frozenset(key.access_key_id for key in due if key.user_name not in facts.scan.cached)
 
 
 def _active(cases: Sequence[Case], state: State, run: Circumstances, book: _Book) -> Iterator[Case]:
@@ -343,34 +360,3 @@ def _chain(profile: str, group: _Group, found: _Findings) -> Chain:
             found.reserves[case.access_key_id] for case in group.audience.cases if case.access_key_id in found.reserves
         ),
     )
-
-
-def _ending_chains(
-    keys: Sequence[LabelledKey], due: Collection[str], facts: Facts, state: State, run: Circumstances, book: _Book
-) -> Iterator[Chain]:
-    """Access keys that need no attention, or are gone, and have an issue or an intent on record."""
-    shown = {key.access_key.access_key_id: key for key in keys}
-    scanned = {key.access_key_id for key in facts.scan.keys}
-    for access_key_id, record in state.keys.items():
-        key = shown.get(access_key_id)
-        if access_key_id in due or (key is None and not _is_gone(record, scanned, facts)):
-            continue
-        if key is not None and key.access_key.is_active:
-            record, notes = seen.active(record, key, run)  # noqa: PLW2901 - it reads so from here on
-            record, voided = seen.void(record, key, Void.NOT_DUE if run.settings.warns_owners else None, run)  # noqa: PLW2901
-            notes = (*notes, *voided)
-            word: CommentIssue | SkipReason | None = ending.no_longer_due(record, key, run)
-        else:
-            record, notes = seen.inactive_or_gone(record, key, run)  # noqa: PLW2901
-            word = ending.last_word(record, key, run)
-        if isinstance(word, SkipReason):
-            book.skip(Step.UPDATE_ISSUE, key or record, word)
-        yield Chain(book.profile, notes, (word,) if isinstance(word, CommentIssue) else ())
-
-
-def _is_gone(record: KeyRecord, scanned: Collection[str], facts: Facts) -> bool:
-    """Return whether it is of this account and surely gone from it. Nothing is inferred from half a scan, nor of a user
-    who vanished during it: whoever was renamed has other access keys only in name.
-    """
-    is_of_account = facts.sees_whole_account and record.account_id == facts.scan.account_id
-    return is_of_account and record.access_key_id not in scanned and record.user_name not in facts.scan.vanished

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from keycheck.accounts import Account, accounts_of
+from keycheck.accounts import Account
 from keycheck.acting.chains import Executor
 from keycheck.acting.dry_run import dry_run
 from keycheck.acting.ledger import cut_off_by
 from keycheck.acting.means import Services
 from keycheck.actions import Outcomes, Plan, Skip, Step
 from keycheck.clock import RunClock, Stopped
+from keycheck.confirming import Confirming
 from keycheck.forecast import last_lines, policy
 from keycheck.labels import label_key
 from keycheck.metrics import labels_after, render
@@ -88,11 +89,11 @@ class Run:
         self._shown = shown
         self._debug = debug
         self._own_ids = frozenset({environment_key_id} if environment_key_id else ())
-        self._scanner = Scanner(profiles, outside.open_iam, clock)
+        self._scanner = Scanner(profiles, outside.open_iam, clock, settings, keeps=not is_dry_run)
+        self._seen = Confirming(self._scanner, self._label, settings, clock.now)
         self._surveyor = Surveyor(profiles, settings, clock, outside, self._scanner, is_dry_run=is_dry_run)
         self._problems: list[Problem] = []
         self._dry_run_lines: list[tuple[str, str]] = []
-        self._scans: tuple[Scan, ...] | None = None
         self._ground: Ground | None = None
         self._survey: Survey | None = None
         self._plans: tuple[Plan, ...] | None = None
@@ -103,11 +104,13 @@ class Run:
         """Do all of it. Whatever goes wrong ends up among the problems."""
         try:
             self._scanner.run()
-            self._scans = self._scanner.scans()
-            for scan in self._scans:
+            self._seen.settle()
+            for scan in self._seen.scans():
                 self._debug(scan.profile, f"scanned {scan.user_count} users, {len(scan.keys)} access keys")
-            accounts = accounts_of(self._scans)
-            self._act(accounts)
+            for account in self._seen.accounts():
+                self._seen.ask(account, self._shown.whom_to_ask_for(account.scan))
+            self._act(self._seen.accounts())
+            accounts = self._seen.accounts()
             if self._shown.has_rows:
                 self._read_last_uses(accounts, {one.profile: self._label(one.scan) for one in accounts})
         except Stopped:
@@ -125,7 +128,9 @@ class Run:
             done, count = self._executor.progress()
             return f"{done} of {count} actions"
         read, found = self._scanner.progress()
-        return f"{read} of {found} users read" if self._scans is None else f"{found} users read; looking what is due"
+        return (
+            f"{read} of {found} users read" if not self._seen.is_settled else f"{found} users read; looking what is due"
+        )
 
     def _act(self, accounts: Sequence[Account]) -> None:
         labelled = {account.profile: self._label(account.scan) for account in accounts}
@@ -137,19 +142,21 @@ class Run:
         if not self._settings.acts or (ground.claims is None and not any(ground.due.values())):
             return
         survey = self._survey = self._surveyor.survey(ground, self._own_ids)
-        iams = self._iams_by_access_key(accounts)
-        answered = self._answer(labelled, ground.facts, survey, iams)
+        planned, facts = self._seen.confirmed(labelled, ground.facts, survey.known)
+        accounts = self._seen.accounts()
+        iams = self._seen.iams_by_access_key()
+        answered = self._answer(planned, facts, survey, iams)
         self._facts = answered.facts
         known, settings, now = answered.known, self._settings, self._clock.now
         plans = self._plans = tuple(
-            plan_profile(name, keys, answered.facts[name], known, settings, now) for name, keys in labelled.items()
+            plan_profile(name, keys, answered.facts[name], known, settings, now) for name, keys in planned.items()
         )
         if self._is_dry_run:
             self._dry_run_lines += dry_run(plans, survey.issues, self._settings.jira_site)
             self._dry_run_lines += [(skip.profile, describe_skip(skip)) for plan in plans for skip in plan.skips]
             if settings.disable_key:
-                self._read_last_uses(accounts, labelled, is_total=True)
-            self._dry_run_lines += last_lines(plans, labelled, self._facts, settings, now)
+                self._read_last_uses(accounts, planned, is_total=True)
+            self._dry_run_lines += last_lines(plans, planned, self._facts, settings, now)
         elif survey.claims is not None:
             services = Services(survey.claims, survey.issues, answered.messages, iams)
             self._executor = Executor(plans, services, self._settings, self._clock)
@@ -190,22 +197,13 @@ class Run:
         settings, now = self._settings, self._clock.now
         return {name: questions(name, keys, facts[name], known, settings, now) for name, keys in labelled.items()}
 
-    def _iams_by_access_key(self, accounts: Sequence[Account]) -> dict[str, list[Iam]]:
-        """Return each profile that shows its account: one may be allowed what another is not."""
-        return {
-            key.access_key_id: iams
-            for account in accounts
-            if (iams := self._scanner.iams(account.profiles))
-            for key in account.scan.keys
-        }
-
     # What is shown
 
     def _read_last_uses(
         self, accounts: Sequence[Account], keys: Mapping[str, Sequence[LabelledKey]], *, is_total: bool = False
     ) -> None:
         """Read those that nothing was decided on: for people alone. A dry run's totals need those of expired ones."""
-        iams = self._iams_by_access_key(accounts)
+        iams = self._seen.iams_by_access_key()
         for account in accounts:
             facts = self._facts[account.profile]
             wanted = [
@@ -222,7 +220,7 @@ class Run:
         """Return what people are shown, as far as the run got: rows, or what explains some of them."""
         if not self._shown.has_rows:
             return (), ()
-        accounts = accounts_of(scans)
+        accounts = self._seen.accounts(scans)
         known = KnownByRun(
             accounts,
             {account.profile: labels_after(self._label(account.scan), outcomes) for account in accounts},
@@ -243,10 +241,10 @@ class Run:
 
     def result(self) -> RunResult:
         """Return what came of the run, as far as it got."""
-        scans = self._scans if self._scans is not None else self._scanner.scans()
+        scans = self._seen.scans()
         outcomes = self._executor.finish() if self._executor is not None else self._unacted(scans)
         watches = self._watches(scans, outcomes)
-        counts = {name: watches[one.profile] for one in accounts_of(scans) if watches for name in one.profiles}
+        counts = {name: watches[one.profile] for one in self._seen.accounts(scans) if watches for name in one.profiles}
         lines: list[str] = []
         problems: list[Problem] = []
         for scan in scans:
@@ -296,14 +294,14 @@ class Run:
             one.profile: watch(
                 labels_after(self._label(one.scan), outcomes), facts[one.profile], self._state, done, settings, now
             )
-            for one in accounts_of(scans)
+            for one in self._seen.accounts(scans)
         }
 
     def _unacted(self, scans: Sequence[Scan]) -> Outcomes:
         """Return what there is to say if nothing was carried out: the plans' skips, or that time was over before."""
         skips = [skip for plan in self._plans or () for skip in plan.skips]
         if self._plans is None and self._clock.is_over():
-            for account in accounts_of(scans):
+            for account in self._seen.accounts(scans):
                 due = due_keys(self._label(account.scan), self._settings)
                 skips += [Skip(account.profile, Step.ACT, key, cut_off_by(self._clock)) for key in due]
                 if due and self._is_dry_run:

@@ -1,22 +1,31 @@
 """IAM -> access keys, for several profiles at once. Shell.
 
-In: profiles, a way to open each one's IAM, the run's clock. Out: one Scan a profile: every user, every access key, and
-what is missing. It never takes a part for the whole: whatever could not be read makes the scan incomplete, and nothing
-is inferred about a user whose access keys could not be listed.
+In: profiles, a way to open each one's IAM, the run's clock, what earlier runs have kept. Out: one Scan a profile: every
+user, every access key, and what is missing; and what the next run is to know. It never takes a part for the whole:
+whatever could not be read makes the scan incomplete, and nothing is inferred about a user whose access keys could not
+be listed.
 
-A few profiles are scanned at once, each with a bounded pool over one client; IAM's rate limit is the account's.
+Of a large account only those users are asked for whose access keys may have changed, or may need attention
+(listing.py). A few profiles are scanned at once, each with a bounded pool over one client; IAM's rate limit is the
+account's.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
 
+from keycheck.account_listing import AccountListing
+from keycheck.agenda import Why
 from keycheck.clock import RunClock, Stopped
+from keycheck.fresh_report import fetch
+from keycheck.listing import ListedUser, why_listed
 from keycheck.model import AccessKey, Level, Problem, Scan
 from keycheck.services import Iam, ServiceError
+from keycheck.services.listing_cache import ListingCache
+from keycheck.settings import Settings
 from keycheck.words.parts import list_cut
 from keycheck.workers import LIMIT, Workers, call_all
 
@@ -30,19 +39,45 @@ CUT_BY = {"SIGTERM": "SIGTERM (is Telegraf's timeout above run_timeout_seconds?)
 class Scanner:
     """The scan of one run: `run` in a thread of its own, `scans` at any time from another."""
 
-    def __init__(self, profiles: Sequence[str], open_iam: Callable[[str], Iam], clock: RunClock) -> None:
+    def __init__(
+        self,
+        profiles: Sequence[str],
+        open_iam: Callable[[str], Iam],
+        clock: RunClock,
+        settings: Settings,
+        *,
+        keeps: bool = True,
+    ) -> None:
         self._clock = clock
         self._open_iam = open_iam
-        self._profiles = {profile: _ProfileScan(profile, clock) for profile in profiles}
+        self._keeps = keeps
+        cache = ListingCache(settings.cache_dir)
+        why = partial(why_listed, expire_age=settings.expire_age, expiring_days=settings.expiring_days)
+        self._profiles = {profile: _ProfileScan(profile, clock, cache, why) for profile in profiles}
 
     def run(self) -> None:
         """Scan every profile; returns when all are done, or when the scan's share of the time is over."""
         scans = [partial(scan.run, self._open_iam) for scan in self._profiles.values()]
         call_all(scans, PROFILES_AT_ONCE, "scan", self._must_end)
+        self._keep()
 
     def _must_end(self) -> bool:
         """At its share of the time at once, since acting comes next; after a signal, once the grace is over too."""
-        return self._clock.grace_seconds() <= 0 if self._clock.was_signalled else self._clock.scan_is_over()
+        if not self._clock.was_signalled:
+            return self._clock.scan_is_over()
+        self._keep()  # the process may be gone before what hangs has ended
+        return self._clock.grace_seconds() <= 0
+
+    def _keep(self) -> None:
+        """Keep what was learned for the next run: once."""
+        if self._keeps:
+            self._keeps = False
+            for scan in self._profiles.values():
+                scan.keep()
+
+    def confirm(self, profile: str, user_names: Collection[str]) -> None:
+        """Ask for these users, if they were not asked for yet."""
+        self._profiles[profile].confirm(user_names)
 
     def scans(self) -> tuple[Scan, ...]:
         """Return what is known by now, in the order the profiles were given."""
@@ -64,11 +99,12 @@ class Scanner:
 class _ProfileScan:
     """One profile's scan: filled by its worker threads, read by `snapshot` at any time."""
 
-    def __init__(self, profile: str, clock: RunClock) -> None:
+    def __init__(self, profile: str, clock: RunClock, cache: ListingCache, why: Why) -> None:
         self.profile = profile
         self.iam: Iam | None = None
         self._clock = clock
         self._lock = threading.Lock()
+        self._listing = AccountListing(clock, cache, why)
         self._user_names: dict[str, None] = {}
         self._keys: list[AccessKey] = []
         self._unread: dict[str, list[str]] = {}
@@ -86,46 +122,78 @@ class _ProfileScan:
         """List the users page by page, and each page's users' access keys while the next page is on its way."""
         pool = Workers(USERS_AT_ONCE, thread_name_prefix=f"users of {self.profile}")
         futures: list[Future[None]] = []
+
+        def ask(iam: Iam, how_many: int) -> None:
+            futures.extend(pool.submit(self._read_next, iam) for _ in range(how_many))
+
         try:
             self._clock.check_scan()
-            self.iam = open_iam(self.profile)
-            for users in self._pages(self.iam):
+            self.iam = iam = open_iam(self.profile)
+            for users, is_last in self._pages(iam):
                 if not futures:  # not before the first answer: dead credentials cost one call
-                    futures.append(pool.submit(self._read_root, self.iam))
-                futures += [pool.submit(self._read_user, self.iam, *user) for user in users]
+                    futures.append(pool.submit(self._read_root, iam))
+                begin = partial(pool.submit, fetch, iam, self._clock, self._is_report_wanted)
+                ask(iam, self._listing.add(users, begin, is_last=is_last))
             self._is_listed = True
-            self._read_account_id(self.iam)
+            self._read_account_id(iam)
         except Stopped:
             pass
         except ServiceError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - a fault of ours in one profile must not cost the others
-            self._fail(ServiceError("keycheck", "scan", f"unexpected {type(error).__name__}; please report it"))
+            self._fail(_unexpected(error))
+        if self.iam is not None:
+            ask(self.iam, self._listing.end())
         wait(futures)
+        for fault in [found for future in futures if (found := future.exception()) is not None][:1]:
+            self._fail(_unexpected(fault))
         self._is_short_of_threads = pool.is_short
         pool.shutdown(wait=False)
+
+    def _is_report_wanted(self) -> bool:
+        return not self._is_listed or self._listing.is_open()
+
+    def keep(self) -> None:
+        """Keep what was learned for the next run."""
+        if self._account_id:
+            self._listing.keep(self._account_id, are_all_seen=self._is_listed)
+
+    def confirm(self, user_names: Collection[str]) -> None:
+        """Ask for those of these users of whom the cached listing stood, also after the scan's share of the time."""
+        users = self._listing.uncover(user_names)
+        if self.iam is not None and users:
+            read = partial(self._read_user, self.iam, is_after_scan=True)
+            call_all([partial(read, user) for user in users], USERS_AT_ONCE, "confirm", self._clock.is_over)
 
     def progress(self) -> tuple[int, int]:
         """Return how many users were read, or could not be, by now, and how many were found."""
         with self._lock:
-            return self._read + sum(map(len, self._unread.values())), len(self._user_names)
+            return self._known() + sum(map(len, self._unread.values())), len(self._user_names)
 
-    def _pages(self, iam: Iam) -> Iterator[Sequence[tuple[str, str]]]:
-        """(user name, account id) of each user, page by page."""
+    def _known(self) -> int:
+        """Return of how many users the access keys are known."""
+        return self._read + self._listing.count_covered()
+
+    def _pages(self, iam: Iam) -> Iterator[tuple[Sequence[ListedUser], bool]]:
+        """Yield the users, page by page, and whether it is the last page."""
         marker: str | None = None
         while True:
             users, marker = iam.list_users(marker)
-            yield self._new(users)
+            yield self._new(users), marker is None
             if marker is None:
                 return
             self._clock.check_scan()
 
-    def _new(self, users: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+    def _new(self, users: Sequence[ListedUser]) -> Sequence[ListedUser]:
         """Return the users not seen on an earlier page: pages shift when users come and go meanwhile."""
         with self._lock:
-            new = [user for user in dict.fromkeys(users) if user[0] not in self._user_names]
-            self._user_names |= dict.fromkeys(user_name for user_name, _ in new)
-            self._account_id = self._account_id or next((account_id for _, account_id in new), "")
+            new = [
+                user
+                for user in {user.user_name: user for user in users}.values()
+                if user.user_name not in self._user_names
+            ]
+            self._user_names |= dict.fromkeys(user.user_name for user in new)
+            self._account_id = self._account_id or next((user.account_id for user in new), "")
         return new
 
     def _read_account_id(self, iam: Iam) -> None:
@@ -149,31 +217,42 @@ class _ProfileScan:
             text = f"unexpected {type(error).__name__}; please report it"
             self._root_failure = ServiceError("iam", "GetAccountSummary", text)
 
-    def _read_user(self, iam: Iam, user_name: str, account_id: str) -> None:
+    def _read_next(self, iam: Iam) -> None:
+        """Ask for whoever comes first by now."""
+        user = self._listing.take()
+        if user is not None:
+            self._read_user(iam, user)
+
+    def _read_user(self, iam: Iam, user: ListedUser, *, is_after_scan: bool = False) -> None:
         if self._failure is not None and self._failure.holds_for_run:
             return
         try:
-            self._clock.check_scan()
-            keys = iam.list_access_keys(user_name, account_id)
+            if not is_after_scan:
+                self._clock.check_scan()
+            keys = iam.list_access_keys(user.user_name, user.account_id, is_after_scan=is_after_scan)
         except Stopped:
             return
         except ServiceError as error:
             if error.holds_for_run:
                 self._fail(error)
-                return
-            with self._lock:
-                self._unread.setdefault(error.text, []).append(user_name)
+            else:
+                self._not_read(user, error.text)
             return
         except Exception as error:  # noqa: BLE001 - one user's odd answer must not cost the others
-            with self._lock:
-                self._unread.setdefault(f"unexpected {type(error).__name__}; please report it", []).append(user_name)
+            self._not_read(user, f"unexpected {type(error).__name__}; please report it")
             return
         with self._lock:
             self._read += 1
             if keys is None:
-                self._vanished.add(user_name)
+                self._vanished.add(user.user_name)
             else:
                 self._keys += keys
+                self._listing.note_keys(user, keys)
+
+    def _not_read(self, user: ListedUser, text: str) -> None:
+        with self._lock:
+            self._unread.setdefault(text, []).append(user.user_name)
+            self._listing.note_no_answer(user)
 
     def _fail(self, error: ServiceError) -> None:
         """Note what ends the listing of users, or every further call if it holds for the run."""
@@ -185,23 +264,27 @@ class _ProfileScan:
         with self._lock:
             problems = self._problems()
             unread = sum(len(names) for names in self._unread.values())
+            covered = self._listing.covered()
+            known = self._read + len(covered)
+            keys = {*self._keys, *(key for one in covered.values() if one is not None for key in one.keys)}
             if not self._user_names and not self._is_listed:
                 was_scanned = False
             else:
-                was_scanned = not self._user_names or self._read > 0 or self._clock.scan_is_over()
+                was_scanned = not self._user_names or known > 0 or self._clock.scan_is_over()
             return Scan(
                 self.profile,
-                keys=tuple(sorted(set(self._keys), key=_print_order)) if was_scanned else (),
+                keys=tuple(sorted(keys, key=_print_order)) if was_scanned else (),
                 user_count=len(self._user_names) - len(self._vanished),
-                is_complete=self._is_listed and self._read == len(self._user_names),
+                is_complete=self._is_listed and known == len(self._user_names),
                 was_scanned=was_scanned,
                 problems=tuple(problems),
                 is_listed=self._is_listed,
-                users_read=self._read,
+                users_read=known,
                 users_failed=unread,
                 root_access_keys=self._root_access_keys,
                 account_id=self._account_id,
                 vanished=frozenset(self._vanished),
+                cached=frozenset(covered),
             )
 
     def _about_root(self) -> list[Problem]:
@@ -218,6 +301,7 @@ class _ProfileScan:
         if self._is_short_of_threads:
             text = f"the scan went on with fewer threads than it wanted: {LIMIT}"
             problems.append(Problem(Level.WARNING, self.profile, text))
+        problems += self._listing.problems(self.profile)
         if self._account_failure is not None:
             text = f"which account this is, is not known, so no issue in it is closed: {self._account_failure.text}"
             problems.append(Problem(Level.INFO, self.profile, text))
@@ -229,7 +313,7 @@ class _ProfileScan:
             problems.append(
                 Problem(Level.ERROR, self.profile, f"{what}: {text}: {list_cut(sorted(names))}", count=len(names))
             )
-        missing = len(self._user_names) - self._read - sum(len(names) for names in self._unread.values())
+        missing = len(self._user_names) - self._known() - sum(len(names) for names in self._unread.values())
         if self._failure is None and self._clock.scan_is_over() and (missing or not self._is_listed):
             how_many = f"{missing} of {len(self._user_names)} users" if self._is_listed else "some users"
             stop = self._clock.what_ended_it
@@ -237,6 +321,10 @@ class _ProfileScan:
             text = f"the scan was cut off by {by}: {how_many} not read"
             problems.append(Problem(Level.WARNING, self.profile, text))
         return problems
+
+
+def _unexpected(error: BaseException) -> ServiceError:
+    return ServiceError("keycheck", "scan", f"unexpected {type(error).__name__}; please report it")
 
 
 def _print_order(key: AccessKey) -> tuple[object, ...]:

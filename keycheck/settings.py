@@ -157,6 +157,12 @@ class Settings:
     slack_fallback_channel: str | None = _setting(
         "slack", None, "told, in one digest, about keys whose owner is in no mapping"
     )
+    cache_dir: Path | None = _setting(
+        "path",
+        None,
+        "folder for what was listed, so that large accounts cost less; by default $XDG_CACHE_HOME/keycheck, or "
+        "~/.cache/keycheck",
+    )
     run_timeout_seconds: int = _setting(
         "number", "100", "seconds; the run's own deadline, below Telegraf's timeout", lowest=5, highest=3600
     )
@@ -217,6 +223,7 @@ def parse(environ: Mapping[str, str], default_mapping_file: Path) -> Settings:
     mapping_file = _path(values["slack_id_mapping_file"], home) if is_mapping_given else default_mapping_file
     problems += [_in_one_line(names, oddity) for oddity, names in odd.items()]
     values["slack_id_mapping_file"] = mapping_file
+    values["cache_dir"] = _path(values["cache_dir"], home) if values["cache_dir"] else _default_cache_dir(environ)
     values["exemptions_file"] = _path(values["exemptions_file"], home) if values["exemptions_file"] else None
     problems += _missing(values, wrong)
     misspelt = _misspelt(environ)
@@ -231,6 +238,12 @@ def parse(environ: Mapping[str, str], default_mapping_file: Path) -> Settings:
 def _path(text: str, home: str) -> Path:
     """`~/` is the home directory, as a shell has it; an environment file knows no shell."""
     return Path(home, text[2:]) if text.startswith("~/") else Path(text)
+
+
+def _default_cache_dir(environ: Mapping[str, str]) -> Path | None:
+    """XDG Base Directory Specification: what is not absolute is not read. None if there is no home directory."""
+    bases = (environ.get("XDG_CACHE_HOME", ""), f"{environ.get('HOME', '')}/.cache")
+    return next((Path(base, "keycheck") for base in bases if base.startswith("/") and base != "/.cache"), None)
 
 
 def _in_one_line(names: Sequence[str], oddity: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from keycheck.explain import is_meant
-from keycheck.model import AgeLabel, LabelledKey
+from keycheck.model import AgeLabel, LabelledKey, Scan
 from keycheck.owners import SLACK_ID
 from keycheck.rows import Choice, Order, Row, chosen
 
@@ -39,7 +39,16 @@ class Shown:
         return self.format != "influx" or bool(self.explained)
 
     def explains(self, key: LabelledKey) -> bool:
-        return bool(self.explained) and is_meant(key, self.explained)
+        return bool(self.explained) and is_meant(key.access_key, self.explained)
+
+    def whom_to_ask_for(self, scan: Scan) -> frozenset[str]:
+        """Return the users that are explained and were not asked for in this run: what is said of them is to be true
+        now.
+        """
+        if not self.explained:
+            return frozenset()
+        named = {name for name in scan.cached if name.casefold() == self.explained.strip().casefold()}
+        return frozenset(named | {key.user_name for key in scan.keys if is_meant(key, self.explained)}) & scan.cached
 
     def asks_for_use_of(self, key: LabelledKey) -> bool:
         """Return whether its last use is read for this alone."""

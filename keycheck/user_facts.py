@@ -48,7 +48,7 @@ from keycheck.owners import (
     parse_mapping,
     tag_problem,
 )
-from keycheck.rules.case import Facts, UserFacts
+from keycheck.rules.case import Facts, UserFacts, sees_whole_account
 from keycheck.services import Iam, ServiceError
 from keycheck.settings import Settings
 from keycheck.words.parts import cut_name, list_cut
@@ -210,8 +210,7 @@ class UserFactsReader:
         complete.
         """
         users = {user.user_name: self._user_facts(user, known) for user in self._users(account, keys)}
-        scan = account.scan
-        return Facts(scan, users, sees_whole_account=scan.is_complete and scan.was_scanned and bool(scan.account_id))
+        return Facts(account.scan, users, sees_whole_account=sees_whole_account(account.scan))
 
     def _user_facts(self, user: IamUser, known: Known) -> UserFacts:
         today = self._clock.now.date()

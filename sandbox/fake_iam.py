@@ -274,6 +274,11 @@ class FakeIam:
             if self._report is not None:
                 self._report = self._report.moved_back(delta)
 
+    def forget_report(self) -> None:
+        """There is no credential report."""
+        with self._lock:
+            self._report = None
+
     def make_report(self, age: timedelta = timedelta()) -> None:
         """There is a credential report of that age, which says what is in the account now."""
         with self._lock:

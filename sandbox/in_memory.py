@@ -16,7 +16,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from keycheck.clock import RunClock
-from keycheck.model import AccessKey, Addressee, KeyRecord, LastUse, OpenIssues, SeenIssue, State
+from keycheck.credential_report import Report
+from keycheck.listing import ListedUser
+from keycheck.model import FIRST_CREATION, AccessKey, Addressee, KeyRecord, LastUse, OpenIssues, SeenIssue, State
 from keycheck.rules import other_writes
 from keycheck.rules.changes import Absent, All, AnyOf, AtMost, Change, Condition, Is, Lost, Value, Write, ceil
 from keycheck.rules.standing import COMES_BACK_WITHIN, stands
@@ -114,11 +116,20 @@ class MemoryIam:
         for key in account.keys.values():
             self._of_user.setdefault(key.user_name, []).append(key)
 
-    def list_users(self, marker: str | None) -> tuple[Sequence[tuple[str, str]], str | None]:
-        return [(user_name, self._account.account_id) for user_name in self._of_user], None
+    def list_users(self, marker: str | None) -> tuple[Sequence[ListedUser], str | None]:
+        account_id = self._account.account_id
+        return [ListedUser(name, account_id, f"AIDA{name}", FIRST_CREATION) for name in self._of_user], None
 
-    def list_access_keys(self, user_name: str, account_id: str) -> Sequence[AccessKey] | None:
+    def list_access_keys(
+        self, user_name: str, account_id: str, *, is_after_scan: bool = False
+    ) -> Sequence[AccessKey] | None:
         return self._of_user.get(user_name)
+
+    def credential_report(self) -> Report | None:
+        return None
+
+    def request_credential_report(self) -> None:
+        raise ServiceError("iam", "GenerateCredentialReport", "there is no credential report in memory")
 
     def deactivate(self, access_key: AccessKey) -> bool:
         shown = self._account.keys.get(access_key.access_key_id)

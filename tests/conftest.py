@@ -222,7 +222,8 @@ def iam_world(fake_iam_world: World) -> Iterator[World]:
     iam.users.clear()
     iam.forget_calls()
     iam.users_per_page = iam.keys_per_page = 1000
-    iam.latency, iam.clock_skew = 0, timedelta()
+    iam.latency, iam.clock_skew, iam.report_seconds = 0, timedelta(), 0
+    iam.forget_report()
     fake_iam_world.owners.clear()
     fake_iam_world.config_file.write_text(config, encoding="utf-8")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keycheck.accounts import Account, accounts_of
+from keycheck.accounts import Account, accounts_of, seen_again
 from keycheck.model import Scan
 from tests.builders import ACCOUNT, make_key, make_scan
 from tests.situations import REPEATABLE
@@ -74,3 +75,36 @@ def test_an_access_key_that_both_show_is_one() -> None:
     (account,) = accounts_of([scan("a", 0, 1), scan("b", 0, 1)])
     assert len(account.scan.keys) == 2
     assert account.scan.account_id == ACCOUNT
+
+
+# Cached listings
+
+
+def test_who_was_asked_for_by_any_profile_counts_as_asked_for() -> None:
+    """The status that was listed now stands, whoever speaks for the account, and a cached access key that is gone is
+    not shown.
+    """
+    off = replace(KEYS[0], access_key=replace(KEYS[0].access_key, status="Inactive"))
+    cached = make_scan([KEYS[0], KEYS[1], KEYS[2]], profile="a", cached=frozenset({"user0", "user1", "user2"}))
+    live = make_scan([off, KEYS[2]], profile="b", cached=frozenset({"user2"}))
+    for order in permutations([cached, live]):
+        (account,) = accounts_of(order)
+        assert account.scan.keys == (off.access_key, KEYS[2].access_key)
+        assert account.scan.cached == {"user2"}
+
+
+def test_a_scan_that_is_not_complete_does_not_say_who_was_asked_for() -> None:
+    cached = make_scan([KEYS[0]], profile="a", cached=frozenset({"user0"}))
+    part = make_scan([], profile="b", is_complete=False)
+    (account,) = accounts_of([cached, part])
+    assert account.scan.keys == (KEYS[0].access_key,)
+    assert account.scan.cached == {"user0"}
+
+
+def test_accounts_are_seen_again_in_the_name_of_the_same_profiles() -> None:
+    before = [scan("a", 0), scan("b", 0)]
+    accounts = accounts_of(before)
+    after = [scan("a", is_complete=False), scan("b", 0, 1)]
+    (account,) = seen_again(accounts, after)
+    assert account.profiles == ("a", "b")
+    assert not account.scan.is_complete

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from keycheck.clock import RunClock
 from keycheck.services.aws_probe import AwsProbe
-from sandbox.fake_iam import iam_error
+from sandbox.fake_iam import FakeIam, iam_error
 from sandbox.gate import aws_error, is_action
 from sandbox.http_fake import Answer, Fault, calls
 from sandbox.moto_aws import STATE_TABLE
@@ -124,6 +125,32 @@ def simulate(fault: Fault) -> Spoil:
 def refuse_writes(world: World) -> None:
     assert world.run("acme-dev", send_slack="True").code == 0
     world.gate.inject(DENIED, is_action("UpdateItem"))
+
+
+def make_large(world: World) -> FakeIam:
+    iam = fake_iam(world)
+    for number in range(201):
+        iam.add_user(f"user-{number:04}", [10])
+    return iam
+
+
+def test_of_a_large_account_the_report_and_the_folder_are_tried(iam_world: World, tmp_path: Path) -> None:
+    iam = make_large(iam_world)
+    said = lines(check(iam_world, cache_dir=str(tmp_path)), "ok")
+    assert f"cache_dir: {tmp_path} can be written" in said
+    for action in ("GenerateCredentialReport", "GetCredentialReport"):
+        assert f"profile acme-dev: iam:{action}" in said
+    assert list(tmp_path.iterdir()) == []
+    iam.inject("AccessDenied", action="GetCredentialReport")
+    ran = check(iam_world)
+    assert ran.code == 0
+    report, cache = lines(ran, "untested")
+    assert report == (
+        "profile acme-dev: without the credential report each run asks for every user: iam:GetCredentialReport was "
+        "refused (AccessDenied); allow it to the profile's user or role"
+    )
+    without = "cache_dir: without it accounts of more than 200 users cost a call a user:"
+    assert cache == f"{without} there is no home directory; set cache_dir"
 
 
 SPOILT: list[tuple[str, Spoil, str, str]] = [

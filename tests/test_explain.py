@@ -175,7 +175,7 @@ def test_without_state_nothing_is_made_up() -> None:
     ],
 )
 def test_who_is_meant(text: str, expected: bool) -> None:
-    assert is_meant(KEY, text) is expected
+    assert is_meant(KEY.access_key, text) is expected
 
 
 # Whole runs

@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,9 +19,9 @@ from keycheck.listing import LISTED_WITHIN, CachedListing, ListedUser, WhyListed
 from keycheck.model import AccessKey
 from tests.builders import ACCOUNT, DAY, HOUR, MINUTE, NOW, SECOND
 
-AGES = {"expire_age": 180, "expiring_days": 15}
+AGES: dict[str, Any] = {"expire_age": 180, "expiring_days": 15}
 BORN = NOW - 400 * DAY
-ALICE = ListedUser("alice", "AIDAALICE", BORN)
+ALICE = ListedUser("alice", ACCOUNT, "AIDAALICE", BORN)
 
 
 def access_key(age: timedelta = 10 * DAY, *, status: str = "Active", name: str = "1") -> AccessKey:
@@ -96,7 +97,7 @@ def test_fractions_of_a_second_make_no_difference() -> None:
 
 def test_what_a_cold_run_listed_comes_back_spread_over_the_day() -> None:
     """Of 2,000 users listed at once, no half hour of the next 20 hours lists more than thrice its share; all are."""
-    users = [ListedUser(f"user-{n}", f"AIDA{n}", BORN) for n in range(2000)]
+    users = [ListedUser(f"user-{n}", ACCOUNT, f"AIDA{n}", BORN) for n in range(2000)]
     per_run: list[int] = []
     listings = {user: CachedListing(user, (YOUNG,), NOW) for user in users}
     for run in range(1, 41):
@@ -146,7 +147,7 @@ class Account:
             case "rename":
                 self.rename(name, f"user-{dice.randrange(self.names)}")
             case "key" if len(keys) < 4:
-                keys.append(AccessKey(f"AKIA{dice.random()}", name, ACCOUNT, "Active", self.now))
+                keys.append(AccessKey(f"AKIA{dice.getrandbits(64):016X}", name, ACCOUNT, "Active", self.now))
             case "delete key" if keys:
                 keys.remove(dice.choice(keys))
             case "flip" if keys:
@@ -154,11 +155,11 @@ class Account:
                 keys[n] = replace(keys[n], status="Inactive" if keys[n].is_active else "Active")
             case "rotate" if keys:
                 keys.remove(dice.choice(keys))
-                keys.append(AccessKey(f"AKIA{dice.random()}", name, ACCOUNT, "Active", self.now))
+                keys.append(AccessKey(f"AKIA{dice.getrandbits(64):016X}", name, ACCOUNT, "Active", self.now))
 
     def make_user(self, name: str) -> None:
         if name not in self.users:
-            self.users[name] = ListedUser(name, f"AIDA{self.new_id()}", self.now)
+            self.users[name] = ListedUser(name, ACCOUNT, f"AIDA{self.new_id()}", self.now)
             self.keys[self.users[name].user_id] = []
 
     def rename(self, name: str, new_name: str) -> None:

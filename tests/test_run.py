@@ -110,7 +110,7 @@ def test_a_result_is_there_before_anything_was_done(account: MemoryAccount, mapp
 def test_a_run_whose_time_is_over_before_it_acts_says_what_was_due(account: MemoryAccount, mapping: Path) -> None:
     run, clock = a_run(Opened(account), mapping)
     run._scanner.run()
-    run._scans = run._scanner.scans()
+    run._seen.settle()
     clock._on_signal(signal.SIGTERM, None)
     result = run.result()
     assert (counted(result, "expired"), counted(result, "skipped")) == (1, 1)

@@ -13,14 +13,17 @@ from typing import TypeVar
 
 import pytest
 
+from keycheck.listing import ListedUser
 from keycheck.model import AccessKey, Level, Scan
 from keycheck.scan import Scanner
 from keycheck.services import Iam, ServiceError
 from sandbox.in_memory import HourlyClock, MemoryAccount, MemoryIam
-from tests.builders import ACCOUNT, DAY, NOW, PROFILE, make_access_key
+from tests.builders import ACCOUNT, DAY, NOW, PROFILE, make_access_key, make_settings
 from tests.impatience import wait_until
 
 T = TypeVar("T")
+BORN = NOW - 400 * DAY
+SETTINGS = make_settings()
 Page = tuple[Sequence[str], str | None]
 """User names, and the marker of the next page."""
 
@@ -40,14 +43,16 @@ class ScriptedIam(MemoryIam):
     asked: list[str] = field(default_factory=list)
     before_answer: Callable[[str], None] = lambda _: None
 
-    def list_users(self, marker: str | None) -> tuple[Sequence[tuple[str, str]], str | None]:
+    def list_users(self, marker: str | None) -> tuple[Sequence[ListedUser], str | None]:
         self.asked.append("users")
         names, following = given(self.pages[marker])
-        return [(name, ACCOUNT) for name in names], following
+        return [ListedUser(name, ACCOUNT, f"AIDA{name}", BORN) for name in names], following
 
-    def list_access_keys(self, user_name: str, account_id: str) -> Sequence[AccessKey] | None:
+    def list_access_keys(
+        self, user_name: str, account_id: str, *, is_after_scan: bool = False
+    ) -> Sequence[AccessKey] | None:
         assert account_id == ACCOUNT
-        self.asked.append(user_name)
+        self.asked.append(f"{user_name} after the scan" if is_after_scan else user_name)
         self.before_answer(user_name)
         return given(self.keys.get(user_name, ()))
 
@@ -67,7 +72,7 @@ def given(answer: T | Exception) -> T:
 
 
 def scan_of(iam: Iam, clock: HourlyClock | None = None) -> Scan:
-    scanner = Scanner([PROFILE], lambda _: iam, clock or a_clock())
+    scanner = Scanner([PROFILE], lambda _: iam, clock or a_clock(), SETTINGS)
     scanner.run()
     (found,) = scanner.scans()
     return found
@@ -225,7 +230,7 @@ def test_what_is_known_when_the_time_is_over_is_told_and_what_is_missing_counted
 
     iam = ScriptedIam(one_page("ann", "bob"), keys, before_answer=answer_late)
     clock = a_clock()
-    scanner = Scanner([PROFILE], lambda _: iam, clock)
+    scanner = Scanner([PROFILE], lambda _: iam, clock, SETTINGS)
     worker = threading.Thread(target=scanner.run)
     worker.start()
     try:
@@ -254,7 +259,7 @@ def test_a_profile_that_cannot_be_opened_costs_only_itself() -> None:
             raise refused(holds_for_run=True, text="there is no such AWS profile")
         return account.open_iam(profile)
 
-    scanner = Scanner(["broken", PROFILE], open_iam, a_clock())
+    scanner = Scanner(["broken", PROFILE], open_iam, a_clock(), SETTINGS)
     scanner.run()
     broken, sound = scanner.scans()
     assert (broken.profile, broken.was_scanned, said(broken)) == ("broken", False, ["there is no such AWS profile"])

@@ -79,6 +79,7 @@ def test_with_nothing_set_it_is_a_read_only_audit() -> None:
         slack_api_base_url=None,
         slack_fallback_channel=None,
         help_contact=None,
+        cache_dir=None,
         run_timeout_seconds=100,
         claim_margin_seconds=600,
     )

@@ -26,7 +26,9 @@ PURE = (
     *(
         "accounts",
         "actions",
+        "agenda",
         "credential_report",
+        "endings",
         "exemptions",
         "forecast",
         "labels",

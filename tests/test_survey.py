@@ -32,7 +32,7 @@ class Surveyed:
         clock = HourlyClock(NOW)
         clock.set_timeout(60)
         names = profiles or (PROFILE,)
-        scanner = Scanner(names, outside.open_iam, clock)
+        scanner = Scanner(names, outside.open_iam, clock, settings)
         scanner.run()
         self.accounts = accounts_of(scanner.scans())
         self.surveyor = Surveyor(names, settings, clock, outside, scanner, is_dry_run=is_dry_run)

@@ -6,7 +6,7 @@ In: what the scan, IAM, the state table and Jira said. Out: values that each rul
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from keycheck.actions import SkipReason
@@ -60,6 +60,10 @@ class Facts:
     last_uses: Mapping[str, LastUse | None] = field(default_factory=dict)
     sees_whole_account: bool = False
 
+    def of_scan(self, scan: Scan) -> Facts:
+        """Return the same facts about an account that was looked at again."""
+        return replace(self, scan=scan, sees_whole_account=sees_whole_account(scan))
+
     def is_about(self, scan: Scan) -> bool:
         """Return whether this is the account that a scan shows."""
         is_same = bool(scan.account_id) and scan.account_id == self.scan.account_id
@@ -68,6 +72,10 @@ class Facts:
     def user(self, user_name: str) -> UserFacts:
         """Of a user that nobody asked about nothing is known, so nothing of that user is disabled."""
         return self.users.get(user_name, UserFacts(Owner(OwnerKind.UNREAD)))
+
+
+def sees_whole_account(scan: Scan) -> bool:
+    return scan.is_complete and scan.was_scanned and bool(scan.account_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ Adapters decide nothing; the Protocols here are what scan.py and acting/ know of
     slack_messages  send one message
     slack_errors    what Slack's words mean: was it posted, whom is it about, what helps
     secrets         credstash
+    listing_cache   what was listed of each user, from one run to the next, in a folder of this machine
     causes          what stood in between: redirects, certificates, proxies
     outside         opens all of these, as the settings say
     health          whether a service is still asked in this run, and waiting out a 429
@@ -34,6 +35,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from keycheck.credential_report import Report
+from keycheck.listing import ListedUser
 from keycheck.model import AccessKey, Addressee, KeyRecord, LastUse, OpenIssues, SeenIssue, State
 from keycheck.rules.changes import Value, Write
 from keycheck.words.issue import IssueDraft
@@ -89,12 +92,24 @@ class ClaimLost(Exception):
 class Iam(Protocol):
     """What keycheck asks of one account's IAM. Every method raises ServiceError, or Stopped past the deadline."""
 
-    def list_users(self, marker: str | None) -> tuple[Sequence[tuple[str, str]], str | None]:
-        """Return one page: (user name, account id) of each user, and the marker of the next page or None."""
+    def list_users(self, marker: str | None) -> tuple[Sequence[ListedUser], str | None]:
+        """Return one page of users, and the marker of the next page or None."""
         ...
 
-    def list_access_keys(self, user_name: str, account_id: str) -> Sequence[AccessKey] | None:
-        """Return all access keys of one user, all pages; None if the user is gone."""
+    def list_access_keys(
+        self, user_name: str, account_id: str, *, is_after_scan: bool = False
+    ) -> Sequence[AccessKey] | None:
+        """Return all access keys of one user, all pages; None if the user is gone. `is_after_scan`: it may be asked as
+        long as the run lasts.
+        """
+        ...
+
+    def credential_report(self) -> Report | None:
+        """Return the credential report as it is; None if none can be had now."""
+        ...
+
+    def request_credential_report(self) -> None:
+        """Ask AWS to make a credential report."""
         ...
 
     def deactivate(self, access_key: AccessKey) -> bool:

@@ -14,7 +14,9 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from keycheck.clock import Stopped
-from keycheck.model import FIRST_CREATION, AccessKey, LastUse
+from keycheck.credential_report import Report
+from keycheck.listing import ListedUser
+from keycheck.model import ACCESS_KEY_ID, FIRST_CREATION, AccessKey, LastUse
 from keycheck.services import Failure, ServiceError
 from keycheck.services.aws_errors import aws_errors, word
 from keycheck.services.aws_session import Calls, Session, make_client, open_session
@@ -26,6 +28,9 @@ SERVICE = "iam"
 CONCURRENT_CALLS = 16
 CALLS = Calls(attempts=8, mode="standard", connections=CONCURRENT_CALLS, read_timeout=20, silences=CONCURRENT_CALLS)
 USERS_A_PAGE = 1000
+REPORT_CALLS = Calls(attempts=2, mode="standard", connections=1, read_timeout=20, silences=2)
+"""Nothing depends on the report but speed; its own throttling is harsh, and says nothing about other calls."""
+NO_REPORT_YET = frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"})
 LAST_CREATION = datetime(2200, 1, 1, tzinfo=UTC)
 
 
@@ -51,6 +56,7 @@ class AwsIam:
         self._client = make_client(self._session, SERVICE, CALLS, check_read, pace=pace)
         self._check_write = check_write
         self._asker = make_client(self._session, SERVICE, CALLS, check_write, pace=pace)
+        self._reporter = make_client(self._session, SERVICE, REPORT_CALLS, check_read)
         self._sent = threading.local()
         self._writer = make_client(self._session, SERVICE, CALLS, self._before_write, pace=pace)
 
@@ -61,21 +67,27 @@ class AwsIam:
         self._check_write()
         self._sent.is_one = True
 
-    def list_users(self, marker: str | None) -> tuple[Sequence[tuple[str, str]], str | None]:
-        """Return one page of (user name, account id). The account id is the one in the user's ARN."""
+    def list_users(self, marker: str | None) -> tuple[Sequence[ListedUser], str | None]:
+        """Return one page of users. The account id is the one in the user's ARN."""
         more = {"Marker": marker} if marker else {}
         if marker is None:
             self._user_markers.clear()
         with aws_errors(SERVICE, "ListUsers", self._profile):
             answer = self._client.list_users(MaxItems=USERS_A_PAGE, **more)
-            users = [(user["UserName"], _account_id(user["Arn"])) for user in answer["Users"]]
+            users = [_user(user) for user in answer["Users"]]
             return users, _next_marker(answer, self._user_markers, "ListUsers")
 
-    def list_access_keys(self, user_name: str, account_id: str) -> Sequence[AccessKey] | None:
+    def list_access_keys(
+        self, user_name: str, account_id: str, *, is_after_scan: bool = False
+    ) -> Sequence[AccessKey] | None:
         """Return all pages of one user's access keys; None if the user was deleted since the listing."""
         return self._all_pages(
             "ListAccessKeys",
-            lambda **more: self._client.list_access_keys(UserName=user_name, **more),
+            lambda **more: (
+                self._asker.list_access_keys(UserName=user_name, **more)
+                if is_after_scan
+                else self._client.list_access_keys(UserName=user_name, **more)
+            ),
             lambda answer: [_access_key(item, user_name, account_id) for item in answer["AccessKeyMetadata"]],
         )
 
@@ -117,7 +129,7 @@ class AwsIam:
             last = answer["AccessKeyLastUsed"]
             at = last.get("LastUsedDate")
             if at is not None:
-                at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+                at = _aware(at)
             is_sane = at is None or FIRST_CREATION <= at <= LAST_CREATION
             if answer["UserName"] != access_key.user_name or not is_sane:
                 text = "iam:GetAccessKeyLastUsed gave an answer about another user, or without a sound date"
@@ -140,6 +152,24 @@ class AwsIam:
                 text = "iam:GetAccountSummary did not say whether the root user has access keys"
                 raise ServiceError(SERVICE, "GetAccountSummary", text)
             return count
+
+    def credential_report(self) -> Report | None:
+        """Return the credential report as it is: GetCredentialReport. None if there is none, if it is still being made,
+        or if it is older than AWS keeps it.
+        """
+        try:
+            with aws_errors(SERVICE, "GetCredentialReport", self._profile):
+                answer = self._reporter.get_credential_report()
+                return Report(answer["Content"].decode(), _aware(answer["GeneratedTime"]))
+        except ServiceError as error:
+            if error.code in NO_REPORT_YET:
+                return None
+            raise
+
+    def request_credential_report(self) -> None:
+        """Ask AWS to make one, unless there is one younger than four hours: GenerateCredentialReport."""
+        with aws_errors(SERVICE, "GenerateCredentialReport", self._profile):
+            self._reporter.generate_credential_report()
 
     def deactivate(self, access_key: AccessKey) -> bool:
         """Set Inactive; repeating it is harmless. False if the user or the access key is gone.
@@ -168,6 +198,20 @@ class AwsIam:
         return True
 
 
+def _user(item: dict[str, Any]) -> ListedUser:
+    """Read one user. Without a sound id and date they are nobody who was listed before (listing.py)."""
+    user_name, account_id = item["UserName"], _account_id(item["Arn"])
+    user_id, created = item.get("UserId"), item.get("CreateDate")
+    created = None if created is None else _aware(created)
+    if not user_id or created is None or not FIRST_CREATION <= created <= LAST_CREATION:
+        return ListedUser(user_name, account_id, "", FIRST_CREATION)
+    return ListedUser(user_name, account_id, str(user_id), created)
+
+
+def _aware(at: datetime) -> datetime:
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+
+
 def _account_id(arn: str) -> str:
     """`arn:aws:iam::123456789012:user/path/name` -> `123456789012`"""
     account_id = arn.split(":")[4]
@@ -191,11 +235,9 @@ def _access_key(item: dict[str, Any], user_name: str, account_id: str) -> Access
     """Read one access key. Raises ServiceError for an id or a date that AWS cannot have meant: botocore reads a bare
     `0` as 1970, and an access key that old would be disabled.
     """
-    access_key_id, created = item["AccessKeyId"], item["CreateDate"]
-    if created.tzinfo is None:
-        created = created.replace(tzinfo=UTC)
-    if not FIRST_CREATION <= created <= LAST_CREATION or re.fullmatch("[A-Za-z0-9_]{16,128}", access_key_id) is None:
+    access_key_id, created = item["AccessKeyId"], _aware(item["CreateDate"])
+    if not FIRST_CREATION <= created <= LAST_CREATION or ACCESS_KEY_ID.fullmatch(access_key_id) is None:
         raise ServiceError(
             SERVICE, "ListAccessKeys", "iam:ListAccessKeys gave an access key without a sound id or date"
         )
-    return AccessKey(access_key_id, user_name, account_id, str(item["Status"]), created.astimezone(UTC))
+    return AccessKey(access_key_id, user_name, account_id, str(item["Status"]), created)

@@ -60,6 +60,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
             "ListUserTags",
             "GetAccessKeyLastUsed",
             "GetAccountSummary",
+            "GenerateCredentialReport",
+            "GetCredentialReport",
             "UpdateAccessKey",
         ),
         Operation("iam"),

@@ -19,11 +19,12 @@ from functools import partial
 from typing import Any
 
 from keycheck.clock import RunClock
-from keycheck.model import LABEL_OF_ITS_OWN, AccessKey, OpenIssues, SeenIssue, is_issue_key
+from keycheck.model import LABEL_OF_ITS_OWN, AccessKey, OpenIssues, SeenIssue
 from keycheck.services import ServiceError
 from keycheck.services.jira_calls import SERVICE, JiraCalls, at
 from keycheck.services.jira_refusals import ASSIGN, CREATE
 from keycheck.services.jira_search import PAGE, PAGES_AT_MOST, JiraSearch, labels_of, sound_key
+from keycheck.values import is_issue_key
 from keycheck.words.issue import FAMILY_LABEL, IssueDraft, is_by_original
 
 OPEN_OF_FAMILY = f'labels = "{FAMILY_LABEL}" AND statusCategory != Done'

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from keycheck.model import is_issue_key
 from keycheck.services import ServiceError
 from keycheck.services.jira_calls import SERVICE, JiraCalls, at
+from keycheck.values import is_issue_key
 
 PAGE = 100
 PAGES_AT_MOST = 1000

@@ -20,10 +20,10 @@ from keycheck.model import (
     KeyRecord,
     Lookup,
     Notice,
-    is_issue_key,
 )
 from keycheck.rules.changes import Value
 from keycheck.services import ServiceError
+from keycheck.values import is_issue_key
 
 SERVICE = "dynamodb"
 HASH_KEY = "iam_access_key_id"

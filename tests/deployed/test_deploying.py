@@ -73,11 +73,12 @@ class Host:
 
     def below(self, text: str) -> str:
         """Absolute paths in a text, as paths below this root."""
-        return re.sub(r"(?<![\w.}])/(opt|etc|var/lib|tmp)/", rf"{self.root}/\1/", text)
+        return re.sub(r"(?<![\w.}])/(opt|etc|var/lib|var/cache|tmp)/", rf"{self.root}/\1/", text)
 
     def do(self, block: Block, environ: dict[str, str]) -> str:
         """Run a block, stopping at the first command that fails; what it printed, on both streams."""
-        commands = self.below(block.commands).replace("-g telegraf ", "")
+        commands = self.below(block.commands)
+        commands = re.sub(r"-[go] (telegraf|keycheck) ", "", commands)
         ran = subprocess.run(
             ["/bin/sh", "-ec", commands],
             cwd=self.clone,

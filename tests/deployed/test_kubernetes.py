@@ -24,6 +24,7 @@ MANIFESTS = sorted(TEMPLATES.rglob("*.yaml"))
 OLDEST, NEWEST = "1.27.0", kubernetes_validate.latest_version()
 """CronJob's timeZone is stable since 1.27."""
 TMP = "/tmp"  # noqa: S108 - the one folder that a pod may write to
+CACHE = "/var/cache/keycheck"
 HAVE_KUBECTL = shutil.which("kubectl") is not None
 
 
@@ -72,7 +73,7 @@ class KubernetesApi(FakeServer):
     """What kubectl asks before it would apply: which kinds there are, and whether a thing is there already."""
 
     KINDS: ClassVar = {
-        "/api/v1": ["Namespace", "ServiceAccount", "ConfigMap", "Secret"],
+        "/api/v1": ["Namespace", "ServiceAccount", "ConfigMap", "Secret", "PersistentVolumeClaim"],
         "/apis/apps/v1": ["Deployment"],
         "/apis/batch/v1": ["CronJob"],
     }
@@ -114,7 +115,7 @@ def test_kubectl_would_apply_the_folder_and_then_the_cron_job(tmp_path: Path) ->
         "deployment.apps/keycheck",
         "secret/keycheck",
     ]
-    assert created[1] == ["cronjob.batch/keycheck"]
+    assert created[1] == ["persistentvolumeclaim/keycheck-cache", "cronjob.batch/keycheck"]
 
 
 def kubectl(url: str, home: Path, folder: Path) -> list[str]:
@@ -138,7 +139,7 @@ def kubectl(url: str, home: Path, folder: Path) -> list[str]:
 
 
 @KINDS
-def test_a_pod_keeps_all_of_the_restricted_standard_and_writes_nowhere_but_to_tmp(kind: str) -> None:
+def test_a_pod_keeps_all_of_the_restricted_standard_and_writes_to_tmp_and_its_cache_alone(kind: str) -> None:
     """The checks of pod-security-admission's `restricted`, and readOnlyRootFilesystem, which is none of them."""
     spec, one = pods()[kind], container(kind)
     for name in ("hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"):
@@ -155,8 +156,10 @@ def test_a_pod_keeps_all_of_the_restricted_standard_and_writes_nowhere_but_to_tm
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert {source for volume in spec["volumes"] for source in volume if source != "name"} == {"secret", "emptyDir"}
-    assert [mount["mountPath"] for mount in one["volumeMounts"] if not mount.get("readOnly")] == [TMP]
+    assert {source for volume in spec["volumes"] for source in volume if source != "name"} <= {
+        *("secret", "emptyDir", "persistentVolumeClaim")
+    }
+    assert [mount["mountPath"] for mount in one["volumeMounts"] if not mount.get("readOnly")] == [TMP, CACHE]
     assert not any("hostPort" in port for port in one.get("ports", []))
 
 
@@ -250,6 +253,7 @@ def test_the_config_map_as_environment_gives_the_defaults_but_for_what_its_head_
     data = the("ConfigMap")["data"]
     default = Path("default.py")
     named = {
+        "cache_dir": Path(CACHE),
         "slack_id_mapping_file": Path("/etc/keycheck/slack_ID_mapping.py"),
         "exemptions_file": Path("/etc/keycheck/exemptions.toml"),
         "credstash_aws_profile_name": "acme-secrets",

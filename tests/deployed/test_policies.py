@@ -129,7 +129,8 @@ def test_only_what_cannot_be_narrowed_is_allowed_on_everything() -> None:
     for path in sorted(AWS.glob("policies/*.json")):
         for statement in statements(path):
             if statement["Resource"] == "*":
-                assert set(statement["Action"]) == {"iam:GetAccountSummary", "iam:ListUsers"}
+                reports = {"iam:GenerateCredentialReport", "iam:GetCredentialReport"}
+                assert set(statement["Action"]) == {"iam:GetAccountSummary", "iam:ListUsers", *reports}
             assert not any("*" in action for action in statement["Action"])
 
 

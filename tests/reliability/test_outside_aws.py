@@ -295,7 +295,8 @@ def test_any_answer_to_list_users_is_an_error_or_users(
         assert status < 300
         assert b"Users>" in body or b"<Users" in body
         assert marker is None or (isinstance(marker, str) and marker)
-        assert all(isinstance(name, str) and isinstance(account, str) for name, account in users)
+        assert all(isinstance(text, str) for user in users for text in (user.user_name, user.account_id, user.user_id))
+        assert all(user.created_at.tzinfo is not None for user in users)
 
 
 @given(fields(GOOD_USER, Arn=st.sampled_from(["", "::::", "arn:aws:iam:::user/x", "arn:aws:iam::12:user/x", ACCOUNT])))
@@ -307,7 +308,7 @@ def test_the_account_of_a_user_is_twelve_digits(server: AnyServer, iam: AwsIam, 
     server.answers = [Answer(200, users_xml(member), XML)]
     result = answered(lambda: iam.list_users(None))
     if not isinstance(result, ServiceError):
-        assert all(re.fullmatch(r"[0-9]{12}", account) for _, account in result[0])
+        assert all(re.fullmatch(r"[0-9]{12}", user.account_id) for user in result[0])
 
 
 ODD_IDS = st.sampled_from(
@@ -387,8 +388,8 @@ def test_no_name_out_of_iam_forges_a_line_on_either_stream(
     if isinstance(listed, ServiceError) or not isinstance(found, list):
         return
     keys = [
-        AccessKey(key.access_key_id, name, account, key.status, key.create_date)
-        for name, account in listed[0]
+        AccessKey(key.access_key_id, user.user_name, user.account_id, key.status, key.create_date)
+        for user in listed[0]
         for key in found
     ]
     labelled = tuple(label_key(key, datetime.now(UTC), expire_age=180, expiring_days=15) for key in keys)

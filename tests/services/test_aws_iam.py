@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from keycheck.clock import Stopped
-from keycheck.model import AccessKey, LastUse
+from keycheck.credential_report import read_report
+from keycheck.listing import ListedUser
+from keycheck.model import FIRST_CREATION, AccessKey, LastUse
 from keycheck.services import Failure, ServiceError
 from keycheck.services.aws_iam import CONCURRENT_CALLS, AwsIam
 from keycheck.services.aws_session import PACED_ATTEMPTS
@@ -78,7 +81,7 @@ def all_users(iam: AwsIam) -> list[tuple[str, str]]:
     while marker is not None:
         users, marker = iam.list_users(marker)
         found += users
-    return found
+    return [(user.user_name, user.account_id) for user in found]
 
 
 def keys_of(iam: AwsIam, user_name: str) -> Sequence[AccessKey]:
@@ -130,6 +133,66 @@ def test_a_page_that_fails_is_an_error_and_not_the_end(fake: FakeIam, iam: AwsIa
     _, marker = iam.list_users(None)
     with pytest.raises(ServiceError, match="iam:ListUsers was refused"):
         iam.list_users(marker)
+
+
+def test_a_user_has_the_id_and_the_second_of_their_creation(fake: FakeIam, iam: AwsIam) -> None:
+    made = fake.add_user("dev_kramer")
+    (user,), _ = iam.list_users(None)
+    assert (user.user_id, user.created_at) == (made.user_id, made.create_date)
+
+
+@pytest.mark.parametrize("changes", [{"user_id": ""}, {"create_date": datetime(1970, 1, 1, tzinfo=UTC)}])
+def test_a_user_without_a_sound_id_or_date_is_listed_and_nobody_who_was_listed_before(
+    fake: FakeIam, iam: AwsIam, changes: dict[str, Any]
+) -> None:
+    made = fake.add_user("dev_kramer")
+    for name, value in changes.items():
+        setattr(made, name, value)
+    (user,), _ = iam.list_users(None)
+    assert user == ListedUser("dev_kramer", ACCOUNT, "", FIRST_CREATION)
+
+
+# The credential report
+
+
+def test_the_report_is_what_iam_has(fake: FakeIam, iam: AwsIam) -> None:
+    fake.add_user("dev_kramer", [10])
+    fake.make_report(timedelta(hours=1))
+    report = iam.credential_report()
+    assert report is not None
+    assert list(read_report(report.text)) == ["dev_kramer"]
+    assert timedelta(minutes=59) < datetime.now(UTC) - report.made_at < timedelta(minutes=61)
+
+
+@pytest.mark.parametrize("code", ["ReportNotPresent", "ReportExpired", "ReportInProgress"])
+def test_without_a_report_to_be_had_there_is_none_and_no_error(fake: FakeIam, iam: AwsIam, code: str) -> None:
+    fake.inject(code, action="GetCredentialReport")
+    assert iam.credential_report() is None
+
+
+def test_a_report_is_asked_for(fake: FakeIam, iam: AwsIam) -> None:
+    fake.make_report(timedelta(hours=5))
+    assert iam.credential_report() is None
+    iam.request_credential_report()
+    assert iam.credential_report() is not None
+
+
+@pytest.mark.parametrize("code", ["Throttling", "LimitExceeded", "AccessDenied", "ServiceFailure"])
+@pytest.mark.parametrize(
+    ("action", "ask"),
+    [
+        ("GetCredentialReport", AwsIam.credential_report),
+        ("GenerateCredentialReport", AwsIam.request_credential_report),
+    ],
+)
+def test_whatever_is_refused_about_the_report_costs_two_calls_at_most(
+    fake: FakeIam, iam: AwsIam, action: str, ask: Callable[[AwsIam], object], code: str
+) -> None:
+    """Its own throttling is harsh, and nothing is lost without it."""
+    fake.inject(code, action=action)
+    with pytest.raises(ServiceError, match=f"iam:{action} "):
+        ask(iam)
+    assert fake.calls[action] <= 2
 
 
 # Access keys

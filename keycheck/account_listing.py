@@ -1,0 +1,148 @@
+"""Of which users of an account one scan asks IAM, from its first page of users to what the next run is to know. Shell.
+
+In: users, page by page; a way to fetch IAM's credential report; the cache. Out: user after user to be asked for, to any
+thread; who need not be; what there is to say. What it decides is agenda.py's; it calls no service itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import Future
+
+from keycheck.agenda import Agenda, Kept, Why
+from keycheck.clock import RunClock, Stopped
+from keycheck.credential_report import UserInReport
+from keycheck.listing import CachedListing, ListedUser
+from keycheck.model import AccessKey, Level, Problem
+from keycheck.services.listing_cache import ListingCache
+
+ALWAYS_ASKED_FOR = 200
+"""So few users of an account are all asked for in each run: nothing in it is late, and it costs little."""
+
+Found = Mapping[str, UserInReport] | str
+"""What the report says, or why there is none."""
+
+
+class AccountListing:
+    """One scan's. Each method that takes users in, or learns of the report, returns how many users more can be taken.
+
+    `fetch`: begins to fetch the report, and does not wait for it.
+    """
+
+    def __init__(self, clock: RunClock, cache: ListingCache, why: Why) -> None:
+        self._now = clock.now
+        self._cache = cache
+        self._why = why
+        self._lock = threading.Lock()
+        self._agenda = Agenda(Kept(), why, clock.now)
+        self._held: list[ListedUser] = []
+        self._has_begun = False
+        self._is_large = False
+        self._report: Future[Found] | None = None
+        self._why_no_report = ""
+        self._why_not_kept: str | None = None
+
+    # Users come in
+
+    def add(self, users: Sequence[ListedUser], fetch: Callable[[], Future[Found]], *, is_last: bool) -> int:
+        """Take a page of users in. The first ones wait until it is known whether the account is a large one."""
+        self._held += users
+        if not self._has_begun:
+            if len(self._held) > ALWAYS_ASKED_FOR:
+                self._begin(fetch)
+            elif is_last:
+                self._begin(None)
+            else:
+                return 0
+        is_known = self._report is not None and self._report.done()
+        return self._hand_over() + (self._decide() if is_known else 0)
+
+    def end(self) -> int:
+        """Go on with the users that came in, though there may be more; wait for the report."""
+        if not self._has_begun:
+            self._begin(None)
+        return self._hand_over() + self._decide()
+
+    def _begin(self, fetch: Callable[[], Future[Found]] | None) -> None:
+        self._has_begun = True
+        if fetch is None:
+            self._agenda.ask_for_all()
+            return
+        self._is_large = True
+        self._agenda = Agenda(self._cache.load(self._held[0].account_id), self._why, self._now)
+        self._report = fetch()
+
+    def _hand_over(self) -> int:
+        with self._lock:
+            ready = self._agenda.add(self._held)
+        self._held = []
+        return ready
+
+    def _decide(self) -> int:
+        """Go by the report, or without one, once it is known which."""
+        report, self._report = self._report, None
+        if report is None:
+            return 0
+        try:
+            found = report.result()
+        except Stopped:
+            return 0
+        except Exception as error:  # noqa: BLE001 - an odd report must not cost the scan
+            found = f"unexpected {type(error).__name__}; please report it"
+        with self._lock:
+            if isinstance(found, str):
+                self._why_no_report = found
+                return self._agenda.ask_for_all()
+            return self._agenda.use_report(found)
+
+    # Users are asked for
+
+    def is_open(self) -> bool:
+        """Return whether anybody is still to be asked for, or waits for the report."""
+        with self._lock:
+            return self._agenda.is_open
+
+    def take(self) -> ListedUser | None:
+        """Return whoever comes first by now; None if there is nobody by now."""
+        with self._lock:
+            return self._agenda.take()
+
+    def uncover(self, user_names: Collection[str]) -> Sequence[ListedUser]:
+        """Return those of these users of whom the cached listing stood; they are to be asked for."""
+        with self._lock:
+            return self._agenda.uncover(user_names)
+
+    def covered(self) -> Mapping[str, CachedListing | None]:
+        """Return the users who are not asked for, by name, as known now; None of those without access keys."""
+        with self._lock:
+            return dict(self._agenda.covered)
+
+    def count_covered(self) -> int:
+        return len(self._agenda.covered)
+
+    def note_keys(self, user: ListedUser, keys: Sequence[AccessKey]) -> None:
+        with self._lock:
+            self._agenda.note_keys(user, keys)
+
+    def note_no_answer(self, user: ListedUser) -> None:
+        with self._lock:
+            self._agenda.note_no_answer(user)
+
+    # What the next run is to know
+
+    def keep(self, account_id: str, *, are_all_seen: bool) -> None:
+        """Keep what was learned of a large account. `are_all_seen`: ListUsers came to its end."""
+        if self._is_large:
+            with self._lock:
+                kept = self._agenda.to_keep(are_all_seen=are_all_seen)
+            self._why_not_kept = self._cache.save(account_id, kept)
+
+    def problems(self, profile: str) -> list[Problem]:
+        """Return what costs speed, and nothing else."""
+        texts = []
+        if self._why_no_report:
+            texts.append(f"every user is asked for, since there is no credential report: {self._why_no_report}")
+        if self._why_not_kept is not None:
+            texts.append(f"what was listed is not kept, so the next run is slower: {self._why_not_kept}")
+        return [Problem(Level.INFO, profile, text) for text in texts]

@@ -1,0 +1,166 @@
+"""Of which users of one account IAM is asked in this run, and in which order. Pure.
+
+In: users, page by page; what was listed before; IAM's credential report, or that there is none. Out: one user after the
+other to be asked for, and those of whom the cached listing stands. It calls nothing, and its caller sees to threads.
+
+If the time does not last for all, those that may need attention come before the others, and a quarter of the calls is
+kept for the others; of each kind whoever was not asked for longest comes first. So a user is asked for after enough
+runs, however many there are.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Protocol
+
+from keycheck.credential_report import UserInReport
+from keycheck.listing import CachedListing, ListedUser, WhyListed, predicted
+from keycheck.model import AccessKey
+
+OTHERS_EVERY = 4
+"""Of so many calls one is for a user who needs no attention, as far as is known."""
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class Why(Protocol):
+    """listing.why_listed with one pair of ages."""
+
+    def __call__(
+        self,
+        user: ListedUser,
+        row: UserInReport | None,
+        cached: CachedListing | None,
+        now: datetime,
+        *,
+        every: timedelta = ...,
+    ) -> WhyListed | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What runs keep of one account, by user id. `tried`: when IAM last gave no answer about a user: that was a turn
+    too, so that users who are refused each time do not keep the others out. `ran_at`: when the last run was.
+    """
+
+    listings: Mapping[str, CachedListing] = field(default_factory=dict)
+    tried: Mapping[str, datetime] = field(default_factory=dict)
+    ran_at: datetime | None = None
+
+
+class Agenda:
+    """One account's, in one run. Users wait until it is known whether there is a report: `use_report`, `ask_for_all`.
+
+    Who is listed whatever the report says does not wait, and nobody does where nothing was listed before.
+    """
+
+    def __init__(self, kept: Kept, why: Why, now: datetime) -> None:
+        self.covered: dict[str, CachedListing | None] = {}
+        """By user name: whoever is not asked for. None: without access keys, as the report says."""
+        self._kept = kept
+        self._every = timedelta(0) if kept.ran_at is None else max(timedelta(0), now - kept.ran_at)
+        self._ask_why = why
+        self._now = now
+        self._report: Mapping[str, UserInReport] | None = None
+        self._is_decided = False
+        self._seen: dict[str, ListedUser] = {}
+        self._waiting: list[ListedUser] = []
+        self._urgent: list[tuple[datetime, int, ListedUser]] = []
+        self._others: list[tuple[datetime, int, ListedUser]] = []
+        self._order = count()
+        self._taken = 0
+        self._listed: dict[str, CachedListing] = {}
+        self._tried: dict[str, datetime] = {}
+
+    # Who is to be asked for
+
+    def add(self, users: Iterable[ListedUser]) -> int:
+        """Take users in; returns how many of them can be asked for at once."""
+        ready = len(self._urgent) + len(self._others)
+        for user in users:
+            self._seen[user.user_id] = user
+            self._sort_in(user)
+        return len(self._urgent) + len(self._others) - ready
+
+    def use_report(self, report: Mapping[str, UserInReport]) -> int:
+        """Go by this report from now on, also for those who were not taken yet; returns how many can be asked for."""
+        self._report = report
+        return self._decide()
+
+    def ask_for_all(self) -> int:
+        """Go on without a report: every user is asked for; returns how many can be by now."""
+        return self._decide()
+
+    def _decide(self) -> int:
+        self._is_decided = True
+        users = [*self._waiting, *(user for _, _, user in (*self._urgent, *self._others))]
+        self._waiting, self._urgent, self._others = [], [], []
+        for user in users:
+            self._sort_in(user)
+        return len(self._urgent) + len(self._others)
+
+    def _sort_in(self, user: ListedUser) -> None:
+        known = self._kept.listings.get(user.user_id)
+        if self._report is not None:
+            why = self._why(user, self._report.get(user.user_name), known)
+        elif self._is_decided:
+            why = self._why(user, None, known)
+        elif known is not None:  # who is listed though the report says what was listed before
+            why = self._why(user, predicted(known), known)
+        else:
+            why = None if self._kept.listings else WhyListed.CHANGED
+        if why is not None:
+            last = max(NEVER if known is None else known.listed_at, self._kept.tried.get(user.user_id, NEVER))
+            entries = self._urgent if why is WhyListed.ATTENTION else self._others
+            heapq.heappush(entries, (last, next(self._order), user))
+        elif self._report is not None:
+            self.covered[user.user_name] = known
+        else:
+            self._waiting.append(user)
+
+    def _why(self, user: ListedUser, row: UserInReport | None, known: CachedListing | None) -> WhyListed | None:
+        return self._ask_why(user, row, known, self._now, every=self._every)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody is still to be asked for, or waits for the report."""
+        return bool(self._waiting or self._urgent or self._others)
+
+    def take(self) -> ListedUser | None:
+        """Return the next user to be asked for; None if there is none by now."""
+        if not self._urgent and not self._others:
+            return None
+        self._taken += 1
+        is_others_turn = self._taken % OTHERS_EVERY == 0
+        entries = self._others if (is_others_turn and self._others) or not self._urgent else self._urgent
+        return heapq.heappop(entries)[2]
+
+    def uncover(self, user_names: Iterable[str]) -> Sequence[ListedUser]:
+        """Return those of these users whose cached listing stands: it does not any more, they are to be asked for."""
+        names = {name for name in user_names if name in self.covered}
+        for name in names:
+            del self.covered[name]
+        return [user for user in self._seen.values() if user.user_name in names]
+
+    # What came of it
+
+    def note_keys(self, user: ListedUser, keys: Sequence[AccessKey]) -> None:
+        if user.user_id:
+            self._listed[user.user_id] = CachedListing(user, tuple(keys), self._now)
+
+    def note_no_answer(self, user: ListedUser) -> None:
+        if user.user_id:
+            self._tried[user.user_id] = self._now
+
+    def to_keep(self, *, are_all_seen: bool) -> Kept:
+        """Return what the next run is to know. Who is not there any more is dropped, once ListUsers came to its end."""
+        listings = {**self._kept.listings, **self._listed}
+        tried = {**self._kept.tried, **self._tried}
+        tried = {user_id: at for user_id, at in tried.items() if user_id not in self._listed}
+        if are_all_seen:
+            listings = {user_id: one for user_id, one in listings.items() if user_id in self._seen}
+            tried = {user_id: at for user_id, at in tried.items() if user_id in self._seen}
+        return Kept(listings, tried, self._now)
