@@ -18,7 +18,7 @@ from itertools import count
 from typing import Protocol
 
 from keycheck.credential_report import UserInReport
-from keycheck.listing import CachedListing, ListedUser, WhyListed, predicted
+from keycheck.listing import CachedListing, ListedUser, WhyListed
 from keycheck.model import AccessKey
 
 OTHERS_EVERY = 4
@@ -54,7 +54,7 @@ class Kept:
 class Agenda:
     """One account's, in one run. Users wait until it is known whether there is a report: `use_report`, `ask_for_all`.
 
-    Who is listed whatever the report says does not wait, and nobody does where nothing was listed before.
+    Nobody waits where nothing was listed before: most of them are asked for then, whatever it says.
     """
 
     def __init__(self, kept: Kept, why: Why, now: datetime) -> None:
@@ -108,10 +108,8 @@ class Agenda:
             why = self._why(user, self._report.get(user.user_name), known)
         elif self._is_decided:
             why = self._why(user, None, known)
-        elif known is not None:  # who is listed though the report says what was listed before
-            why = self._why(user, predicted(known), known)
         else:
-            why = None if self._kept.listings else WhyListed.CHANGED
+            why = None if self._kept.listings else WhyListed.UNKNOWN
         if why is not None:
             last = max(NEVER if known is None else known.listed_at, self._kept.tried.get(user.user_id, NEVER))
             entries = self._urgent if why is WhyListed.ATTENTION else self._others

@@ -6,9 +6,17 @@ The rule is design.md's 2, "Labels".
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from keycheck.model import AccessKey, AgeLabel, LabelledKey
+
+
+def attention_before(now: datetime, *, expire_age: int, expiring_days: int) -> datetime:
+    """Return the instant of which label_key says `expiring` or `expired` of an active access key made then or before,
+    and of none made later.
+    """
+    days = expire_age - expiring_days
+    return now - timedelta(days=days) if days > 0 else datetime.max.replace(tzinfo=UTC)
 
 
 def label_key(key: AccessKey, now: datetime, *, expire_age: int, expiring_days: int) -> LabelledKey:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from keycheck.credential_report import KeyInReport, UserInReport
-from keycheck.labels import label_key
+from keycheck.credential_report import UserInReport
+from keycheck.labels import attention_before
 from keycheck.model import AccessKey
 
 LISTED_WITHIN = timedelta(hours=20)
@@ -75,7 +74,7 @@ def why_listed(
     An access key that is old enough in either of the two asks for it: the report may be four hours old, and the cached
     listing newer than it. `every`: how long before this run the last one was; the next one is taken to be as far off.
     """
-    if _may_need_attention(row, cached, now, expire_age, expiring_days):
+    if _may_need_attention(row, cached, attention_before(now, expire_age=expire_age, expiring_days=expiring_days)):
         return WhyListed.ATTENTION
     if row is None or _second(row.created_at) != _second(user.created_at):
         return WhyListed.UNKNOWN
@@ -87,21 +86,11 @@ def why_listed(
     return WhyListed.DUE if known.keys and _is_due(known, now, every) else None
 
 
-def _may_need_attention(
-    row: UserInReport | None, cached: CachedListing | None, now: datetime, expire_age: int, expiring_days: int
-) -> bool:
-    from_report = [AccessKey("", "", "", "Active", key.created_at) for key in row.keys if key.is_active] if row else []
-    from_cache = cached.keys if cached else ()
-    labelled = (
-        label_key(key, now, expire_age=expire_age, expiring_days=expiring_days) for key in (*from_report, *from_cache)
+def _may_need_attention(row: UserInReport | None, cached: CachedListing | None, oldest_young: datetime) -> bool:
+    from_report = row is not None and any(key.is_active and key.created_at <= oldest_young for key in row.keys)
+    return from_report or (
+        cached is not None and any(key.is_active and key.create_date <= oldest_young for key in cached.keys)
     )
-    return any(key.needs_attention for key in labelled)
-
-
-def predicted(listing: CachedListing) -> UserInReport:
-    """Return the row that a report would have if nothing has changed since a listing."""
-    keys = tuple(KeyInReport(key.is_active, _second(key.create_date)) for key in listing.keys)
-    return UserInReport(_second(listing.user.created_at), keys, has_more=False)
 
 
 def _predicts(cached: CachedListing, row: UserInReport) -> bool:
@@ -110,13 +99,12 @@ def _predicts(cached: CachedListing, row: UserInReport) -> bool:
     Not for more than two access keys, not for two of one second, and not for one that was younger than SETTLED_AFTER
     when listed, since another one of that second may have followed it: the row may then stand for another set of them.
     """
-    seconds = [_second(key.create_date) for key in cached.keys]
-    if any(cached.listed_at - second < SETTLED_AFTER for second in seconds):
+    if row.has_more or len(row.keys) != len(cached.keys):
         return False
-    if row.has_more or len(set(seconds)) != len(seconds):
+    listed = {_second(key.create_date): key.is_active for key in cached.keys}
+    if len(listed) != len(cached.keys) or any(cached.listed_at - second < SETTLED_AFTER for second in listed):
         return False
-    listed = Counter((key.is_active, _second(key.create_date)) for key in cached.keys)
-    return listed == Counter((key.is_active, _second(key.created_at)) for key in row.keys)
+    return listed == {key.created_at: key.is_active for key in row.keys}
 
 
 def _is_due(cached: CachedListing, now: datetime, every: timedelta) -> bool:
@@ -136,4 +124,4 @@ def _span(cached: CachedListing, at: datetime) -> int:
 
 
 def _second(at: datetime) -> datetime:
-    return at.replace(microsecond=0)
+    return at.replace(microsecond=0) if at.microsecond else at

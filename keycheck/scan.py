@@ -24,13 +24,16 @@ from keycheck.fresh_report import fetch
 from keycheck.listing import ListedUser, why_listed
 from keycheck.model import AccessKey, Level, Problem, Scan
 from keycheck.services import Iam, ServiceError
+from keycheck.services.aws_iam import CONCURRENT_CALLS
 from keycheck.services.listing_cache import ListingCache
 from keycheck.settings import Settings
 from keycheck.words.parts import list_cut
-from keycheck.workers import LIMIT, Workers, call_all
+from keycheck.workers import LIMIT, Gate, Workers, call_all
 
 PROFILES_AT_ONCE = 4
-USERS_AT_ONCE = 16
+USERS_AT_ONCE = CONCURRENT_CALLS
+FIRST_AT_ONCE, FIRST_CALLS = 16, 48
+"""So many at once as long as it is not known whether AWS lets more through."""
 
 CUT_BY = {"SIGTERM": "SIGTERM (is Telegraf's timeout above run_timeout_seconds?)"}
 """The signal of which somebody may not know where it came from."""
@@ -104,6 +107,9 @@ class _ProfileScan:
         self.iam: Iam | None = None
         self._clock = clock
         self._lock = threading.Lock()
+        self._gate = Gate(
+            FIRST_AT_ONCE, USERS_AT_ONCE, narrow_for=FIRST_CALLS, may_widen=lambda: not self._is_held_back()
+        )
         self._listing = AccountListing(clock, cache, why)
         self._user_names: dict[str, None] = {}
         self._keys: list[AccessKey] = []
@@ -149,6 +155,9 @@ class _ProfileScan:
             self._fail(_unexpected(fault))
         self._is_short_of_threads = pool.is_short
         pool.shutdown(wait=False)
+
+    def _is_held_back(self) -> bool:
+        return self.iam is not None and self.iam.is_held_back()
 
     def _is_report_wanted(self) -> bool:
         return not self._is_listed or self._listing.is_open()
@@ -219,9 +228,10 @@ class _ProfileScan:
 
     def _read_next(self, iam: Iam) -> None:
         """Ask for whoever comes first by now."""
-        user = self._listing.take()
-        if user is not None:
-            self._read_user(iam, user)
+        with self._gate:
+            user = self._listing.take()
+            if user is not None:
+                self._read_user(iam, user)
 
     def _read_user(self, iam: Iam, user: ListedUser, *, is_after_scan: bool = False) -> None:
         if self._failure is not None and self._failure.holds_for_run:

@@ -7,6 +7,7 @@ waits for a call that hangs: such a thread is left behind, and the process ends 
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -16,6 +17,30 @@ POLL_SECONDS = 0.05
 LIMIT = "the limit on threads of this user or container is reached (ulimit -u, pids.max, or memory); raise it"
 
 T = TypeVar("T")
+
+
+class Gate:
+    """Lets few calls through side by side at first, and more once so many were made: up to `most`, if nobody minds.
+
+    Where AWS lets little through, the first refusal finds few on the wire: each of them would be refused as well.
+    """
+
+    def __init__(self, first: int, most: int, *, narrow_for: int, may_widen: Callable[[], bool]) -> None:
+        self._open = threading.Semaphore(first)
+        self._lock = threading.Lock()
+        self._width, self._most, self._narrow_for = first, most, narrow_for
+        self._may_widen = may_widen
+        self._made = 0
+
+    def __enter__(self) -> None:
+        self._open.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._made += 1
+            is_wider = self._made > self._narrow_for and self._width < self._most and self._may_widen()
+            self._width += is_wider
+        self._open.release(2 if is_wider else 1)
 
 
 class Workers(ThreadPoolExecutor):

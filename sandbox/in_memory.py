@@ -125,6 +125,9 @@ class MemoryIam:
     ) -> Sequence[AccessKey] | None:
         return self._of_user.get(user_name)
 
+    def is_held_back(self) -> bool:
+        return False
+
     def credential_report(self) -> Report | None:
         return None
 

@@ -10,8 +10,8 @@ from functools import partial
 import pytest
 
 from keycheck.agenda import NEVER, Agenda, Kept
-from keycheck.credential_report import UserInReport
-from keycheck.listing import CachedListing, ListedUser, predicted, why_listed
+from keycheck.credential_report import KeyInReport, UserInReport
+from keycheck.listing import CachedListing, ListedUser, why_listed
 from keycheck.model import AccessKey
 from tests.builders import ACCOUNT, DAY, HOUR, MINUTE, NOW
 
@@ -34,6 +34,13 @@ def kept(*listings: CachedListing, **tried: datetime) -> Kept:
 
 def agenda_of(known: Kept, now: datetime = NOW) -> Agenda:
     return Agenda(known, WHY, now)
+
+
+def predicted(one: CachedListing) -> UserInReport:
+    """The row that a report has if nothing has changed since a listing."""
+    return UserInReport(
+        one.user.created_at, tuple(KeyInReport(key.is_active, key.create_date) for key in one.keys), has_more=False
+    )
 
 
 def report_of(*listings: CachedListing) -> Mapping[str, UserInReport]:
@@ -69,15 +76,13 @@ def test_those_who_were_not_taken_when_the_report_came_and_have_no_access_key_ar
     assert agenda.covered == {"b": None}
 
 
-def test_who_was_listed_before_waits_for_the_report_unless_it_cannot_matter() -> None:
-    """Old access keys, a user who was renamed, and one whose turn has come, are listed whatever it says."""
-    old, due, young = listing("old", 170), listing("due", 1, ago=21 * HOUR), listing("young", 1)
-    renamed = replace(listing("before", 1), user=replace(user("before"), user_id="AIDAnow"))
-    agenda = agenda_of(kept(old, due, young, renamed))
-    assert agenda.add(users(["old", "due", "young", "now", "new"])) == 3
-    assert sorted(taken(agenda)) == ["due", "now", "old"]
-    assert agenda.use_report(report_of(young, listing("new", 1))) == 1
-    assert taken(agenda) == ["new"]
+def test_where_anybody_was_listed_before_all_wait_for_the_report() -> None:
+    old, young = listing("old", 170), listing("young", 1)
+    agenda = agenda_of(kept(old, young))
+    assert agenda.add(users(["old", "young", "new"])) == 0
+    assert agenda.take() is None
+    assert agenda.use_report(report_of(old, young, listing("new", 1))) == 2
+    assert taken(agenda) == ["old", "new"]
     assert agenda.covered == {"young": young}
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from keycheck.labels import label_key
+from keycheck.labels import attention_before, label_key
 from keycheck.model import AgeLabel
 from tests.builders import DAY, NOW, SECOND, make_access_key
 
@@ -156,3 +156,21 @@ def test_a_key_is_expired_exactly_from_its_expiry_on(age: timedelta, expire_age:
         assert labelled.age_days * DAY <= age < (labelled.age_days + 1) * DAY
     else:
         assert labelled.age_days == 0
+
+
+@given(
+    st.timedeltas(timedelta(days=-2), timedelta(days=40)),
+    st.integers(0, 30),
+    st.integers(0, 40),
+    st.sampled_from(["Active", "Inactive"]),
+)
+@REPEATABLE
+def test_before_which_instant_an_access_key_needs_attention_is_what_its_label_says(
+    age: timedelta, expire_age: int, expiring_days: int, status: str
+) -> None:
+    for offset in (timedelta(0), MICROSECOND, -MICROSECOND):
+        for around in (age, (expire_age - expiring_days) * DAY):
+            key = make_access_key(age=around + offset, status=status)
+            labelled = label_key(key, NOW, expire_age=expire_age, expiring_days=expiring_days)
+            before = attention_before(NOW, expire_age=expire_age, expiring_days=expiring_days)
+            assert labelled.needs_attention == (key.is_active and key.create_date <= before)

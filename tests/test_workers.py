@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from keycheck.workers import Workers, call_all
+from keycheck.workers import Gate, Workers, call_all
 
 
 def test_all_calls_are_made_before_it_returns() -> None:
@@ -115,3 +118,52 @@ def test_a_pool_within_a_pool_ends_where_there_are_no_threads(monkeypatch: pytes
 
     call_all([outer] * 3, 2, "test", lambda: False)
     assert sorted(made) == sorted([*range(5)] * 3)
+
+
+# The gate
+
+
+def widths(calls: int, *, may_widen: Callable[[], bool] = lambda: True) -> list[int]:
+    """How many more could go through, after each of so many calls, made one by one."""
+    gate, found = Gate(2, 5, narrow_for=3, may_widen=may_widen), []
+    for _ in range(calls):
+        with gate:
+            pass
+        found.append(gate._open._value)
+    return found
+
+
+def test_a_gate_lets_few_through_and_then_more_up_to_its_width() -> None:
+    assert widths(8) == [2, 2, 2, 3, 4, 5, 5, 5]
+
+
+def test_a_gate_stays_narrow_while_somebody_minds() -> None:
+    assert widths(8, may_widen=lambda: False) == [2] * 8
+
+
+def test_no_more_go_through_side_by_side_than_the_gate_is_wide() -> None:
+    gate = Gate(2, 2, narrow_for=0, may_widen=lambda: True)
+    lock, inside, most = threading.Lock(), [0], [0]
+
+    def call() -> None:
+        with gate:
+            with lock:
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+            time.sleep(0.001)
+            with lock:
+                inside[0] -= 1
+
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(40):
+            pool.submit(call)
+    assert most == [2]
+
+
+def test_a_call_that_fails_leaves_the_gate_open() -> None:
+    gate = Gate(1, 1, narrow_for=0, may_widen=lambda: True)
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), gate:
+            raise ZeroDivisionError
+    with gate:
+        pass

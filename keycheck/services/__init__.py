@@ -104,6 +104,10 @@ class Iam(Protocol):
         """
         ...
 
+    def is_held_back(self) -> bool:
+        """Return whether AWS has refused calls because they were too many."""
+        ...
+
     def credential_report(self) -> Report | None:
         """Return the credential report as it is; None if none can be had now."""
         ...

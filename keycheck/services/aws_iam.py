@@ -25,7 +25,7 @@ from keycheck.services.pace import Pace
 T = TypeVar("T")
 
 SERVICE = "iam"
-CONCURRENT_CALLS = 16
+CONCURRENT_CALLS = 32
 CALLS = Calls(attempts=8, mode="standard", connections=CONCURRENT_CALLS, read_timeout=20, silences=CONCURRENT_CALLS)
 USERS_A_PAGE = 1000
 REPORT_CALLS = Calls(attempts=2, mode="standard", connections=1, read_timeout=20, silences=2)
@@ -52,7 +52,7 @@ class AwsIam:
         self._user_markers: set[str] = set()
         self._check_read = check_read
         self._session: Session = open_session(profile, SERVICE, seconds_left)
-        pace = Pace()
+        self._pace = pace = Pace()
         self._client = make_client(self._session, SERVICE, CALLS, check_read, pace=pace)
         self._check_write = check_write
         self._asker = make_client(self._session, SERVICE, CALLS, check_write, pace=pace)
@@ -152,6 +152,10 @@ class AwsIam:
                 text = "iam:GetAccountSummary did not say whether the root user has access keys"
                 raise ServiceError(SERVICE, "GetAccountSummary", text)
             return count
+
+    def is_held_back(self) -> bool:
+        """Return whether AWS has refused calls because they were too many."""
+        return self._pace.rate() is not None
 
     def credential_report(self) -> Report | None:
         """Return the credential report as it is: GetCredentialReport. None if there is none, if it is still being made,

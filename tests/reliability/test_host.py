@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from keycheck.scan import USERS_AT_ONCE
+from keycheck.scan import FIRST_AT_ONCE
 from sandbox.fake_iam import about
 from sandbox.gate import action_of, is_action
 from sandbox.http_fake import FakeServer, Match, Request, calls
@@ -284,7 +284,7 @@ def test_a_host_that_slept_past_the_deadline_does_nothing_new(staffed: World, wa
 @pytest.mark.exhaustive
 def test_a_host_that_slept_through_its_scan_prints_what_it_had_and_acts_on_none(world: World) -> None:
     """As many users are held as are asked about at once: so the run has heard all of what it asked before them."""
-    held = [f"ben{number:02}" for number in range(USERS_AT_ONCE)]
+    held = [f"ben{number:02}" for number in range(FIRST_AT_ONCE)]
     for name in ("ana", *held):
         world.aws.add_user(name, [200])
     with ExitStack() as stack:

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.utils import parse_timestamp
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from keycheck.clock import Stopped
 from keycheck.services import Failure, ServiceError, aws_iam, state_table
 from keycheck.services.aws_errors import ClockOff, aws_errors
 from keycheck.services.aws_iam import AwsIam
-from keycheck.services.aws_session import Calls, check_clock, make_client, open_session
+from keycheck.services.aws_session import Calls, _timestamp, check_clock, make_client, open_session
 from sandbox.fake_iam import FakeIam, about, iam_error
 from sandbox.http_fake import Fault
 from tests.builders import ACCOUNT
@@ -428,7 +431,11 @@ def test_retries_are_ours_whatever_the_machine_says(
     session = open_session("p", "iam")
     config = make_client(session, "iam", aws_iam.CALLS, go_on).meta.config
     assert config.retries == {"mode": "standard", "total_max_attempts": 8}
-    assert (config.connect_timeout, config.read_timeout, config.max_pool_connections) == (5, 20, 16)
+    assert (config.connect_timeout, config.read_timeout, config.max_pool_connections) == (
+        5,
+        20,
+        aws_iam.CONCURRENT_CALLS,
+    )
     assert "keycheck/" in config.user_agent_extra
     table = make_client(session, "dynamodb", state_table.CALLS, go_on).meta.config
     assert table.retries == {"mode": "standard", "total_max_attempts": 4}
@@ -519,3 +526,32 @@ def test_a_process_of_a_profile_that_is_not_used_is_not_run(configure: Callable[
     configure(f"[profile p]\n{KEYS}[profile other]\ncredential_process = /usr/bin/touch {ran}\n")
     assert own_ids("p") == {"AKIAINVENTEDINVENTED"}
     assert not ran.exists()
+
+
+# Timestamps
+
+
+@given(
+    st.integers(int(datetime(2006, 1, 1, tzinfo=UTC).timestamp()), int(datetime(9999, 1, 1, tzinfo=UTC).timestamp()))
+)
+@example(int(datetime(2028, 2, 29, 23, 59, 59, tzinfo=UTC).timestamp()))
+def test_iams_timestamps_are_what_botocore_reads(seconds: int) -> None:
+    text = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    assert _timestamp(text) == parse_timestamp(text)
+    assert _timestamp(text).utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, 1.5, "1790000000", "2026-11-23T08:00:00.25Z", "2026-11-23T08:00:00+02:00", "Mon, 23 Nov 2026 08:00:00 GMT"],
+)
+def test_other_timestamps_are_botocores_to_read(value: object) -> None:
+    assert _timestamp(value) == parse_timestamp(value)
+
+
+@pytest.mark.parametrize("value", ["", "yesterday", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", None])
+def test_what_is_no_timestamp_is_an_error_as_in_botocore(value: object) -> None:
+    with pytest.raises(Exception):  # noqa: B017, PT011 - botocore's own, of several kinds
+        parse_timestamp(value)
+    with pytest.raises(Exception):  # noqa: B017, PT011 - likewise
+        _timestamp(value)
