@@ -37,9 +37,10 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt /opt
 COPY telegraf.conf /etc/telegraf/telegraf.conf
-RUN mkdir -p /etc/keycheck && chmod 0755 /etc/telegraf /etc/keycheck && chmod 0644 /etc/telegraf/telegraf.conf
+RUN mkdir -p /etc/keycheck && chmod 0755 /etc/telegraf /etc/keycheck && chmod 0644 /etc/telegraf/telegraf.conf \
+ && install -d -m 0700 -o 10001 -g 10001 /var/cache/keycheck
 
-# A number, since Kubernetes cannot tell that a name is not root. It owns nothing, and writes to /tmp alone.
+# A number, since Kubernetes cannot tell that a name is not root. It writes to /tmp and to its cache alone.
 USER 10001:10001
 ENV HOME=/tmp AWS_CONFIG_FILE=/etc/keycheck/aws-config
 # That Telegraf runs; Kubernetes has its own probes. That data comes is what the alerts on iam_run are for.

@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
+BENCH := .venv-bench/installed
 
 DYNALITE := tests/dynalite/node_modules/installed
 ENGINE := $(if $(shell command -v npm),$(DYNALITE))
@@ -54,9 +55,10 @@ soak: $(STAMP) $(DYNALITE)
 rehearsal: $(STAMP)
 	$(BIN)/python -m sandbox.rehearsal
 
-bench: $(STAMP)
-	$(BIN)/python -m sandbox.bench_scan
-	$(BIN)/python -m sandbox.bench_rate
+# Half an hour; writes docs/benchmarks.md and its plot.
+bench: $(STAMP) $(BENCH)
+	$(BIN)/python -m sandbox.bench_scan --write
+	$(BIN)/python -m sandbox.bench_rate --write
 
 format: $(STAMP)
 	$(BIN)/ruff format .
@@ -68,6 +70,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extr
 lock: $(STAMP)
 	$(LOCK) --output-file requirements.txt pyproject.toml
 	$(LOCK) --extra dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+	$(LOCK) --output-file sandbox/bench-requirements.txt sandbox/bench-requirements.in
 
 $(STAMP): requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -77,10 +80,16 @@ $(STAMP): requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
+# Cloud Custodian, to measure beside it, and matplotlib: neither is in the lists of what keycheck or its tests need.
+$(BENCH): sandbox/bench-requirements.txt
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r sandbox/bench-requirements.txt
+	@touch $@
+
 # The DynamoDB engine of the race tests: pinned, with a lock file, and no package's own scripts are run.
 $(DYNALITE): tests/dynalite/package-lock.json
 	cd tests/dynalite && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 clean:
-	rm -rf .venv tests/dynalite/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .venv-bench tests/dynalite/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

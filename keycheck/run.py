@@ -106,7 +106,8 @@ class Run:
             self._scanner.run()
             self._seen.settle()
             for scan in self._seen.scans():
-                self._debug(scan.profile, f"scanned {scan.user_count} users, {len(scan.keys)} access keys")
+                before = f"; {len(scan.cached)} users as they were listed before" if scan.cached else ""
+                self._debug(scan.profile, f"scanned {scan.user_count} users, {len(scan.keys)} access keys{before}")
             for account in self._seen.accounts():
                 self._seen.ask(account, self._shown.whom_to_ask_for(account.scan))
             self._act(self._seen.accounts())

@@ -54,6 +54,7 @@ class Scanner:
         self._clock = clock
         self._open_iam = open_iam
         self._keeps = keeps
+        self._is_kept = False
         cache = ListingCache(settings.cache_dir)
         why = partial(why_listed, expire_age=settings.expire_age, expiring_days=settings.expiring_days)
         self._profiles = {profile: _ProfileScan(profile, clock, cache, why) for profile in profiles}
@@ -72,15 +73,17 @@ class Scanner:
         return self._clock.grace_seconds() <= 0
 
     def _keep(self) -> None:
-        """Keep what was learned for the next run: once."""
-        if self._keeps:
-            self._keeps = False
+        """Keep what the scan has learned for the next run: once."""
+        if self._keeps and not self._is_kept:
+            self._is_kept = True
             for scan in self._profiles.values():
                 scan.keep()
 
     def confirm(self, profile: str, user_names: Collection[str]) -> None:
-        """Ask for these users, if they were not asked for yet."""
+        """Ask for these users, if they were not asked for yet, and keep what they have."""
         self._profiles[profile].confirm(user_names)
+        if self._keeps:
+            self._profiles[profile].keep()
 
     def scans(self) -> tuple[Scan, ...]:
         """Return what is known by now, in the order the profiles were given."""

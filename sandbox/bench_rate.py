@@ -11,23 +11,23 @@ The second program is a bare boto3 loop that tries no call again, and does not s
 
 from __future__ import annotations
 
-import os
-import platform
+import argparse
 import random
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from keycheck.clock import SCAN_SHARE
-from sandbox.bench_scan import environment
+from sandbox.bench_scan import environment, machine, write
 from sandbox.fake_iam import FakeIam, iam_error
 from sandbox.warm_parent import ENTRY
 
+MARKS = ("<!-- sandbox.bench_rate writes from here -->", "<!-- sandbox.bench_rate: to here -->")
 KEYCHECK = "keycheck"
 LATENCY_SECONDS = 0.03
 ONE_IN = 7
@@ -115,31 +115,50 @@ def measure(
         return Row(what, tool, users, int(found[1]) if found else 0, seconds, len(ours), refused, per_second)
 
 
+SITUATIONS = (
+    *("no limit", f"one call in {ONE_IN} refused at random"),
+    *("40 calls a second", "40 calls a second, few users", "40 calls a second, beside another program"),
+)
+
+
 def measure_all() -> list[Row]:
+    no_limit, at_random, forty, few, beside = SITUATIONS
     return [
         row
         for tool in (KEYCHECK, "standard", "adaptive")
         for row in (
-            measure("no limit", tool, 800),
-            measure(f"one call in {ONE_IN} refused at random", tool, 800, one_in=ONE_IN),
-            measure("40 calls a second", tool, 1000, rate=40),
-            measure("40 calls a second, beside another program", tool, 300, rate=40, with_other=True),
+            measure(no_limit, tool, 800),
+            measure(at_random, tool, 800, one_in=ONE_IN),
+            measure(forty, tool, 1000, rate=40),
+            measure(few, tool, 300, rate=40),
+            measure(beside, tool, 300, rate=40, with_other=True),
         )
     ]
 
 
-def main(rows: Sequence[Row]) -> int:
-    say = sys.stdout.write
-    say(f"{LATENCY_SECONDS * 1000:g} ms a call; {os.cpu_count()} cores, {platform.machine()}, ")
-    say(f"Python {platform.python_version()}\n")
-    for row in rows:
-        say(
-            f"{row.tool:<9} {row.what:<44} {row.read} of {row.users} users, {row.seconds:6.1f} s, {row.calls} calls, "
-            f"{row.refused_share:5.1%} refused"
-        )
-        say("\n" if row.other_per_second is None else f"; the other got {row.other_per_second:.0f} a second\n")
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="write the second part of docs/benchmarks.md")
+    options = parser.parse_args()
+    text = "\n".join(document(measure_all()))
+    sys.stdout.write(text + "\n")
+    if options.write:
+        write(text, *MARKS)
     return 0
 
 
+def document(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield the lines of the second part of docs/benchmarks.md."""
+    yield f"On {machine()}; {LATENCY_SECONDS * 1000:g} ms a call, one round. One access key a user, of which none"
+    yield "was listed before."
+    yield ""
+    yield "| situation | program | users read | time | calls | refused | the other program got |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for row in sorted(rows, key=lambda row: SITUATIONS.index(row.what)):
+        other = "" if row.other_per_second is None else f"{row.other_per_second:.0f} a second"
+        read, refused = f"{row.read} of {row.users}", f"{100 * row.refused_share:.1f} %"
+        yield f"| {row.what} | {row.tool} | {read} | {row.seconds:.1f} s | {row.calls} | {refused} | {other} |"
+
+
 if __name__ == "__main__":
-    sys.exit(main(measure_all()))
+    sys.exit(main())
