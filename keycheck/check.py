@@ -145,10 +145,9 @@ class Checks:
 
     def _of_rules(self) -> Iterator[Finding]:
         """Say which exemptions are for nobody, once the users of the profiles are known."""
-        current = [rule for rule in self._rules if rule.until >= self._clock.now.date()]
-        unmatched = set(for_nobody(current, self._users))
-        for number, rule in enumerate(current, 1):
-            if rule in unmatched:
+        unmatched = set(for_nobody(self._rules, self._users))
+        for number, rule in enumerate(self._rules, 1):
+            if rule in unmatched and rule.until >= self._clock.now.date():
                 yield wrong(EXEMPTIONS, f"exemption {number} ({shown_rule(rule)}) is for no user of {rule.account}")
 
     def _of_mapping(self) -> Iterator[Finding]:

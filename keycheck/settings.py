@@ -242,8 +242,9 @@ def _path(text: str, home: str) -> Path:
 
 def _default_cache_dir(environ: Mapping[str, str]) -> Path | None:
     """XDG Base Directory Specification: what is not absolute is not read. None if there is no home directory."""
-    bases = (environ.get("XDG_CACHE_HOME", ""), f"{environ.get('HOME', '')}/.cache")
-    return next((Path(base, "keycheck") for base in bases if base.startswith("/") and base != "/.cache"), None)
+    home = environ.get("HOME", "")
+    bases = (environ.get("XDG_CACHE_HOME", ""), f"{home}/.cache" if home else "")
+    return next((Path(base, "keycheck") for base in bases if base.startswith("/") and base.isprintable()), None)
 
 
 def _in_one_line(names: Sequence[str], oddity: str) -> str:

@@ -91,10 +91,14 @@ def _number(text: str, lowest: int, highest: int) -> int:
 
 
 def _path(text: str) -> str:
-    """Refuse a relative path, which under Telegraf, from cron and by hand would each be another file."""
+    """Refuse a relative path, which under Telegraf, from cron and by hand would each be another file, and one that
+    nobody means.
+    """
     if not text.startswith(("/", "~/")):
         what = cut_name(text) if text.isprintable() else f"the value given ({len(text)} characters)"
         raise ValueError(f"{what} is a relative path; write the whole one, from / or ~/ on")
+    if not text.isprintable():
+        raise ValueError("the path holds a line break, or another character that cannot be printed")
     return text
 
 

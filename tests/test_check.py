@@ -299,15 +299,19 @@ def test_channels_of_the_mapping_are_said_to_be_untested(staffed: World) -> None
 
 
 def test_an_exemption_for_nobody_is_named(staffed: World) -> None:
-    until = (datetime.now(UTC) + timedelta(days=200)).date()
+    until, over = ((datetime.now(UTC) + timedelta(days=days)).date() for days in (200, -2))
     path = staffed.folder / "exemptions.toml"
     users = ("dev_kramer", "gone", "DEV_*")
-    text = "".join(EXEMPTION.format(until=until).replace('"dev_kramer"', f'"{user}"') for user in users)
+    text = EXEMPTION.format(until=over)
+    text += "".join(EXEMPTION.format(until=until).replace('"dev_kramer"', f'"{user}"') for user in users)
     path.write_text(text + EXEMPTION.format(until=until).replace("acme-dev", "acme-elsewhere"), encoding="utf-8")
     ran = check(staffed, exemptions_file=str(path))
     assert (ran.code, lines(ran, "WRONG")) == (
         3,
-        [f"exemptions_file: exemption 2 (user 'gone', until {until}) is for no user of acme-dev"],
+        [
+            f"exemptions_file: exemption 1 (user 'dev_kramer', until {over}) is over; delete it",
+            f"exemptions_file: exemption 3 (user 'gone', until {until}) is for no user of acme-dev",
+        ],
     )
 
 

@@ -103,14 +103,14 @@ def test_blank_means_unset() -> None:
         assert settings_of(**{setting.name: blank for setting in SETTINGS}) == settings_of()
 
 
-@pytest.mark.parametrize("name", ["slack_id_mapping_file", "exemptions_file"])
+@pytest.mark.parametrize("name", ["slack_id_mapping_file", "exemptions_file", "cache_dir"])
 def test_a_path_begins_at_home_or_is_a_whole_one(name: str) -> None:
     """An environment file knows no shell that would put the home directory in."""
     assert getattr(settings_of(**{name: "~/keys/file", "HOME": "/home/ana"}), name) == Path("/home/ana/keys/file")
     assert getattr(settings_of(**{name: "/etc/~/file", "HOME": "/home/ana"}), name) == Path("/etc/~/file")
 
 
-@pytest.mark.parametrize("name", ["slack_id_mapping_file", "exemptions_file"])
+@pytest.mark.parametrize("name", ["slack_id_mapping_file", "exemptions_file", "cache_dir"])
 @pytest.mark.parametrize("path", ["file.toml", "./file", "../file", "~", "~ana/file", "$HOME/file"])
 def test_a_relative_path_is_refused(name: str, path: str) -> None:
     """It would be another file under Telegraf, from cron and by hand."""
@@ -260,6 +260,35 @@ def test_a_text_is_taken_as_it_is_without_the_blanks_around_it() -> None:
 def test_the_mapping_file_is_beside_the_entry_unless_named() -> None:
     assert settings_of().slack_id_mapping_file == MAPPING_FILE
     assert settings_of(slack_id_mapping_file="/etc/owners.py").slack_id_mapping_file == Path("/etc/owners.py")
+
+
+@pytest.mark.parametrize("name", [*FILES, "cache_dir"])
+@pytest.mark.parametrize("path", ["/etc/a\nE! forged", "/etc/\x1b[31mred", "~/\u2028x"])
+def test_a_path_that_cannot_be_printed_is_none(name: str, path: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        settings_of(**{name: path})
+    assert caught.value.problems == (
+        f"{name}: the path holds a line break, or another character that cannot be printed",
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "folder"),
+    [
+        ({}, None),
+        ({"HOME": "/home/ann"}, "/home/ann/.cache/keycheck"),
+        ({"HOME": "/home/ann", "XDG_CACHE_HOME": "/var/cache"}, "/var/cache/keycheck"),
+        ({"HOME": "/home/ann", "XDG_CACHE_HOME": "cache"}, "/home/ann/.cache/keycheck"),
+        ({"HOME": "/home/ann", "XDG_CACHE_HOME": ""}, "/home/ann/.cache/keycheck"),
+        ({"HOME": "/home/a\nnn"}, None),
+        ({"HOME": ""}, None),
+        ({"HOME": "/home/ann", "cache_dir": "/srv/cache"}, "/srv/cache"),
+        ({"HOME": "/home/ann", "cache_dir": "~/cache"}, "/home/ann/cache"),
+        ({"HOME": "/home/ann", "cache_dir": " "}, "/home/ann/.cache/keycheck"),
+    ],
+)
+def test_where_listings_are_kept(environ: dict[str, str], folder: str | None) -> None:
+    assert settings_of(**environ).cache_dir == (None if folder is None else Path(folder))
 
 
 def test_there_is_no_exemptions_file_unless_named() -> None:

@@ -76,6 +76,17 @@ def test_a_report_that_is_refused_costs_only_speed(
     assert f"I! acme-dev: every user is asked for, since there is no credential report: iam:{action} " in said
 
 
+def test_a_report_that_is_late_is_not_waited_for_any_longer(iam_world: World, iam: FakeIam, tmp_path: Path) -> None:
+    audit(iam_world, tmp_path)
+    iam.forget_report()
+    iam.report_seconds = 60
+    ran, calls = calls_of(iam, lambda: audit(iam_world, tmp_path, "-v"))
+    assert (calls["ListAccessKeys"], calls["GenerateCredentialReport"]) == (MANY, 1)
+    assert (ran.code, run_fields(ran)["errors"], run_fields(ran)["incomplete"]) == (0, 0, 0)
+    why = "every user is asked for, since there is no credential report: AWS did not make it within 5 s"
+    assert f"I! acme-dev: {why}; a later run finds it" in ran.stderr
+
+
 @pytest.mark.parametrize("spoil", ["cut", "another's", "absent"])
 def test_a_cache_that_cannot_be_used_costs_only_speed(
     iam_world: World, iam: FakeIam, tmp_path: Path, spoil: str
