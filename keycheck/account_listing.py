@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from keycheck.agenda import Agenda, Kept, Why
 from keycheck.clock import RunClock, Stopped
 from keycheck.credential_report import UserInReport
-from keycheck.listing import CachedListing, ListedUser
+from keycheck.listing import CachedListing, ListedUser, WhyListed
 from keycheck.model import AccessKey, Level, Problem
 from keycheck.services.listing_cache import ListingCache
 
@@ -139,10 +139,16 @@ class AccountListing:
             self._why_not_kept = self._cache.save(account_id, kept)
 
     def problems(self, profile: str) -> list[Problem]:
-        """Return what costs speed, and nothing else."""
+        """Return whom it cost a call, and why; and what costs speed, and nothing else."""
+        with self._lock:
+            asked_for = {why: count for why in WhyListed if (count := self._agenda.asked_for[why])}
         texts = []
         if self._why_no_report:
             texts.append(f"every user is asked for, since there is no credential report: {self._why_no_report}")
+        elif self._is_large and asked_for:
+            reasons = "; ".join(f"{count} {why.value}" for why, count in asked_for.items())
+            asked = sum(asked_for.values())
+            texts.append(f"{asked} of {asked + self.count_covered()} users were asked for: {reasons}")
         if self._why_not_kept is not None:
             texts.append(f"what was listed is not kept, so the next run is slower: {self._why_not_kept}")
         return [Problem(Level.INFO, profile, text) for text in texts]

@@ -11,6 +11,7 @@ runs, however many there are.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -51,6 +52,10 @@ class Kept:
     ran_at: datetime | None = None
 
 
+_Entry = tuple[datetime, int, ListedUser, WhyListed]
+"""When a user was asked for last, and why they are; of two alike whoever came in first."""
+
+
 class Agenda:
     """One account's, in one run. Users wait until it is known whether there is a report: `use_report`, `ask_for_all`.
 
@@ -60,6 +65,7 @@ class Agenda:
     def __init__(self, kept: Kept, why: Why, now: datetime) -> None:
         self.covered: dict[str, CachedListing | None] = {}
         """By user name: whoever is not asked for. None: without access keys, as the report says."""
+        self.asked_for = Counter[WhyListed]()
         self._kept = kept
         self._every = timedelta(0) if kept.ran_at is None else max(timedelta(0), now - kept.ran_at)
         self._ask_why = why
@@ -68,8 +74,8 @@ class Agenda:
         self._is_decided = False
         self._seen: dict[str, ListedUser] = {}
         self._waiting: list[ListedUser] = []
-        self._urgent: list[tuple[datetime, int, ListedUser]] = []
-        self._others: list[tuple[datetime, int, ListedUser]] = []
+        self._urgent: list[_Entry] = []
+        self._others: list[_Entry] = []
         self._order = count()
         self._taken = 0
         self._listed: dict[str, CachedListing] = {}
@@ -96,7 +102,7 @@ class Agenda:
 
     def _decide(self) -> int:
         self._is_decided = True
-        users = [*self._waiting, *(user for _, _, user in (*self._urgent, *self._others))]
+        users = [*self._waiting, *(entry[2] for entry in (*self._urgent, *self._others))]
         self._waiting, self._urgent, self._others = [], [], []
         for user in users:
             self._sort_in(user)
@@ -109,11 +115,11 @@ class Agenda:
         elif self._is_decided:
             why = self._why(user, None, known)
         else:
-            why = None if self._kept.listings else WhyListed.UNKNOWN
+            why = None if self._kept.listings else WhyListed.FIRST
         if why is not None:
             last = max(NEVER if known is None else known.listed_at, self._kept.tried.get(user.user_id, NEVER))
             entries = self._urgent if why is WhyListed.ATTENTION else self._others
-            heapq.heappush(entries, (last, next(self._order), user))
+            heapq.heappush(entries, (last, next(self._order), user, why))
         elif self._report is not None:
             self.covered[user.user_name] = known
         else:
@@ -134,7 +140,9 @@ class Agenda:
         self._taken += 1
         is_others_turn = self._taken % OTHERS_EVERY == 0
         entries = self._others if (is_others_turn and self._others) or not self._urgent else self._urgent
-        return heapq.heappop(entries)[2]
+        _, _, user, why = heapq.heappop(entries)
+        self.asked_for[why] += 1
+        return user
 
     def uncover(self, user_names: Iterable[str]) -> Sequence[ListedUser]:
         """Return those of these users whose cached listing stands: it does not any more, they are to be asked for."""

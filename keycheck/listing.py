@@ -53,9 +53,10 @@ class WhyListed(enum.Enum):
     """Why IAM is asked for a user's access keys."""
 
     ATTENTION = "may be expiring or expired"
-    UNKNOWN = "is not in the report as the user who was listed"
-    CHANGED = "the report is not what the last listing predicts"
-    DUE = "was not listed for most of a day"
+    UNKNOWN = "new or renamed since the report"
+    CHANGED = "other in the report than when last listed"
+    DUE = "not listed for most of a day"
+    FIRST = "nobody was listed before"
 
 
 def why_listed(

@@ -48,6 +48,9 @@ def test_the_second_run_costs_a_call_for_the_users_one_for_the_report_and_one_a_
     assert (fields["users"], fields["keys"], fields["expired"]) == (MANY, MANY, 1)
     assert (fields["incomplete"], fields["errors"]) == (0, 0)
     assert (warm.code, warm.stderr) == (0, "")
+    said = audit(iam_world, tmp_path, "-v").stderr
+    assert f"I! acme-dev: 1 of {MANY} users were asked for: 1 may be expiring or expired\n" in said
+    assert f"scanned {MANY} users, {MANY} access keys; {MANY - 1} users as they were listed before" in said
 
 
 def test_a_change_is_seen_with_the_next_report(iam_world: World, iam: FakeIam, tmp_path: Path) -> None:
