@@ -17,7 +17,7 @@ LASTS = timedelta(hours=4)
 """AWS makes no newer one before that (IAM User Guide, "Generate credential reports")."""
 WAITS_SECONDS = 5.0
 """Beside what the answers take."""
-STEP_SECONDS, ASKS_EVERY_STEPS = 0.05, 5
+STEP_SECONDS, ASKS_EVERY_STEPS = 0.05, 20
 LATE = f"AWS did not make it within {WAITS_SECONDS:.0f} s; a later run finds it"
 
 
