@@ -241,7 +241,7 @@ ALSO = {
     LOOP: "nothing",
     POOL: "nothing",
     REPORT: "lists the users and reads the report, so it knows no access key id",
-    CUSTODIAN: "filters by status and age, writes what it found as JSON; its other resources are not loaded",
+    CUSTODIAN: "filters by status and age, and writes what it found, with its log, into files",
 }
 
 
