@@ -20,6 +20,9 @@ from keycheck.services.listing_cache import ListingCache
 ALWAYS_ASKED_FOR = 200
 """So few users of an account are all asked for in each run: nothing in it is late, and it costs little."""
 
+WAITING_SHARE = 1 / 2
+"""Of the time that the scan has left: so long a report that hangs can keep users waiting."""
+
 Found = Mapping[str, UserInReport] | str
 """What the report says, or why there is none."""
 
@@ -31,7 +34,7 @@ class AccountListing:
     """
 
     def __init__(self, clock: RunClock, cache: ListingCache, why: Why) -> None:
-        self._now = clock.now
+        self._clock = clock
         self._cache = cache
         self._why = why
         self._lock = threading.Lock()
@@ -70,7 +73,7 @@ class AccountListing:
             self._agenda.ask_for_all()
             return
         self._is_large = True
-        self._agenda = Agenda(self._cache.load(self._held[0].account_id), self._why, self._now)
+        self._agenda = Agenda(self._cache.load(self._held[0].account_id), self._why, self._clock.now)
         self._report = fetch()
 
     def _hand_over(self) -> int:
@@ -80,14 +83,16 @@ class AccountListing:
         return ready
 
     def _decide(self) -> int:
-        """Go by the report, or without one, once it is known which."""
+        """Go by the report, or without one, once it is known which, or half of the scan's time is over."""
         report, self._report = self._report, None
         if report is None:
             return 0
         try:
-            found = report.result()
+            found = report.result(timeout=self._clock.scan_seconds() * WAITING_SHARE)
         except Stopped:
             return 0
+        except TimeoutError:
+            found = "IAM did not answer in time"
         except Exception as error:  # noqa: BLE001 - an odd report must not cost the scan
             found = f"unexpected {type(error).__name__}; please report it"
         with self._lock:

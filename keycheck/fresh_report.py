@@ -15,10 +15,10 @@ from keycheck.services import Iam, ServiceError
 
 LASTS = timedelta(hours=4)
 """AWS makes no newer one before that (IAM User Guide, "Generate credential reports")."""
-WAITS_SECONDS = 5.0
-"""Beside what the answers take."""
+WAITS_SECONDS, WAITING_SHARE = 5.0, 1 / 4
+"""At most so long, beside what the answers take, and no more than a share of the scan's time: users wait as well."""
 STEP_SECONDS, ASKS_EVERY_STEPS = 0.05, 20
-LATE = f"AWS did not make it within {WAITS_SECONDS:.0f} s; a later run finds it"
+LATE = "AWS did not make it within {:.1f} s; a later run finds it"
 
 
 def fetch(iam: Iam, clock: RunClock, is_wanted: Callable[[], bool]) -> Mapping[str, UserInReport] | str:
@@ -29,9 +29,10 @@ def fetch(iam: Iam, clock: RunClock, is_wanted: Callable[[], bool]) -> Mapping[s
         report = _young(iam.credential_report(), clock)
         if report is None:
             iam.request_credential_report()
-            report = _awaited(iam, clock, is_wanted)
-        if report is None:
-            return LATE if is_wanted() else ""
+            seconds = min(WAITS_SECONDS, clock.scan_seconds() * WAITING_SHARE)
+            report = _awaited(iam, clock, seconds, is_wanted)
+            if report is None:
+                return LATE.format(seconds) if is_wanted() else ""
         return read_report(report.text)
     except ServiceError as error:
         return error.text
@@ -39,8 +40,8 @@ def fetch(iam: Iam, clock: RunClock, is_wanted: Callable[[], bool]) -> Mapping[s
         return str(error)
 
 
-def _awaited(iam: Iam, clock: RunClock, is_wanted: Callable[[], bool]) -> Report | None:
-    for step in range(round(WAITS_SECONDS / STEP_SECONDS)):
+def _awaited(iam: Iam, clock: RunClock, seconds: float, is_wanted: Callable[[], bool]) -> Report | None:
+    for step in range(round(seconds / STEP_SECONDS)):
         if step % ASKS_EVERY_STEPS == 0 and (report := _young(iam.credential_report(), clock)) is not None:
             return report
         if not is_wanted():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -86,10 +87,17 @@ def test_otherwise_one_is_asked_for_once_and_awaited(before: Report | None) -> N
 
 def test_it_is_awaited_for_a_few_seconds_only() -> None:
     iam, time = ScriptedIam([None]), clock()
-    assert fetch(iam, time, wanted) == LATE
+    assert fetch(iam, time, wanted) == LATE.format(5)
     assert time.slept == pytest.approx(fresh_report.WAITS_SECONDS)
     assert iam.asked.count("get") == 6, "a second apart: IAM throttles this call harshly"
     assert iam.asked.count("generate") == 1
+
+
+def test_a_short_scan_waits_for_a_quarter_of_its_time() -> None:
+    time = clock()
+    time.set_timeout(10)
+    assert fetch(ScriptedIam([None]), time, wanted) == LATE.format(1.5)
+    assert time.slept == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize(
@@ -110,10 +118,16 @@ def test_what_is_no_report_is_none(text: str, why: str) -> None:
 
 
 def test_the_end_of_the_scans_time_ends_the_waiting() -> None:
-    time = clock()
-    time.set_timeout(0)
+    time, iam = clock(), ScriptedIam([None])
+
+    def is_wanted() -> bool:
+        if time.slept > 1:
+            time._on_signal(signal.SIGTERM, None)
+        return True
+
     with pytest.raises(Stopped):
-        fetch(ScriptedIam([None]), time, wanted)
+        fetch(iam, time, is_wanted)
+    assert time.slept < 1.1
 
 
 def test_nobody_waits_for_what_is_not_wanted_any_more() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -257,6 +258,25 @@ def test_without_a_report_everybody_is_asked_for_and_that_is_said(world: World, 
     assert found.is_complete
     assert said(found) == [f"every user is asked for, since there is no credential report: {why}"]
     assert [problem.level for problem in found.problems] == [Level.INFO]
+
+
+def test_a_report_that_hangs_keeps_nobody_waiting_for_longer_than_half_of_the_time(world: World) -> None:
+    world.scan(world.iam())
+    iam, answer = world.iam(), threading.Event()
+
+    def hang() -> None:
+        answer.wait(30)
+
+    iam.report = hang
+    clock = HourlyClock(world.account.now)
+    clock.set_timeout(5)
+    try:
+        found = world.scan(iam, clock=clock)
+    finally:
+        answer.set()
+    assert found.is_complete
+    assert len(iam.listed) == MANY
+    assert said(found) == ["every user is asked for, since there is no credential report: IAM did not answer in time"]
 
 
 def test_a_folder_that_cannot_be_written_costs_only_speed(world: World) -> None:

@@ -28,7 +28,7 @@ SERVICE = "iam"
 CONCURRENT_CALLS = 32
 CALLS = Calls(attempts=8, mode="standard", connections=CONCURRENT_CALLS, read_timeout=20, silences=CONCURRENT_CALLS)
 USERS_A_PAGE = 1000
-REPORT_CALLS = Calls(attempts=2, mode="standard", connections=1, read_timeout=20, silences=2)
+REPORT_CALLS = Calls(attempts=2, mode="standard", connections=1, read_timeout=5, silences=2)
 """Nothing depends on the report but speed; its own throttling is harsh, and says nothing about other calls."""
 NO_REPORT_YET = frozenset({"ReportNotPresent", "ReportExpired", "ReportInProgress"})
 LAST_CREATION = datetime(2200, 1, 1, tzinfo=UTC)

@@ -93,7 +93,7 @@ def test_a_report_that_is_late_is_not_waited_for_any_longer(iam_world: World, ia
     ran, calls = calls_of(iam, lambda: audit(iam_world, tmp_path, "-v"))
     assert (calls["ListAccessKeys"], calls["GenerateCredentialReport"]) == (MANY, 1)
     assert (ran.code, run_fields(ran)["errors"], run_fields(ran)["incomplete"]) == (0, 0, 0)
-    why = "every user is asked for, since there is no credential report: AWS did not make it within 5 s"
+    why = "every user is asked for, since there is no credential report: AWS did not make it within 5.0 s"
     assert f"I! acme-dev: {why}; a later run finds it" in ran.stderr
 
 
