@@ -439,16 +439,16 @@ def test_random_histories_of_users_and_access_keys_through_scanner_and_cache(
 
 
 @pytest.mark.usefixtures("no_account_is_small")
-@pytest.mark.parametrize("every", [30 * MINUTE, 4 * HOUR])
+@pytest.mark.parametrize("every", [30 * MINUTE, 4 * HOUR, 9 * HOUR, 13 * HOUR])
 def test_no_stale_access_key_stays_unseen_for_more_than_a_day(tmp_path: Path, every: timedelta) -> None:
-    """Two weeks in which users and access keys come, change and go now and then, and replicas lag."""
+    """Weeks in which users and access keys come, change and go now and then, and replicas lag."""
     dice = random.Random(str(every))  # noqa: S311 - histories, not secrets
     world = World(tmp_path, Account(NOW, names=6))
     watched = Watched(world)
     for _ in range(4):
         world.account.step("user", dice)
     looked_at = 0
-    while world.account.now < NOW + 14 * DAY:
+    while world.account.now < NOW + max(14 * DAY, 200 * every):
         world.account.now += every
         if dice.random() < every / (16 * HOUR):
             world.account.step(dice.choice(STEPS), dice)
@@ -459,7 +459,7 @@ def test_no_stale_access_key_stays_unseen_for_more_than_a_day(tmp_path: Path, ev
             looked_at += 1
             assert world.account.now - watched.seen_at[key] <= DAY
     assert looked_at > 10, "there was something to miss"
-    assert watched.cached_lines > 10, "and something came out of the cache"
+    assert watched.cached_lines > 10 or every > DAY / 2, "and something came out of the cache"
 
 
 def test_the_cache_of_one_account_says_nothing_of_another(world: World) -> None:
