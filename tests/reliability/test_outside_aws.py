@@ -6,6 +6,7 @@ warned and no table ours on the strength of an answer that does not say so.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -19,9 +20,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from keycheck.actions import Outcomes
+from keycheck.credential_report import NEEDED, NotAReport, read_report
 from keycheck.labels import label_key
 from keycheck.metrics import is_sound, render
-from keycheck.model import AccessKey, Scan, State
+from keycheck.model import FIRST_CREATION, AccessKey, Scan, State
 from keycheck.report import problem_lines
 from keycheck.services import ServiceError
 from keycheck.services.aws_iam import AwsIam
@@ -297,6 +299,61 @@ def test_any_answer_to_list_users_is_an_error_or_users(
         assert marker is None or (isinstance(marker, str) and marker)
         assert all(isinstance(text, str) for user in users for text in (user.user_name, user.account_id, user.user_id))
         assert all(user.created_at.tzinfo is not None for user in users)
+
+
+REPORT = (
+    f"{','.join(NEEDED)}\ndev_kramer,2020-01-01T00:00:00Z,true,2020-01-01T00:00:00Z,false,N/A\n"
+    f"<root_account>,2019-01-01T00:00:00Z,false,N/A,false,N/A"
+)
+REPORT_PARTS = re.compile(r"[^,\n]+|[,\n]")
+
+
+@st.composite
+def spoiled_report(draw: st.DrawFn) -> bytes:
+    """The file with a value or a separator dropped, repeated or replaced, or no text at all."""
+    parts = REPORT_PARTS.findall(REPORT)
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(parts) - 1))
+        parts[at] = draw(
+            st.sampled_from(["", parts[at] * 2, '"', "TRUE", "N/A", "\0", NASTY_TEXT]) | XML_TEXT | ODD_DATES
+        )
+    whole = "".join(parts).encode(errors="surrogatepass")
+    return draw(st.sampled_from([whole, whole, whole, b"\xff\xfe", b""]))
+
+
+def report_xml(content: bytes, made: str) -> bytes:
+    text = base64.b64encode(content).decode()
+    return (
+        f'<GetCredentialReportResponse xmlns="{IAM_NAMESPACE}"><GetCredentialReportResult><Content>{text}</Content>'
+        f"<ReportFormat>text/csv</ReportFormat><GeneratedTime>{escape(made)}</GeneratedTime></GetCredentialReportResult>"
+        "<ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></GetCredentialReportResponse>"
+    ).encode()
+
+
+@given(
+    IAM_STATUSES,
+    st.builds(report_xml, spoiled_report(), st.just("2026-11-23T08:00:00Z") | ODD_DATES)
+    | spoiled_xml(report_xml(REPORT.encode(), "2026-11-23T08:00:00Z")),
+)
+@example(200, report_xml(b"\xff", "2026-11-23T08:00:00Z"))
+@example(200, report_xml(REPORT.encode(), "2026-11-23T08:00:00Z").replace(b"<Content>", b"<Content>*"))
+@examples(200)
+def test_any_answer_for_the_credential_report_is_an_error_none_or_rows_that_can_be_compared(
+    server: AnyServer, iam: AwsIam, status: int, body: bytes
+) -> None:
+    server.answers = [Answer(status, body, XML)] * 2
+    result = answered(iam.credential_report)
+    if result is None or isinstance(result, ServiceError):
+        return
+    assert result.made_at.tzinfo is not None
+    try:
+        rows = read_report(result.text)
+    except NotAReport as error:
+        assert_one_line(str(error))
+        return
+    for row in rows.values():
+        assert len(row.keys) <= 2
+        assert all(at >= FIRST_CREATION for at in (row.created_at, *(key.created_at for key in row.keys)))
 
 
 @given(fields(GOOD_USER, Arn=st.sampled_from(["", "::::", "arn:aws:iam:::user/x", "arn:aws:iam::12:user/x", ACCOUNT])))
