@@ -56,7 +56,7 @@ class WhyListed(enum.Enum):
     UNKNOWN = "new or renamed since the report"
     CHANGED = "other in the report than when last listed"
     DUE = "not listed for most of a day"
-    FIRST = "nobody was listed before"
+    FIRST = "listed for the first time"
 
 
 def why_listed(
@@ -79,12 +79,11 @@ def why_listed(
         return WhyListed.ATTENTION
     if row is None or _second(row.created_at) != _second(user.created_at):
         return WhyListed.UNKNOWN
-    if cached is None and not row.keys and not row.has_more:
-        return None
-    known = cached if cached is not None and cached.user == user else None
-    if known is None or not _predicts(known, row):
+    if cached is None:
+        return WhyListed.FIRST if row.keys or row.has_more else None
+    if cached.user != user or not _predicts(cached, row):
         return WhyListed.CHANGED
-    return WhyListed.DUE if known.keys and _is_due(known, now, every) else None
+    return WhyListed.DUE if cached.keys and _is_due(cached, now, every) else None
 
 
 def _may_need_attention(row: UserInReport | None, cached: CachedListing | None, oldest_young: datetime) -> bool:

@@ -195,7 +195,8 @@ def test_whoever_changed_is_asked_for_and_nobody_else(world: World) -> None:
     assert len(iam.listed) <= len(changed) + MANY / 2, "of the others those whose turn it is within 20 hours"
     assert set(found.keys) == world.account.all_keys()
     others = len(iam.listed) - len(changed)
-    reasons = f"{len(changed)} other in the report than when last listed; {others} not listed for most of a day"
+    reasons = f"4 other in the report than when last listed; {others} not listed for most of a day"
+    reasons = f"{reasons}; 1 listed for the first time"
     assert said(found) == [f"{len(iam.listed)} of {MANY + 1} users were asked for: {reasons}"]
 
 
