@@ -36,11 +36,9 @@ class AccountListing:
     def __init__(self, clock: RunClock, cache: ListingCache, why: Why) -> None:
         self._clock = clock
         self._cache = cache
-        self._why = why
         self._lock = threading.Lock()
         self._agenda = Agenda(Kept(), why, clock.now)
-        self._held: list[ListedUser] = []
-        self._has_begun = False
+        self._count = 0
         self._is_large = False
         self._report: Future[Found] | None = None
         self._why_no_report = ""
@@ -48,41 +46,19 @@ class AccountListing:
 
     # Users come in
 
-    def add(self, users: Sequence[ListedUser], fetch: Callable[[], Future[Found]], *, is_last: bool) -> int:
-        """Take a page of users in. The first ones wait until it is known whether the account is a large one."""
-        self._held += users
-        if not self._has_begun:
-            if len(self._held) > ALWAYS_ASKED_FOR:
-                self._begin(fetch)
-            elif is_last:
-                self._begin(None)
-            else:
-                return 0
-        is_known = self._report is not None and self._report.done()
-        return self._hand_over() + (self._decide() if is_known else 0)
-
-    def end(self) -> int:
-        """Go on with the users that came in, though there may be more; wait for the report."""
-        if not self._has_begun:
-            self._begin(None)
-        return self._hand_over() + self._decide()
-
-    def _begin(self, fetch: Callable[[], Future[Found]] | None) -> None:
-        self._has_begun = True
-        if fetch is None:
-            self._agenda.ask_for_all()
-            return
-        self._is_large = True
-        self._agenda = Agenda(self._cache.load(self._held[0].account_id), self._why, self._clock.now)
-        self._report = fetch()
-
-    def _hand_over(self) -> int:
+    def add(self, users: Sequence[ListedUser], fetch: Callable[[], Future[Found]]) -> int:
+        """Take a page of users in. Those of short pages are asked for until the account is known to be a large one."""
+        self._count += len(users)
+        if not self._is_large and self._count > ALWAYS_ASKED_FOR:
+            self._is_large = True
+            with self._lock:
+                self._agenda.remember(self._cache.load(users[0].account_id))
+            self._report = fetch()
         with self._lock:
-            ready = self._agenda.add(self._held)
-        self._held = []
-        return ready
+            ready = self._agenda.add(users)
+        return ready + (self.decide() if self._report is not None and self._report.done() else 0)
 
-    def _decide(self) -> int:
+    def decide(self) -> int:
         """Go by the report, or without one, once it is known which, or half of the scan's time is over."""
         report, self._report = self._report, None
         if report is None:

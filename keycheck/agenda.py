@@ -66,10 +66,9 @@ class Agenda:
         self.covered: dict[str, CachedListing | None] = {}
         """By user name: whoever is not asked for. None: without access keys, as the report says."""
         self.asked_for = Counter[WhyListed]()
-        self._kept = kept
-        self._every = timedelta(0) if kept.ran_at is None else max(timedelta(0), now - kept.ran_at)
         self._ask_why = why
         self._now = now
+        self.remember(kept)
         self._report: Mapping[str, UserInReport] | None = None
         self._is_decided = False
         self._seen: dict[str, ListedUser] = {}
@@ -80,6 +79,11 @@ class Agenda:
         self._taken = 0
         self._listed: dict[str, CachedListing] = {}
         self._tried: dict[str, datetime] = {}
+
+    def remember(self, kept: Kept) -> None:
+        """Go by what earlier runs have kept from now on. Who came in before is asked for."""
+        self._kept = kept
+        self._every = timedelta(0) if kept.ran_at is None else max(timedelta(0), self._now - kept.ran_at)
 
     # Who is to be asked for
 

@@ -138,11 +138,11 @@ class _ProfileScan:
         try:
             self._clock.check_scan()
             self.iam = iam = open_iam(self.profile)
-            for users, is_last in self._pages(iam):
+            for users in self._pages(iam):
                 if not futures:  # not before the first answer: dead credentials cost one call
                     futures.append(pool.submit(self._read_root, iam))
                 begin = partial(pool.submit, fetch, iam, self._clock, self._is_report_wanted)
-                ask(iam, self._listing.add(users, begin, is_last=is_last))
+                ask(iam, self._listing.add(users, begin))
             self._is_listed = True
             self._read_account_id(iam)
         except Stopped:
@@ -152,7 +152,7 @@ class _ProfileScan:
         except Exception as error:  # noqa: BLE001 - a fault of ours in one profile must not cost the others
             self._fail(_unexpected(error))
         if self.iam is not None:
-            ask(self.iam, self._listing.end())
+            ask(self.iam, self._listing.decide())
         wait(futures)
         for fault in [found for future in futures if (found := future.exception()) is not None][:1]:
             self._fail(_unexpected(fault))
@@ -186,12 +186,12 @@ class _ProfileScan:
         """Return of how many users the access keys are known."""
         return self._read + self._listing.count_covered()
 
-    def _pages(self, iam: Iam) -> Iterator[tuple[Sequence[ListedUser], bool]]:
-        """Yield the users, page by page, and whether it is the last page."""
+    def _pages(self, iam: Iam) -> Iterator[Sequence[ListedUser]]:
+        """Yield the users, page by page."""
         marker: str | None = None
         while True:
             users, marker = iam.list_users(marker)
-            yield self._new(users), marker is None
+            yield self._new(users)
             if marker is None:
                 return
             self._clock.check_scan()

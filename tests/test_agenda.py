@@ -86,6 +86,17 @@ def test_where_anybody_was_listed_before_all_wait_for_the_report() -> None:
     assert agenda.covered == {"young": young}
 
 
+def test_who_came_in_before_anything_was_known_is_asked_for_at_once() -> None:
+    young, other = listing("young", 1), listing("other", 1)
+    agenda = agenda_of(Kept())
+    assert agenda.add(users(["young"])) == 1
+    agenda.take()
+    agenda.remember(kept(young, other))
+    assert agenda.add(users(["other"])) == 0
+    assert agenda.use_report(report_of(young, other)) == 0
+    assert list(agenda.covered) == ["other"]
+
+
 def test_users_who_come_in_after_the_report_are_decided_at_once() -> None:
     young, other = listing("young", 1), listing("other", 1)
     agenda = agenda_of(kept(young, other))
