@@ -10,12 +10,13 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 
-from keycheck.agenda import Agenda, Kept, Why
+from keycheck.agenda import Agenda, Why
 from keycheck.clock import RunClock, Stopped
 from keycheck.credential_report import UserInReport
 from keycheck.listing import CachedListing, ListedUser, WhyListed
 from keycheck.model import AccessKey, Level, Problem
 from keycheck.services.listing_cache import ListingCache
+from keycheck.words.parts import unexpected
 
 ALWAYS_ASKED_FOR = 200
 """So few users of an account are all asked for in each run: nothing in it is late, and it costs little."""
@@ -37,7 +38,7 @@ class AccountListing:
         self._clock = clock
         self._cache = cache
         self._lock = threading.Lock()
-        self._agenda = Agenda(Kept(), why, clock.now)
+        self._agenda = Agenda(why, clock.now)
         self._count = 0
         self._is_large = False
         self._report: Future[Found] | None = None
@@ -70,7 +71,7 @@ class AccountListing:
         except TimeoutError:
             found = "IAM did not answer in time"
         except Exception as error:  # noqa: BLE001 - an odd report must not cost the scan
-            found = f"unexpected {type(error).__name__}; please report it"
+            found = unexpected(error)
         with self._lock:
             if isinstance(found, str):
                 self._why_no_report = found

@@ -14,17 +14,17 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Protocol
 
 from keycheck.credential_report import UserInReport
 from keycheck.listing import CachedListing, ListedUser, WhyListed
 from keycheck.model import AccessKey
+from keycheck.rules.telling import last_turn
 
 OTHERS_EVERY = 4
 """Of so many calls one is for a user who needs no attention, as far as is known."""
-NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Why(Protocol):
@@ -62,21 +62,19 @@ class Agenda:
     Nobody waits where nothing was listed before: most of them are asked for then, whatever it says.
     """
 
-    def __init__(self, kept: Kept, why: Why, now: datetime) -> None:
+    def __init__(self, why: Why, now: datetime) -> None:
         self.covered: dict[str, CachedListing | None] = {}
         """By user name: whoever is not asked for. None: without access keys, as the report says."""
         self.asked_for = Counter[WhyListed]()
-        self._ask_why = why
+        self._why = why
         self._now = now
-        self.remember(kept)
+        self.remember(Kept())
         self._report: Mapping[str, UserInReport] | None = None
-        self._is_decided = False
         self._seen: dict[str, ListedUser] = {}
         self._waiting: list[ListedUser] = []
         self._urgent: list[_Entry] = []
         self._others: list[_Entry] = []
         self._order = count()
-        self._taken = 0
         self._listed: dict[str, CachedListing] = {}
         self._tried: dict[str, datetime] = {}
 
@@ -89,39 +87,37 @@ class Agenda:
 
     def add(self, users: Iterable[ListedUser]) -> int:
         """Take users in; returns how many of them can be asked for at once."""
-        ready = len(self._urgent) + len(self._others)
+        ready = self._count_ready()
         for user in users:
             self._seen[user.user_id] = user
             self._sort_in(user)
-        return len(self._urgent) + len(self._others) - ready
+        return self._count_ready() - ready
 
     def use_report(self, report: Mapping[str, UserInReport]) -> int:
         """Go by this report from now on, also for those who were not taken yet; returns how many can be asked for."""
         self._report = report
-        return self._decide()
-
-    def ask_for_all(self) -> int:
-        """Go on without a report: every user is asked for; returns how many can be by now."""
-        return self._decide()
-
-    def _decide(self) -> int:
-        self._is_decided = True
         users = [*self._waiting, *(entry[2] for entry in (*self._urgent, *self._others))]
         self._waiting, self._urgent, self._others = [], [], []
         for user in users:
             self._sort_in(user)
+        return self._count_ready()
+
+    def ask_for_all(self) -> int:
+        """Go on without a report, as with one that knows nobody; returns how many can be asked for by now."""
+        return self.use_report({})
+
+    def _count_ready(self) -> int:
         return len(self._urgent) + len(self._others)
 
     def _sort_in(self, user: ListedUser) -> None:
         known = self._kept.listings.get(user.user_id)
         if self._report is not None:
-            why = self._why(user, self._report.get(user.user_name), known)
-        elif self._is_decided:
-            why = self._why(user, None, known)
+            row = self._report.get(user.user_name)
+            why = self._why(user, row, known, self._now, every=self._every)
         else:
             why = None if self._kept.listings else WhyListed.FIRST
         if why is not None:
-            last = max(NEVER if known is None else known.listed_at, self._kept.tried.get(user.user_id, NEVER))
+            last = last_turn(None if known is None else known.listed_at, self._kept.tried.get(user.user_id))
             entries = self._urgent if why is WhyListed.ATTENTION else self._others
             heapq.heappush(entries, (last, next(self._order), user, why))
         elif self._report is not None:
@@ -129,20 +125,16 @@ class Agenda:
         else:
             self._waiting.append(user)
 
-    def _why(self, user: ListedUser, row: UserInReport | None, known: CachedListing | None) -> WhyListed | None:
-        return self._ask_why(user, row, known, self._now, every=self._every)
-
     @property
     def is_open(self) -> bool:
         """Whether anybody is still to be asked for, or waits for the report."""
-        return bool(self._waiting or self._urgent or self._others)
+        return bool(self._waiting or self._count_ready())
 
     def take(self) -> ListedUser | None:
         """Return the next user to be asked for; None if there is none by now."""
-        if not self._urgent and not self._others:
+        if not self._count_ready():
             return None
-        self._taken += 1
-        is_others_turn = self._taken % OTHERS_EVERY == 0
+        is_others_turn = (self.asked_for.total() + 1) % OTHERS_EVERY == 0
         entries = self._others if (is_others_turn and self._others) or not self._urgent else self._urgent
         _, _, user, why = heapq.heappop(entries)
         self.asked_for[why] += 1

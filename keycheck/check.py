@@ -44,6 +44,10 @@ WARNED_DAYS = 31
 CLOCK_SECONDS = 60
 
 
+_Call = tuple[str, Callable[[], object]]
+"""An action of AWS's, and what asks for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One line. `is_ok` None: it could not be tested."""
@@ -189,7 +193,7 @@ class Checks:
 
     def _of_users(self, name: str, iam: Iam, users: Sequence[ListedUser]) -> Iterator[Finding]:
         """Try each read on the first user who has an access key, out of a few."""
-        calls: list[tuple[str, Callable[[], object]]] = [("iam:GetAccountSummary", iam.root_access_keys)]
+        calls: list[_Call] = [("iam:GetAccountSummary", iam.root_access_keys)]
         for user in users[:5]:
             keys = iam.list_access_keys(user.user_name, user.account_id)
             if keys:
@@ -198,13 +202,7 @@ class Checks:
                 break
         if users:
             yield ok(name, "iam:ListAccessKeys")
-        for action, call in calls:
-            try:
-                call()
-            except ServiceError as error:
-                yield wrong(name, f"{action}: {error.text}")
-            else:
-                yield ok(name, action)
+        yield from _each(name, calls, lambda action, why: wrong(name, f"{action}: {why}"))
         if len(users) > ALWAYS_ASKED_FOR:
             yield from _of_report(name, iam)
 
@@ -317,19 +315,25 @@ class Checks:
             yield say(RESOLVE, f"statuses of the category Done: {shown}")
 
 
-def _of_report(name: str, iam: Iam) -> Iterator[Finding]:
-    """Try what makes a large account cheap."""
-    calls: tuple[tuple[str, Callable[[], object]], ...] = (
-        ("iam:GenerateCredentialReport", iam.request_credential_report),
-        ("iam:GetCredentialReport", iam.credential_report),
-    )
+def _each(name: str, calls: Iterable[_Call], refused: Callable[[str, str], Finding]) -> Iterator[Finding]:
+    """Make each call. `refused`: what there is to say of an action, and of why it cannot be used."""
     for action, call in calls:
         try:
             call()
         except ServiceError as error:
-            yield untested(name, f"without the credential report each run asks for every user: {error.text}")
+            yield refused(action, error.text)
         else:
             yield ok(name, action)
+
+
+def _of_report(name: str, iam: Iam) -> Iterator[Finding]:
+    """Try what makes a large account cheap."""
+    calls: Sequence[_Call] = (
+        ("iam:GenerateCredentialReport", iam.request_credential_report),
+        ("iam:GetCredentialReport", iam.credential_report),
+    )
+    what = "without the credential report each run asks for every user"
+    yield from _each(name, calls, lambda _, why: untested(name, f"{what}: {why}"))
 
 
 def _of_cache(folder: Path | None) -> Finding:

@@ -38,7 +38,7 @@ from keycheck.report import (
 )
 from keycheck.settings import Settings, SettingsError, parse
 from keycheck.showing import Shown, fold, lines_of, read_options, width_and_colours
-from keycheck.words.parts import cut_name
+from keycheck.words.parts import cut_name, unexpected
 
 if TYPE_CHECKING:
     from keycheck.run import RunResult
@@ -276,7 +276,7 @@ def run(clock: RunClock | None = None) -> NoReturn:
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else EXIT_USAGE
     except Exception as error:  # noqa: BLE001 - no traceback reaches a user
-        text = f"keycheck: unexpected {type(error).__name__}; please report it"
+        text = f"keycheck: {unexpected(error)}"
         say([format_line(Level.ERROR, text)], clock)
     if clock.what_ended_it == "SIGINT":
         code = EXIT_INTERRUPTED

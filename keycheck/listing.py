@@ -15,12 +15,12 @@ from datetime import datetime, timedelta
 from keycheck.credential_report import UserInReport
 from keycheck.labels import attention_before
 from keycheck.model import AccessKey
+from keycheck.rules.case import A_DAY
 
 LISTED_WITHIN = timedelta(hours=20)
 """A user with an access key is listed once in each such span, and so within 24 hours where runs are at most four hours
 apart.
 """
-A_DAY = timedelta(days=1)
 
 SETTLED_AFTER = timedelta(minutes=6)
 """A listing of an access key younger than this may be older than a second one of the same creation second: a minute

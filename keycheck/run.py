@@ -35,6 +35,7 @@ from keycheck.survey import Ground, Survey, Surveyor
 from keycheck.watch import Watch, as_planned, watch
 from keycheck.words.done import done_lines
 from keycheck.words.lines import describe_skip, skip_problems
+from keycheck.words.parts import unexpected
 
 _Iams = Mapping[str, Sequence[Iam]]
 
@@ -117,7 +118,7 @@ class Run:
         except Stopped:
             return
         except Exception as error:  # noqa: BLE001 - the metrics are printed whatever happens to the actions
-            self.fail(f"unexpected {type(error).__name__} at {_place(error)}; please report it")
+            self.fail(unexpected(error, f"at {_place(error)}"))
 
     def fail(self, text: str) -> None:
         """Note why `work` cannot be done at all."""

@@ -27,7 +27,7 @@ from keycheck.services import Iam, ServiceError
 from keycheck.services.aws_iam import CONCURRENT_CALLS
 from keycheck.services.listing_cache import ListingCache
 from keycheck.settings import Settings
-from keycheck.words.parts import list_cut
+from keycheck.words.parts import list_cut, unexpected
 from keycheck.workers import LIMIT, Gate, Workers, call_all
 
 PROFILES_AT_ONCE = 4
@@ -150,12 +150,12 @@ class _ProfileScan:
         except ServiceError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - a fault of ours in one profile must not cost the others
-            self._fail(_unexpected(error))
+            self._fail(_fault(error))
         if self.iam is not None:
             ask(self.iam, self._listing.decide())
         wait(futures)
         for fault in [found for future in futures if (found := future.exception()) is not None][:1]:
-            self._fail(_unexpected(fault))
+            self._fail(_fault(fault))
         self._is_short_of_threads = pool.is_short
         pool.shutdown(wait=False)
 
@@ -226,8 +226,7 @@ class _ProfileScan:
         except ServiceError as error:
             self._root_failure = error
         except Exception as error:  # noqa: BLE001 - an odd answer here must not cost the scan
-            text = f"unexpected {type(error).__name__}; please report it"
-            self._root_failure = ServiceError("iam", "GetAccountSummary", text)
+            self._root_failure = ServiceError("iam", "GetAccountSummary", unexpected(error))
 
     def _read_next(self, iam: Iam) -> None:
         """Ask for whoever comes first by now."""
@@ -252,7 +251,7 @@ class _ProfileScan:
                 self._not_read(user, error.text)
             return
         except Exception as error:  # noqa: BLE001 - one user's odd answer must not cost the others
-            self._not_read(user, f"unexpected {type(error).__name__}; please report it")
+            self._not_read(user, unexpected(error))
             return
         with self._lock:
             self._read += 1
@@ -336,8 +335,8 @@ class _ProfileScan:
         return problems
 
 
-def _unexpected(error: BaseException) -> ServiceError:
-    return ServiceError("keycheck", "scan", f"unexpected {type(error).__name__}; please report it")
+def _fault(error: BaseException) -> ServiceError:
+    return ServiceError("keycheck", "scan", unexpected(error))
 
 
 def _print_order(key: AccessKey) -> tuple[object, ...]:

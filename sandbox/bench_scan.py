@@ -38,9 +38,8 @@ ONE_IN = 100
 REPORT_SECONDS = 2.0
 """So long AWS took to make one, measured live; a first run has none."""
 
-COLD, CACHED, LOOP, POOL, REPORT, CUSTODIAN = (
-    *("keycheck, first run", "keycheck, with its cache", "one by one", "bare pool of 32", "bare report", "Custodian"),
-)
+COLD, CACHED = "keycheck, first run", "keycheck, with its cache"
+LOOP, POOL, REPORT, CUSTODIAN = "one by one", "bare pool of 32", "bare report", "Custodian"
 SLOW = frozenset({LOOP, CUSTODIAN})
 
 CLIENT = """

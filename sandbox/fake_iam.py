@@ -959,8 +959,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox.fake_iam", description="A fake IAM endpoint.")
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--keys-per-user", type=int, default=1)
-    parser.add_argument("--stale", type=int, help="so many users have an access key that is expiring or expired")
-    parser.add_argument("--report-seconds", type=float, default=0.0, help="how long a credential report is being made")
     parser.add_argument("--users-per-page", type=int, default=_MAX_ITEMS)
     parser.add_argument("--latency-ms", type=float, default=0.0)
     parser.add_argument("--rate", type=float, help="calls a second for the whole account (default: no limit)")
@@ -977,12 +975,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         users_per_page=args.users_per_page,
         port=args.port,
     )
-    iam.report_seconds = args.report_seconds
     now = datetime.now(UTC)
     for number in range(args.users):
         ages = [(number * 7 + extra * 90) % 400 for extra in range(args.keys_per_user)]
-        if args.stale is not None:
-            ages = [age % 150 if number >= args.stale else 165 + age % 200 for age in ages]
         iam.add_user(f"user{number:05}", ages, now=now)
     with iam:
         print(iam.url, flush=True)

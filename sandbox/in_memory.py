@@ -20,13 +20,12 @@ from keycheck.credential_report import Report
 from keycheck.listing import ListedUser
 from keycheck.model import FIRST_CREATION, AccessKey, Addressee, KeyRecord, LastUse, OpenIssues, SeenIssue, State
 from keycheck.rules import other_writes
+from keycheck.rules.case import A_DAY
 from keycheck.rules.changes import Absent, All, AnyOf, AtMost, Change, Condition, Is, Lost, Value, Write, ceil
 from keycheck.rules.standing import COMES_BACK_WITHIN, stands
 from keycheck.services import ClaimLost, ServiceError, state_items
 from keycheck.words.issue import IssueDraft
 from keycheck.words.message import SlackDraft
-
-A_DAY = timedelta(days=1)
 
 
 class HourlyClock(RunClock):

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import pytest
 
+from keycheck import account_listing
 from keycheck.settings import SETTINGS
 from sandbox.dynamodb import Dynalite, EngineTable, why_no_dynalite
 from sandbox.fake_iam import FakeIam
@@ -234,3 +235,9 @@ def mapping(tmp_path: Path) -> Path:
     path = tmp_path / "mapping.py"
     path.write_text('mapping = {"dev_kramer": "U012KRAMER"}\n', encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def no_account_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every account is one of which only those are asked for who need it."""
+    monkeypatch.setattr(account_listing, "ALWAYS_ASKED_FOR", 0)

@@ -9,10 +9,11 @@ from functools import partial
 
 import pytest
 
-from keycheck.agenda import NEVER, Agenda, Kept
+from keycheck.agenda import Agenda, Kept
 from keycheck.credential_report import KeyInReport, UserInReport
 from keycheck.listing import CachedListing, ListedUser, why_listed
 from keycheck.model import AccessKey
+from keycheck.rules.telling import NEVER
 from tests.builders import ACCOUNT, DAY, HOUR, MINUTE, NOW
 
 BORN = NOW - 400 * DAY
@@ -33,7 +34,9 @@ def kept(*listings: CachedListing, **tried: datetime) -> Kept:
 
 
 def agenda_of(known: Kept, now: datetime = NOW) -> Agenda:
-    return Agenda(known, WHY, now)
+    agenda = Agenda(WHY, now)
+    agenda.remember(known)
+    return agenda
 
 
 def predicted(one: CachedListing) -> UserInReport:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from keycheck import account_listing
 from keycheck.account_listing import ALWAYS_ASKED_FOR
 from keycheck.credential_report import NEEDED, KeyInReport, Report, UserInReport
 from keycheck.listing import ListedUser
@@ -29,6 +29,7 @@ from keycheck.services import Iam, ServiceError
 from keycheck.services.listing_cache import ListingCache
 from sandbox.in_memory import HourlyClock, MemoryIam
 from tests.builders import ACCOUNT, DAY, HOUR, MINUTE, NOW, PROFILE, SECOND, make_settings
+from tests.impatience import wait_until
 from tests.test_listing import EXPIRE_AGE as SHORT_EXPIRE_AGE
 from tests.test_listing import EXPIRING_DAYS as SHORT_EXPIRING_DAYS
 from tests.test_listing import STEPS, WAITS, Account, needs_attention
@@ -120,7 +121,7 @@ class World:
     def keys_of(self, user_name: str) -> list[AccessKey]:
         return self.account.keys[self.account.users[user_name].user_id]
 
-    def iam(self, *, report: str = "", **more: object) -> ModelIam:
+    def iam(self, *, report: str = "", **more: Any) -> ModelIam:
         """`report`: what it is spoiled by."""
 
         def given() -> Report | None:
@@ -135,9 +136,7 @@ class World:
             text = "not a report" if report == "malformed" else text_of(rows)
             return Report(text, self.account.report_at - (4 * HOUR if report == "old" else timedelta(0)))
 
-        iam = ModelIam.__new__(ModelIam)
-        ModelIam.__init__(iam, self.account, report=given, **more)  # type: ignore[arg-type]
-        return iam
+        return ModelIam(self.account, report=given, **more)
 
     def scanner(self, iam: Iam, *, keeps: bool = True, clock: HourlyClock | None = None, **settings: str) -> Scanner:
         if clock is None:
@@ -146,8 +145,8 @@ class World:
         made = make_settings(cache_dir=str(self.folder), **settings)
         return Scanner([PROFILE], lambda _: iam, clock, made, keeps=keeps)
 
-    def scan(self, iam: Iam, **more: object) -> Scan:
-        scanner = self.scanner(iam, **more)  # type: ignore[arg-type]
+    def scan(self, iam: Iam, **more: Any) -> Scan:
+        scanner = self.scanner(iam, **more)
         scanner.run()
         (found,) = scanner.scans()
         return found
@@ -238,6 +237,13 @@ def test_a_large_account_in_small_pages_is_a_large_one(world: World) -> None:
     """Of IAM's own pages the first has up to 1,000 users. Of short ones the first 200 users are asked for."""
     world.scan(world.iam(page=90))
     iam = world.iam(page=90)
+    given = iam.report
+
+    def given_after_two_pages() -> Report | None:
+        wait_until(lambda: len(iam.listed) == 180)  # else whoever was not asked for yet need not be
+        return given()
+
+    iam.report = given_after_two_pages
     found = world.scan(iam)
     assert found.is_complete
     assert (len(iam.listed), len(found.cached)) == (180, MANY - 180)
@@ -406,11 +412,6 @@ class Watched:
                 if KeyInReport(True, key.create_date) in slots and needs_attention(key, account.now):
                     assert key in live, "active and old by the report's time"
         self.seen_at |= dict.fromkeys(live, account.now)
-
-
-@pytest.fixture
-def no_account_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account_listing, "ALWAYS_ASKED_FOR", 0)
 
 
 @pytest.mark.usefixtures("no_account_is_small")

@@ -39,6 +39,7 @@ from keycheck.actions import (
 from keycheck.clock import RunClock, Stopped
 from keycheck.model import KeyRecord, Level
 from keycheck.settings import Settings
+from keycheck.words.parts import unexpected
 from keycheck.workers import POLL_SECONDS, Workers, call_all
 
 CHAINS_AT_ONCE = 8
@@ -125,7 +126,7 @@ class Executor:
         except Stopped:
             return
         except Exception as error:  # noqa: BLE001 - a fault of ours in one chain must not cost the others
-            text = f"unexpected {type(error).__name__} while acting; please report it"
+            text = unexpected(error, "while acting")
             self._ledger.problem_of(walk.chain.profile, Level.ERROR, text)
         finally:
             for task in walk.candidates:  # those that it did not come to keep nobody waiting
@@ -160,7 +161,7 @@ class Executor:
             except Stopped:
                 return
             except Exception as error:  # noqa: BLE001 - nor must a fault of ours in one cost the next
-                text = f"unexpected {type(error).__name__} while disabling; please report it"
+                text = unexpected(error, "while disabling")
                 self._ledger.problem(task, Level.ERROR, text)
             task = self._places.leave(task, has_used_it=self._ledger.has_used_its_place(task))
 
@@ -180,7 +181,7 @@ class Executor:
         except Stopped:
             return {}
         except Exception as error:  # noqa: BLE001 - what goes wrong with an issue must not cost the message
-            text = f"unexpected {type(error).__name__} while filing; please report it"
+            text = unexpected(error, "while filing")
             self._ledger.problem(task, Level.ERROR, text)
             return {}
         return {} if issue_key is None else dict.fromkeys(access_key_ids(task.action), issue_key)

@@ -130,8 +130,7 @@ class AwsIam:
             at = last.get("LastUsedDate")
             if at is not None:
                 at = _aware(at)
-            is_sane = at is None or FIRST_CREATION <= at <= LAST_CREATION
-            if answer["UserName"] != access_key.user_name or not is_sane:
+            if answer["UserName"] != access_key.user_name or not (at is None or _is_sound(at)):
                 text = "iam:GetAccessKeyLastUsed gave an answer about another user, or without a sound date"
                 raise ServiceError(SERVICE, "GetAccessKeyLastUsed", text)
             if at is None:
@@ -207,13 +206,17 @@ def _user(item: dict[str, Any]) -> ListedUser:
     user_name, account_id = item["UserName"], _account_id(item["Arn"])
     user_id, created = item.get("UserId"), item.get("CreateDate")
     created = None if created is None else _aware(created)
-    if not user_id or created is None or not FIRST_CREATION <= created <= LAST_CREATION:
+    if not user_id or created is None or not _is_sound(created):
         return ListedUser(user_name, account_id, "", FIRST_CREATION)
     return ListedUser(user_name, account_id, str(user_id), created)
 
 
 def _aware(at: datetime) -> datetime:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def _is_sound(at: datetime) -> bool:
+    return FIRST_CREATION <= at <= LAST_CREATION
 
 
 def _account_id(arn: str) -> str:
@@ -240,7 +243,7 @@ def _access_key(item: dict[str, Any], user_name: str, account_id: str) -> Access
     `0` as 1970, and an access key that old would be disabled.
     """
     access_key_id, created = item["AccessKeyId"], _aware(item["CreateDate"])
-    if not FIRST_CREATION <= created <= LAST_CREATION or ACCESS_KEY_ID.fullmatch(access_key_id) is None:
+    if not _is_sound(created) or ACCESS_KEY_ID.fullmatch(access_key_id) is None:
         raise ServiceError(
             SERVICE, "ListAccessKeys", "iam:ListAccessKeys gave an access key without a sound id or date"
         )

@@ -47,13 +47,14 @@ import random
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from keycheck.clock import RunClock
 from keycheck.model import AccountRecord, Addressee, AddresseeRecord, KeyRecord, Lookup, State
 from keycheck.rules import other_writes
+from keycheck.rules.case import A_DAY
 from keycheck.rules.changes import (
     Change,
     Lost,
@@ -72,7 +73,6 @@ CALLS = Calls(attempts=4, mode="standard", connections=16, read_timeout=5, conne
 KEYS_A_BATCH = 100
 READS_OF_A_BATCH = 8
 TRIES_AT_TIMES = 20
-A_DAY = timedelta(days=1)
 NEEDED = ("disablings:", "standing:")
 """Without its brake, or what stands, nothing of an account may be done."""
 CONDITION_FAILED = "ConditionalCheckFailedException"

@@ -258,6 +258,11 @@ def cut_name(text: str, quote: str = "'") -> str:
     return f"{quote}{text[:4]}...{quote} ({len(text)} characters)"
 
 
+def unexpected(error: BaseException, where: str = "") -> str:
+    """Say that a fault of ours came up, and nothing of what it holds. `where`: `while acting`, say."""
+    return f"unexpected {type(error).__name__}{where and f' {where}'}; please report it"
+
+
 def list_cut(names: Sequence[str]) -> str:
     """Return the first five, and whether there are more."""
     return ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")

@@ -15,7 +15,6 @@ from datetime import timedelta
 
 import pytest
 
-from keycheck import account_listing
 from keycheck.credential_report import KeyInReport, Report, UserInReport
 from keycheck.listing import ListedUser
 from keycheck.model import AccessKey
@@ -175,11 +174,6 @@ class History:
         assert key.is_active, f"{about}, which is inactive"
         assert self.account.now - key.create_date >= needs_days * DAY, f"{about}, which is young"
         self.counts[what] += 1
-
-
-@pytest.fixture
-def no_account_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account_listing, "ALWAYS_ASKED_FOR", 0)
 
 
 @pytest.mark.runs
